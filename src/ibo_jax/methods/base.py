@@ -1,0 +1,39 @@
+"""The contract of a method: a pure function from what was observed to what to try next."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from ibo_jax.observations import Observations
+
+__all__ = ["State", "Suggest", "Suggestion"]
+
+State = dict[str, np.ndarray]
+"""What the next suggestion needs beyond the observations (sampler position, step size, mass): named plain arrays."""
+
+
+class Suggestion(NamedTuple):
+    """Where to evaluate next, and what the method believes; points are in the unit cube.
+
+    Objectives are on the modelled scale of `Observations.objective`. `reason` is "acquisition", "guard" (the target
+    fidelity was neglected), "recommendation" or "random"; `warning` is non-empty when something fell back.
+    """
+
+    x: Float[np.ndarray, "dimension"]
+    fidelity: float
+    reason: str
+    predicted_objective: float
+    predicted_sd: float
+    predicted_log_cost: float
+    incumbent: Float[np.ndarray, "dimension"]
+    incumbent_objective: float
+    recommendation: Float[np.ndarray, "dimension"]
+    recommendation_objective: float
+    entropy: float
+    warning: str = ""
+
+
+Suggest = Callable[[PRNGKeyArray, Observations, State | None], tuple[Suggestion, State | None]]
+"""`suggest(key, observations, state) -> (suggestion, state)`; needs at least one observation that is not pending."""

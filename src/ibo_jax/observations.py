@@ -1,0 +1,61 @@
+"""What the search has seen: padded buffers, so that a growing study meets few array shapes and few compilations."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+__all__ = ["Observations", "append", "capacity_for", "empty"]
+
+CAPACITY_STEP = 32
+
+
+class Observations(NamedTuple):
+    """Evaluations in the unit cube, padded to a capacity; only rows with `mask` count.
+
+    `objective` is what is minimised, on the scale that is modelled (log error where the problem asks for it);
+    `log_cost` the log of the cost in the study's unit. A row with `pending` is still being evaluated: its outcome is
+    unknown and is imagined by the surrogate.
+    """
+
+    x: Float[np.ndarray, "observation dimension"]
+    fidelity: Float[np.ndarray, "observation"]
+    objective: Float[np.ndarray, "observation"]
+    log_cost: Float[np.ndarray, "observation"]
+    mask: Bool[np.ndarray, "observation"]
+    pending: Bool[np.ndarray, "observation"]
+
+    @property
+    def count(self) -> int:
+        """Rows in use, pending ones included."""
+        return int(np.sum(self.mask))
+
+
+def capacity_for(count: int) -> int:
+    """The smallest capacity (a multiple of 32) that holds `count` rows."""
+    return CAPACITY_STEP * max(1, -(-count // CAPACITY_STEP))
+
+
+def empty(dimension: int, capacity: int = CAPACITY_STEP) -> Observations:
+    """No observations yet, of points with `dimension` coordinates."""
+    zeros, never = np.zeros(capacity), np.zeros(capacity, bool)
+    return Observations(np.zeros((capacity, dimension)), zeros, zeros, zeros, never, never)
+
+
+def append(
+    observations: Observations, x: np.ndarray, fidelity: float, objective: float = 0.0, log_cost: float = 0.0,
+    *, pending: bool = False,
+) -> Observations:
+    """The same observations and one more, at the next capacity if the buffers are full.
+
+    Example:
+        >>> append(empty(2), np.array([0.1, 0.2]), fidelity=1.0, objective=-3.0, log_cost=0.5).count
+        1
+    """
+    row = observations.count
+    size = capacity_for(row + 1)
+    grown = (np.pad(field, [(0, max(0, size - len(field)))] + [(0, 0)] * (field.ndim - 1)) for field in observations)
+    grown = Observations(*grown)
+    for field, value in zip(grown, (x, fidelity, objective, log_cost, True, pending), strict=True):
+        field[row] = value
+    return grown

@@ -1,0 +1,41 @@
+"""What one evaluation of a problem returned, and the states it can end in."""
+
+from typing import Literal, NamedTuple
+
+__all__ = ["FINAL_STATES", "OBSERVED_STATES", "Outcome", "Report", "State"]
+
+State = Literal["ok", "diverged", "pruned", "infeasible", "crashed", "preempted"]
+OBSERVED_STATES = ("ok", "diverged")  # only these teach the surrogate an error
+FINAL_STATES = ("ok", "diverged", "pruned", "infeasible", "crashed")  # a preempted slot is tried again
+
+
+class Outcome(NamedTuple):
+    """One evaluation. A diverged training has the error of guessing and keeps its cost.
+
+    Attributes:
+        state: how it ended.
+        error: the value to minimise (validation error after the last epoch, a fraction), NaN if there is none.
+        cost_seconds: seconds of initialisation and training, compilation excluded.
+        cost_work: work in floating-point operations of a forward pass times passes, the same on every machine.
+        compile_seconds: seconds spent in compilation.
+        importance_share: share of the steps that were importance-sampled.
+        history: per-epoch series by name (`error`, `loss`, `tau`, `importance_share`, `seconds`), for the report.
+        message: why, where the state is not ok.
+    """
+
+    state: State
+    error: float
+    cost_seconds: float = 0.0
+    cost_work: float = 0.0
+    compile_seconds: float = 0.0
+    importance_share: float = 0.0
+    history: dict[str, list[float]] = {}
+    message: str = ""
+
+
+class Report(NamedTuple):
+    """The final answer retrained by plain SGD on training and validation data, judged once on the test set."""
+
+    test_error: float
+    test_loss: float
+    seconds: float

@@ -1,0 +1,47 @@
+"""What can be tuned: a search space, a fidelity axis and a function that evaluates a point of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ibo_jax.outcomes import Outcome, Report
+from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, SearchSpace
+from ibo_jax.types import Hyperparameters
+
+__all__ = ["Problem"]
+
+Evaluate = Callable[[int, Hyperparameters, float | int], Outcome]
+FinalReport = Callable[[int, Hyperparameters], Report]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A space and an `evaluate(seed, hyperparameters, fidelity) -> Outcome`; nothing else is needed to tune.
+
+    Attributes:
+        name: as in the command line and the study's folder.
+        space: the hyperparameters x.
+        evaluate: trains (or computes) once; `seed` fixes all of its randomness. May raise: the study records it.
+        fidelity: the axis searched beside x, by default the presample ratio r = B / b in 1..6.
+        transform: scale on which the error is modelled, "log" for positive errors, "identity" for any value.
+        floor: smallest error that is told apart from zero (half an example), used by the log.
+        guess: error of guessing, what a diverged evaluation counts as; NaN if unknown (it is then not observed).
+        report: retrains the answer and judges it on the test set, if there is one.
+        optimum: the known best value at the target fidelity, for synthetic problems.
+        minutes: what a run costs, one line for `ibo-jax problems`.
+        evaluations: default total of evaluations.
+        initial: default size of the initial design.
+    """
+
+    name: str
+    space: SearchSpace
+    evaluate: Evaluate
+    fidelity: Fidelity = PRESAMPLE_RATIO
+    transform: Literal["log", "identity"] = "log"
+    floor: float = 1e-6
+    guess: float = field(default=float("nan"))
+    report: FinalReport | None = None
+    optimum: float | None = None
+    description: str = ""
+    evaluations: int = 30
+    initial: int = 5

@@ -1,0 +1,188 @@
+"""The search space: named dimensions, and their way to and from the unit cube in which the surrogate lives."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float as FloatArray
+
+from ibo_jax.types import Hyperparameters, Value
+
+__all__ = ["Categorical", "Dimension", "Fidelity", "Float", "Integer", "PRESAMPLE_RATIO", "SearchSpace"]
+
+
+class Float(NamedTuple):
+    """A real hyperparameter in [low, high], searched on a log scale if `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @property
+    def width(self) -> int:
+        return 1
+
+    def encode(self, value: Value) -> list[float]:
+        low, high, value = _scaled(self.log, self.low, self.high, float(value))
+        return [(value - low) / (high - low)]
+
+    def decode(self, unit: np.ndarray) -> float:
+        low, high = _scaled(self.log, self.low, self.high)
+        value = low + float(unit[0]) * (high - low)
+        return float(np.clip(math.exp(value) if self.log else value, self.low, self.high))
+
+
+class Integer(NamedTuple):
+    """A whole number in {low, ..., high}; every value owns an equal cell of the (log) scale, so none is unreachable."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    @property
+    def width(self) -> int:
+        return 1
+
+    def encode(self, value: Value) -> list[float]:
+        low, high, value = _scaled(self.log, self.low - 0.5, self.high + 0.5, float(value))
+        return [(value - low) / (high - low)]
+
+    def decode(self, unit: np.ndarray) -> int:
+        low, high = _scaled(self.log, self.low - 0.5, self.high + 0.5)
+        value = low + float(unit[0]) * (high - low)
+        return int(np.clip(round(math.exp(value) if self.log else value), self.low, self.high))
+
+
+class Categorical(NamedTuple):
+    """One of several unordered choices, encoded one-hot."""
+
+    choices: tuple[Value, ...]
+
+    @property
+    def width(self) -> int:
+        return len(self.choices)
+
+    def encode(self, value: Value) -> list[float]:
+        return [float(choice == value) for choice in self.choices]
+
+    def decode(self, unit: np.ndarray) -> Value:
+        return self.choices[int(np.argmax(unit))]
+
+
+Dimension = Float | Integer | Categorical
+
+
+class SearchSpace:
+    """Named dimensions in a fixed order, mapped one to one onto the unit cube.
+
+    Example:
+        >>> space = SearchSpace({"learning_rate": Float(1e-4, 1e-1, log=True), "width": Integer(16, 256, log=True)})
+        >>> space.encode({"learning_rate": 1e-4, "width": 256}).round(2).tolist()
+        [0.0, 1.0]
+        >>> space.decode([0.5, 0.0])["width"]
+        16
+
+    Raises:
+        ValueError: a dimension is empty, has low >= high, or takes the log of something not positive.
+    """
+
+    def __init__(self, dimensions: Mapping[str, Dimension]):
+        if not dimensions:
+            raise ValueError("expected a search space with at least one dimension, got none; add one, for example "
+                             'SearchSpace({"learning_rate": Float(1e-4, 1e-1, log=True)})')
+        for name, dimension in dimensions.items():
+            _check(name, dimension)
+        self.dimensions: dict[str, Dimension] = dict(dimensions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in encoding order."""
+        return tuple(self.dimensions)
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates of the unit cube (a categorical takes one a choice)."""
+        return sum(dimension.width for dimension in self.dimensions.values())
+
+    def encode(self, hyperparameters: Hyperparameters) -> FloatArray[np.ndarray, "dimension"]:
+        """Hyperparameters by name to a point of the unit cube, float64."""
+        missing = [name for name in self.names if name not in hyperparameters]
+        if missing:
+            raise ValueError(f"expected a value for each of {list(self.names)}, got none for {missing}; name them all")
+        parts = [dim.encode(hyperparameters[name]) for name, dim in self.dimensions.items()]
+        return np.concatenate([np.asarray(part, np.float64) for part in parts])
+
+    def decode(self, unit: Sequence[float] | np.ndarray) -> dict[str, Value]:
+        """A point of the unit cube to hyperparameters by name, as plain Python values."""
+        unit, values, start = np.asarray(unit, np.float64), {}, 0
+        for name, dim in self.dimensions.items():
+            values[name] = dim.decode(unit[start : start + dim.width])
+            start += dim.width
+        return values
+
+    def snap(self, unit: Sequence[float] | np.ndarray) -> FloatArray[np.ndarray, "dimension"]:
+        """The nearest point of the unit cube that hyperparameters can reach."""
+        return self.encode(self.decode(unit))
+
+    def __repr__(self) -> str:
+        return f"SearchSpace({self.dimensions})"
+
+
+class Fidelity(NamedTuple):
+    """The axis searched beside x: cheap at `low`, the target at `high`. Encoded s is in [0, 1], 1 is the target.
+
+    Integers are the levels low, ..., high on a log scale (the presample ratio r = B / b); otherwise s is linear and
+    any value may be chosen.
+    """
+
+    name: str
+    low: float
+    high: float
+    integer: bool = False
+
+    def encode(self, value: float) -> float:
+        if self.low == self.high:
+            return 1.0
+        low, high, value = _scaled(self.integer, self.low, self.high, value)
+        return (value - low) / (high - low)
+
+    def decode(self, s: float) -> float | int:
+        low, high = _scaled(self.integer, self.low, self.high)
+        value = low + s * (high - low)
+        return int(round(math.exp(value))) if self.integer else float(np.clip(value, self.low, self.high))
+
+    @property
+    def levels(self) -> tuple[float, ...] | None:
+        """Encoded values that can be chosen; None if all of [0, 1]."""
+        if not self.integer and self.low != self.high:
+            return None
+        return tuple(self.encode(value) for value in range(int(self.low), int(self.high) + 1))
+
+    @property
+    def target(self) -> float | int:
+        """The value at which the optimum is sought."""
+        return self.decode(1.0)
+
+
+PRESAMPLE_RATIO = Fidelity("presample_ratio", 1, 6, integer=True)
+
+
+def _scaled(log: bool, *values: float) -> list[float]:
+    return [math.log(value) if log else float(value) for value in values]
+
+
+def _check(name: str, dimension: Dimension) -> None:
+    if isinstance(dimension, Categorical):
+        if len(set(dimension.choices)) < 2:
+            raise ValueError(f"{name}: expected at least two different choices, got {dimension.choices}; "
+                             "drop the dimension or add a choice")
+        return
+    if not isinstance(dimension, Float | Integer):
+        raise ValueError(f"{name}: expected Float, Integer or Categorical, got {dimension!r}; wrap the bounds in one")
+    if not (math.isfinite(dimension.low) and math.isfinite(dimension.high)):
+        raise ValueError(f"{name}: expected finite bounds, got [{dimension.low}, {dimension.high}]; give finite ones")
+    if dimension.low >= dimension.high:
+        raise ValueError(f"{name}: expected low < high, got [{dimension.low}, {dimension.high}]; swap or widen them")
+    if dimension.log and dimension.low <= 0:
+        raise ValueError(f"{name}: expected low > 0 on a log scale, got {dimension.low}; raise it or drop log=True")
