@@ -1,0 +1,36 @@
+"""Methods by name: each is a pure `suggest(key, observations, state)`, see `ibo_jax.methods.base`."""
+
+import functools
+
+from ibo_jax.methods import random_search
+from ibo_jax.methods.base import State, Suggest, Suggestion
+
+__all__ = ["NAMES", "State", "Suggest", "Suggestion", "make"]
+
+NAMES = ("ibo", "ei", "random")
+PROTOCOLS = ("default", "paper", "scripts")
+
+
+def make(name: str, dimension: int, levels: tuple[float, ...] | None, *, protocol: str = "default") -> Suggest:
+    """The `suggest` function of a method.
+
+    Args:
+        name: one of `NAMES`: "ibo" (information gain about the optimum per cost), "ei" (expected improvement at the
+            target fidelity, same surrogate), "random".
+        dimension: coordinates of the unit cube.
+        levels: encoded fidelities that can be chosen; None for any in [0, 1].
+        protocol: "default" guards the target fidelity; "paper" and "scripts" follow Algorithm 1 unguarded.
+
+    Raises:
+        ValueError: unknown name or protocol.
+    """
+    if name not in NAMES:
+        raise ValueError(f"expected a method among {list(NAMES)}, got {name!r}; choose one of them")
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"expected a protocol among {list(PROTOCOLS)}, got {protocol!r}; choose one of them")
+    if name == "random":
+        return random_search.suggest
+    from ibo_jax.methods import ibo
+
+    acquisition = {"ibo": "information_gain", "ei": "expected_improvement"}[name]
+    return functools.partial(ibo.suggest, levels=levels, guarded=protocol == "default", acquisition=acquisition)

@@ -1,0 +1,33 @@
+"""Random search: uniform points, trained plainly (the cheapest fidelity is plain SGD). The baseline to beat."""
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ibo_jax.methods.base import State, Suggestion
+from ibo_jax.observations import Observations
+
+__all__ = ["suggest"]
+
+
+def suggest(key: PRNGKeyArray, observations: Observations, state: State | None = None) -> tuple[Suggestion, None]:
+    """A uniform point at fidelity s = 0; the answer is the observed best."""
+    del state
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    seen = observations.mask & ~observations.pending
+    best = int(np.argmin(np.where(seen, observations.objective, np.inf)))
+    incumbent, objective = observations.x[best], float(observations.objective[best])
+    unknown = float("nan")
+    return Suggestion(
+        x=rng.uniform(size=observations.x.shape[1]),
+        fidelity=0.0,
+        reason="random",
+        predicted_objective=unknown,
+        predicted_sd=unknown,
+        predicted_log_cost=unknown,
+        incumbent=incumbent,
+        incumbent_objective=objective,
+        recommendation=incumbent,
+        recommendation_objective=objective,
+        entropy=unknown,
+    ), None
