@@ -1,0 +1,53 @@
+# Everything runs in .venv, made from constraints.txt on first use; only python3 (3.11 to 3.13, with venv) is needed.
+# `make help` lists the targets; `make PYTHON=python3.12 test` chooses the interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+TUNE ?= digits-mlp
+
+.PHONY: help install tune test test-all lint format figures dashboard clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+	  "expected Python 3.11 to 3.13, got %d.%d; name one: make PYTHON=python3.12" % v)'
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	@touch $@
+
+.venv/.installed-%: .venv/.installed
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+install: .venv/.installed  ## the package and its command in .venv
+
+tune: .venv/.installed  ## tune a small network on the embedded digits (TUNE=mnist-fcn: another problem)
+	$(BIN)/ibo-jax tune $(TUNE)
+
+test: .venv/.installed-test  ## every test but the long statistical ones
+	$(PYTEST)
+
+test-all: .venv/.installed-test  ## the long statistical ones too
+	$(PYTEST) -m 'slow or not slow'
+
+lint: .venv/.installed-test  ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/.installed-test  ## rewrite to the style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+figures: .venv/.installed  ## redraw every figure under experiments/ from the stored rows
+	@for script in $$(find experiments -name 'plot*.py' | sort); do \
+	  echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+dashboard: .venv/.installed-dashboard  ## the newest study in a browser
+	$(BIN)/optuna-dashboard "sqlite:///$$(ls -t runs/*/study.db | head -1)"
+
+clean:  ## remove .venv and caches, keep runs/
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,20 @@
+"""What every test runs under: shape and type checks on, two cores shared fairly, and no file outside the repository."""
+
+import os
+import tempfile
+from pathlib import Path
+
+CACHE = Path(__file__).resolve().parent.parent / ".pytest_cache"
+
+# Before JAX is imported, and inherited by the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ["XDG_CACHE_HOME"] = str(CACHE)  # the user's own cache stays as it is
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE / "jax")  # kept between runs: most of a first run compiles
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["MPLCONFIGDIR"] = os.environ.get("MPLCONFIGDIR") or tempfile.mkdtemp(prefix="matplotlib-")
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook("ibo_jax", "beartype.beartype")
