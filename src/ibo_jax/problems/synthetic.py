@@ -8,12 +8,11 @@ The fidelity s is continuous in [0, 1] and biases the function; s = 1 is the tar
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float as FloatArray
-from numpy.typing import ArrayLike
 
 from ibo_jax.outcomes import Outcome
 from ibo_jax.problems.base import Problem
@@ -91,7 +90,7 @@ BENCHMARKS = {
 }  # fmt: skip
 
 
-def value(name: str, unit: ArrayLike, s: ArrayLike = 1.0) -> FloatArray[np.ndarray, "..."]:
+def value(name: str, unit: np.ndarray | Sequence, s: np.ndarray | float = 1.0) -> FloatArray[np.ndarray, "..."]:
     """The function at points of the unit cube, for the true regret `value(name, x) - SYNTHETIC[name].optimum`.
 
     Args:
@@ -109,12 +108,12 @@ def value(name: str, unit: ArrayLike, s: ArrayLike = 1.0) -> FloatArray[np.ndarr
         raise ValueError(f"{name}: expected points of {len(benchmark.bounds)} coordinates on the last axis, "
                          f"got shape {unit.shape}; give one coordinate a dimension")  # fmt: skip
     low, high = np.array(benchmark.bounds).T
-    return benchmark.function(low + unit * (high - low), np.asarray(s, np.float64))
+    return np.asarray(benchmark.function(low + unit * (high - low), np.asarray(s, np.float64)))
 
 
-def cost(name: str, s: ArrayLike) -> FloatArray[np.ndarray, "..."]:
+def cost(name: str, s: np.ndarray | float) -> FloatArray[np.ndarray, "..."]:
     """What an evaluation at fidelity s costs, in the problem's own unit: a fixed part plus s."""
-    return _benchmark(name).fixed_cost + np.asarray(s, np.float64)
+    return np.asarray(_benchmark(name).fixed_cost + np.asarray(s, np.float64))
 
 
 def _benchmark(name: str) -> Benchmark:
@@ -128,8 +127,8 @@ def _problem(name: str, benchmark: Benchmark) -> Problem:
 
     def evaluate(seed: int, hyperparameters: Hyperparameters, fidelity: float | int) -> Outcome:
         del seed  # no randomness
-        paid = float(cost(name, fidelity))
-        error = float(value(name, space.encode(hyperparameters), fidelity))
+        s = float(fidelity)
+        paid, error = float(cost(name, s)), float(value(name, space.encode(hyperparameters), s))
         return Outcome("ok", error, cost_seconds=paid, cost_work=paid)
 
     return Problem(
