@@ -21,6 +21,8 @@ from ibo_jax.types import Hyperparameters
 
 __all__ = ["SYNTHETIC", "cost", "value"]
 
+Values = np.ndarray | np.float64  # the second for a single point
+
 FIDELITY = Fidelity("s", 0.0, 1.0)
 HARTMANN_WEIGHTS = np.array([1.0, 1.2, 3.0, 3.2])
 HARTMANN_RATES = np.array(
@@ -44,7 +46,7 @@ HARTMANN_CENTRES = 1e-4 * np.array(
 class Benchmark(NamedTuple):
     """A function of natural coordinates [..., dimension] and fidelity [...], with what an evaluation costs."""
 
-    function: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    function: Callable[[np.ndarray, np.ndarray], Values]
     bounds: tuple[tuple[float, float], ...]
     fixed_cost: float  # an evaluation costs this much plus s
     optimum: float  # at s = 1
@@ -53,21 +55,21 @@ class Benchmark(NamedTuple):
     description: str
 
 
-def augmented_branin(x: np.ndarray, s: np.ndarray) -> np.ndarray:
+def augmented_branin(x: np.ndarray, s: np.ndarray) -> Values:
     """Branin's valley, its curvature 5.1 / (4 pi^2) lowered by 0.1 (1 - s); three global minima at s = 1 [1, 2]."""
     curvature = 5.1 / (4.0 * math.pi**2) - 0.1 * (1.0 - s)
     valley = x[..., 1] - curvature * x[..., 0] ** 2 + 5.0 / math.pi * x[..., 0] - 6.0
     return valley**2 + 10.0 * (1.0 - 1.0 / (8.0 * math.pi)) * np.cos(x[..., 0]) + 10.0
 
 
-def augmented_hartmann(x: np.ndarray, s: np.ndarray) -> np.ndarray:
+def augmented_hartmann(x: np.ndarray, s: np.ndarray) -> Values:
     """Minus Hartmann's four bumps in six dimensions, the first one lower by 0.1 (1 - s) [1, 2]."""
     distances = np.sum(HARTMANN_RATES * (x[..., None, :] - HARTMANN_CENTRES) ** 2, axis=-1)
     bias = 0.1 * (1.0 - s) * np.exp(-distances[..., 0])
     return bias - np.exp(-distances) @ HARTMANN_WEIGHTS
 
 
-def forrester(x: np.ndarray, s: np.ndarray) -> np.ndarray:
+def forrester(x: np.ndarray, s: np.ndarray) -> Values:
     """Forrester's function of one variable, between its cheap version f / 2 + 10 (x - 1/2) - 5 and itself [3]."""
     target = (6.0 * x[..., 0] - 2.0) ** 2 * np.sin(12.0 * x[..., 0] - 4.0)
     cheap = 0.5 * target + 10.0 * (x[..., 0] - 0.5) - 5.0
