@@ -1,0 +1,97 @@
+"""Presampling, drawing by score, and the weights that keep the gradient unbiased.
+
+Reference: Katharopoulos and Fleuret, ICML 2018, Algorithm 1. Of a training set, B examples are drawn uniformly and
+scored; b of them are drawn with probabilities g_i proportional to the scores, with replacement, and weighted by
+1 / (B g_i), so that the weighted mean over the batch has the mean over the presample as its expectation.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ibo_jax.types import Array, Float, Int, PRNGKeyArray
+
+__all__ = ["Draw", "Selection", "draw", "presample", "probabilities", "resample", "weights"]
+
+Draw = Literal["multinomial", "systematic"]
+
+
+class Selection(NamedTuple):
+    """Positions in the presample that were drawn, and the weight of each one's loss."""
+
+    indices: Int[Array, "batch"]
+    weights: Float[Array, "batch"]
+
+
+def presample(key: PRNGKeyArray, population: int, size: int) -> Int[Array, "presample"]:
+    """`size` uniform indices of `population` examples, with replacement."""
+    return jax.random.randint(key, (size,), 0, population, jnp.int32)
+
+
+def probabilities(scores: Float[Array, "presample"]) -> Float[Array, "presample"]:
+    """Scores divided by their sum; uniform where all are zero (or vanish in float32).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> probabilities(jnp.array([1.0, 3.0])).tolist(), probabilities(jnp.zeros(2)).tolist()
+        ([0.25, 0.75], [0.5, 0.5])
+    """
+    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    largest = jnp.max(scores)  # sums of scores near the ends of the range would vanish or overflow
+    scaled = jnp.where(largest > 0, scores / jnp.where(largest > 0, largest, 1), 1)
+    return scaled / jnp.sum(scaled)
+
+
+def draw(
+    key: PRNGKeyArray, probabilities: Float[Array, "presample"], size: int, method: Draw = "multinomial"
+) -> Int[Array, "batch"]:
+    """`size` indices with the given probabilities, with replacement, by inverting the cumulative sum.
+
+    "multinomial" draws independently, as published. "systematic" takes one uniform number and equal steps from it:
+    the same expectation and never more than one draw away from it, so less variance. Neither draws an index of
+    probability zero.
+    """
+    if method == "multinomial":
+        points = jax.random.uniform(key, (size,), probabilities.dtype)
+    elif method == "systematic":
+        start = jax.random.uniform(key, (), probabilities.dtype)
+        points = (jnp.arange(size, dtype=probabilities.dtype) + start) / size
+    else:
+        raise ValueError(f'expected draw to be "multinomial" or "systematic", got {method!r}; choose one of them')
+    cumulative = jnp.cumsum(probabilities)
+    below_one = 1 - jnp.finfo(probabilities.dtype).eps  # rounding can carry the last systematic point to one
+    points = jnp.minimum(points, below_one) * cumulative[-1]
+    indices = jnp.searchsorted(cumulative, points, side="right").astype(jnp.int32)
+    return jnp.minimum(indices, len(probabilities) - 1)  # only NaN scores get past the end
+
+
+def weights(
+    probabilities: Float[Array, "presample"], indices: Int[Array, "batch"], exponent: float = 1.0
+) -> Float[Array, "batch"]:
+    """(1 / (B g_i)) ** exponent of the drawn examples: unbiased at 1, unweighted (towards hard examples) at 0."""
+    chosen = probabilities[indices]
+    positive = chosen > 0
+    uniform = len(probabilities) * jnp.where(positive, chosen, 1)
+    return jnp.where(positive, uniform**-exponent, 0)
+
+
+def resample(
+    key: PRNGKeyArray,
+    scores: Float[Array, "presample"],
+    size: int,
+    *,
+    method: Draw = "multinomial",
+    exponent: float = 1.0,
+) -> Selection:
+    """A batch of `size` drawn by score, and its weights: `probabilities`, `draw` and `weights` in one call.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> indices, weights = resample(jax.random.key(0), jnp.array([0.0, 1.0, 0.0, 0.0]), 2)
+        >>> indices.tolist(), weights.tolist()
+        ([1, 1], [0.25, 0.25])
+    """
+    g = probabilities(scores)
+    indices = draw(key, g, size, method)
+    return Selection(indices, weights(g, indices, exponent))

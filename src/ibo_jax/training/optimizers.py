@@ -1,0 +1,67 @@
+"""The optimisers and schedules of the experiments, as Optax chains in which every rate may be a traced number.
+
+They follow Keras, which the published experiments used: RMSprop divides by sqrt(v) + epsilon, the learning rate of
+step t is lr / (1 + decay t), and a momentum buffer holds steps (rates included), not gradients.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ibo_jax.types import Array, Float
+
+__all__ = ["adam", "inverse_time_decay", "l2", "momentum_sgd", "rmsprop", "step_drop"]
+
+Rate = float | Float[Array, ""]
+DROP_EPOCHS = 40
+
+
+def inverse_time_decay(learning_rate: Rate, decay: Rate) -> optax.Schedule:
+    """lr / (1 + decay t) at step t = 0, 1, ... (Keras' `decay`)."""
+    return lambda step: learning_rate / (1 + decay * step)
+
+
+def step_drop(learning_rate: Rate, factor: Rate, steps_per_epoch: int, every: int = DROP_EPOCHS) -> optax.Schedule:
+    """lr factor^floor((1 + e) / every) in epoch e = 0, 1, ...: the first drop comes at epoch `every` - 1.
+
+    Example:
+        >>> schedule = step_drop(1.0, 0.5, steps_per_epoch=10, every=3)
+        >>> [float(schedule(10 * epoch)) for epoch in range(6)]
+        [1.0, 1.0, 0.5, 0.5, 0.5, 0.25]
+    """
+    return lambda step: learning_rate * jnp.float32(factor) ** ((1 + step // steps_per_epoch) // every)
+
+
+def rmsprop(learning_rate: Rate, decay: Rate = 0.0, smoothing: Rate = 0.9) -> optax.GradientTransformation:
+    """RMSprop whose learning rate falls as lr / (1 + decay t)."""
+    return optax.chain(
+        optax.scale_by_rms(smoothing, eps=1e-7, eps_in_sqrt=False),
+        optax.scale_by_learning_rate(inverse_time_decay(learning_rate, decay)),
+    )
+
+
+def momentum_sgd(learning_rate: Rate | optax.Schedule, momentum: Rate = 0.9) -> optax.GradientTransformation:
+    """Gradient descent with heavy-ball momentum; a change of the rate acts on new gradients only."""
+    return optax.chain(optax.scale_by_learning_rate(learning_rate), optax.trace(momentum))
+
+
+def adam(learning_rate: Rate, decay: Rate = 0.0) -> optax.GradientTransformation:
+    """Adam whose learning rate falls as lr / (1 + decay t)."""
+    return optax.adam(inverse_time_decay(learning_rate, decay), eps=1e-7)
+
+
+def l2(params: Any, select: Callable[[str], bool]) -> Float[Array, ""]:
+    """Sum of squares of the parameters whose path, such as "params/Dense_0/kernel", is selected.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> params = {"hidden": {"kernel": jnp.array([3.0, 4.0]), "bias": jnp.ones(2)}, "output": {"kernel": jnp.ones(2)}}
+        >>> float(l2(params, lambda path: path == "hidden/kernel"))
+        25.0
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    chosen = [leaf for path, leaf in leaves if select(jax.tree_util.keystr(path, simple=True, separator="/"))]
+    return sum((jnp.sum(leaf**2) for leaf in chosen), start=jnp.float32(0))

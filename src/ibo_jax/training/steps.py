@@ -1,0 +1,176 @@
+"""One training step, uniform or importance-sampled, and an epoch of them: pure functions to be traced.
+
+A step differs only in how its batch is found, so a `lax.cond` chooses the batch and one forward and backward pass
+serves both kinds of step (Katharopoulos and Fleuret, ICML 2018, Algorithm 1).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ibo_jax import importance
+from ibo_jax.training.augmentation import Augmentation
+from ibo_jax.types import Array, Bool, Float, Int, PRNGKeyArray
+
+__all__ = ["Epoch", "Examples", "Learner", "Sampling", "State", "epoch", "evaluate", "in_chunks", "start", "step"]
+
+CHUNK = 512  # examples in one forward pass without gradients: bounds memory
+
+
+class Examples(NamedTuple):
+    """Data as stored; the network sees (inputs - mean) / scale."""
+
+    inputs: Array
+    labels: Int[Array, "example"]
+    mean: Float[Array, "..."]
+    scale: Float[Array, "..."]
+
+
+class Learner(NamedTuple):
+    """What is trained and how, with hyperparameters filled in (possibly traced)."""
+
+    init: Callable[[PRNGKeyArray, Array], Any]
+    apply: Callable[..., Array]
+    optimizer: optax.GradientTransformation
+    penalty: Callable[[Any], Array] | None = None
+    augment: Augmentation | None = None
+
+
+class Sampling(NamedTuple):
+    """How batches are found; importance sampling is off where the presample is the batch."""
+
+    batch_size: int
+    presample_size: int
+    switch: importance.Switch = "published"
+    draw: importance.Draw = "multinomial"
+
+
+class State(NamedTuple):
+    """What the next step needs; `tau` is the moving average of the equivalent batch-size ratio."""
+
+    params: Any
+    optimizer_state: Any
+    tau: Float[Array, ""]
+
+
+class Batch(NamedTuple):
+    """Examples to train on; `tau` is that of the presample, 0 after a uniform draw."""
+
+    inputs: Array
+    labels: Int[Array, "batch"]
+    weights: Float[Array, "batch"]
+    tau: Float[Array, ""]
+
+
+class Epoch(NamedTuple):
+    """For people: mean weighted loss (an unbiased estimate of the training loss), last tau, share, soundness."""
+
+    loss: Float[Array, ""]
+    tau: Float[Array, ""]
+    importance_share: Float[Array, ""]
+    finite: Bool[Array, ""]
+
+
+def start(key: PRNGKeyArray, learner: Learner, shape: tuple[int, ...]) -> State:
+    """Fresh parameters for examples of `shape` and the optimiser's state: one program instead of dozens."""
+    params = learner.init(key, jnp.zeros((1, *shape), jnp.float32))
+    return State(params, learner.optimizer.init(params), jnp.zeros((), jnp.float32))
+
+
+def step(
+    key: PRNGKeyArray, state: State, examples: Examples, learner: Learner, sampling: Sampling
+) -> tuple[State, tuple[Float[Array, ""], Bool[Array, ""]]]:
+    """One update; also returns the weighted batch loss and whether the batch was drawn by importance."""
+    key_batch, key_dropout = jax.random.split(key)
+    batch, by_importance = _choose(key_batch, state, examples, learner, sampling)
+
+    def objective(params: Any) -> tuple[Array, tuple[Array, Array]]:
+        logits = learner.apply(params, _normalise(batch.inputs, examples), train=True, key=key_dropout)
+        data_loss = jnp.mean(batch.weights * importance.loss(logits, batch.labels))
+        penalty = 0.0 if learner.penalty is None else learner.penalty(params)  # never weighted by importance
+        return data_loss + penalty, (data_loss, logits)
+
+    gradient, (data_loss, logits) = jax.grad(objective, has_aux=True)(state.params)
+    updates, optimizer_state = learner.optimizer.update(gradient, state.optimizer_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    batch_tau = importance.tau(importance.upper_bound(logits, batch.labels))
+    tau = importance.moving_average(state.tau, jnp.where(by_importance, batch.tau, batch_tau))
+    return State(params, optimizer_state, tau), (data_loss, by_importance)
+
+
+def epoch(
+    key: PRNGKeyArray, state: State, examples: Examples, learner: Learner, sampling: Sampling, steps: int
+) -> tuple[State, Epoch]:
+    """`steps` updates in one scan."""
+
+    def body(state: State, key_step: PRNGKeyArray) -> tuple[State, tuple[Array, Array]]:
+        return step(key_step, state, examples, learner, sampling)
+
+    state, (losses, by_importance) = jax.lax.scan(body, state, jax.random.split(key, steps))
+    loss = jnp.mean(losses)
+    sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (loss, *jax.tree.leaves(state.params))]
+    share = jnp.mean(by_importance, dtype=jnp.float32)
+    return state, Epoch(loss, state.tau, share, jnp.all(jnp.stack(sound)))
+
+
+def evaluate(params: Any, examples: Examples, learner: Learner) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    """Number of wrong predictions and mean loss, in evaluation mode."""
+
+    def judge(index: Array) -> tuple[Array, Array]:
+        logits = learner.apply(params, _normalise(examples.inputs[index], examples), train=False, key=None)
+        labels = examples.labels[index]
+        return jnp.argmax(logits, axis=-1) != labels, importance.loss(logits, labels)
+
+    wrong, losses = in_chunks(judge, jnp.arange(len(examples.labels), dtype=jnp.int32))
+    return jnp.sum(wrong, dtype=jnp.int32), jnp.mean(losses)
+
+
+def in_chunks(function: Callable[[Array], Any], values: Array, limit: int = CHUNK) -> Any:
+    """`function(values)` for a function of each row by itself, on at most `limit` rows at a time."""
+    count = -(-len(values) // limit)
+    if count == 1:
+        return function(values)
+    size = -(-len(values) // count)
+    padding = jnp.broadcast_to(values[:1], (count * size - len(values), *values.shape[1:]))
+    chunks = jnp.concatenate([values, padding]).reshape(count, size, *values.shape[1:])
+    results = jax.lax.map(function, chunks)
+    return jax.tree.map(lambda leaf: leaf.reshape(count * size, *leaf.shape[2:])[: len(values)], results)
+
+
+def _choose(
+    key: PRNGKeyArray, state: State, examples: Examples, learner: Learner, sampling: Sampling
+) -> tuple[Batch, Bool[Array, ""]]:
+    def uniform(key: PRNGKeyArray) -> Batch:
+        inputs, labels = _gather(key, sampling.batch_size, examples, learner)
+        return Batch(inputs, labels, jnp.ones(sampling.batch_size, jnp.float32), jnp.zeros((), jnp.float32))
+
+    def by_importance(key: PRNGKeyArray) -> Batch:
+        key_pool, key_draw = jax.random.split(key)
+        inputs, labels = _gather(key_pool, sampling.presample_size, examples, learner)
+
+        def logits(part: Array) -> Array:
+            return learner.apply(state.params, _normalise(part, examples), train=False, key=None)
+
+        scores = importance.upper_bound(in_chunks(logits, inputs), labels)
+        chosen, weights = importance.resample(key_draw, scores, sampling.batch_size, method=sampling.draw)
+        return Batch(inputs[chosen], labels[chosen], weights, importance.tau(scores))
+
+    if sampling.presample_size == sampling.batch_size:
+        return uniform(key), jnp.zeros((), bool)
+    pays = importance.pays(state.tau, sampling.presample_size, sampling.batch_size, sampling.switch)
+    return jax.lax.cond(pays, by_importance, uniform, key), pays
+
+
+def _gather(key: PRNGKeyArray, size: int, examples: Examples, learner: Learner) -> tuple[Array, Array]:
+    """Uniform examples, augmented: a score and a step must see the same image."""
+    key_index, key_augment = jax.random.split(key)
+    index = importance.presample(key_index, len(examples.labels), size)
+    inputs = examples.inputs[index]
+    return inputs if learner.augment is None else learner.augment(key_augment, inputs), examples.labels[index]
+
+
+def _normalise(inputs: Array, examples: Examples) -> Array:
+    return (inputs.astype(jnp.float32) - examples.mean) / examples.scale

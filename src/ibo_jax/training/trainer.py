@@ -1,0 +1,193 @@
+"""Trains one configuration, uniformly or by importance sampling, and says what it reached and what it cost.
+
+Everything runs in float32 (or what the network chooses) whatever the caller's x64 mode, in one compiled program an
+epoch with the data on the device. The same arguments on the same machine give the same bits.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from ibo_jax import importance
+from ibo_jax.outcomes import Outcome, Report
+from ibo_jax.training.augmentation import Augmentation
+from ibo_jax.training.datasets import Dataset, merged
+from ibo_jax.training.networks import Network, as_network
+from ibo_jax.training.programs import Programs, compiled, release_memory, split
+from ibo_jax.training.steps import Examples, Learner, Sampling
+from ibo_jax.types import Array, Hyperparameters
+
+__all__ = ["Task", "release_memory", "retrain", "train"]
+
+PASSES = 3  # forward-equivalents of a forward and backward pass
+
+
+@dataclass(frozen=True)
+class Task:
+    """How hyperparameters become a training. Make one and keep it: compiled programs are found again by it.
+
+    The functions receive hyperparameters by name. Real numbers arrive as traced arrays, so they may be rates,
+    probabilities and weights but not sizes; whole numbers, names and flags arrive as they are.
+
+    Attributes:
+        network: the network (an `init`/`apply` pair or a Flax module).
+        optimizer: `optimizer(hyperparameters, steps_per_epoch)`, an Optax transformation.
+        epochs: number of epochs of len(train) // batch_size steps each.
+        batch_size: examples in a step.
+        penalty: `penalty(params, hyperparameters)`, added to the loss and never weighted by importance.
+        augment: `augment(key, images)` on raw images as stored.
+    """
+
+    network: Callable[[Hyperparameters], Network | Any]
+    optimizer: Callable[[Hyperparameters, int], optax.GradientTransformation]
+    epochs: int
+    batch_size: Callable[[Hyperparameters], int]
+    penalty: Callable[[Any, Hyperparameters], Array] | None = None
+    augment: Augmentation | None = None
+
+    def learner(self, hyperparameters: Hyperparameters, steps_per_epoch: int) -> Learner:
+        """The task with hyperparameters filled in."""
+        network = as_network(self.network(hyperparameters))
+        optimizer = self.optimizer(hyperparameters, steps_per_epoch)
+        penalty = None if self.penalty is None else lambda params: self.penalty(params, hyperparameters)
+        return Learner(network.init, network.apply, optimizer, penalty, self.augment)
+
+
+class _Measured(NamedTuple):
+    """One epoch as numbers; `seconds` is the training time so far."""
+
+    error: float
+    loss: float
+    train_loss: float
+    tau: float
+    importance_share: float
+    seconds: float
+    finite: bool
+
+
+def train(
+    seed: int,
+    task: Task,
+    hyperparameters: Hyperparameters,
+    presample_ratio: float,
+    data: Dataset,
+    *,
+    switch: importance.Switch = "published",
+    draw: importance.Draw = "multinomial",
+    validate: bool = True,
+    on_epoch: Callable[[int, float], bool] | None = None,
+) -> Outcome:
+    """Trains from scratch on the training part and judges on the validation part.
+
+    Args:
+        presample_ratio: r = B / b, examples scored for each one trained on; 1 is plain SGD.
+        switch: rule that turns importance sampling on and off, see `importance.pays`.
+        draw: how a batch is drawn from its presample, see `importance.draw`.
+        validate: whether to evaluate after every epoch, not only after the last (not part of the cost).
+        on_epoch: called with the number of epochs done and the validation error (NaN without `validate`); true
+            stops the training, which then counts as pruned.
+
+    Returns:
+        The outcome, "diverged" with the error of guessing if the loss or the parameters ceased to be finite.
+        Series in `history`, a value an epoch: `error` and `loss` of validation, `train_loss`, `tau` (moving average
+        at the end of the epoch), `importance_share`, `seconds` (of training so far, initialisation included).
+
+    Raises:
+        ValueError: a batch that is empty or larger than the training set, a ratio below 1, too few outputs.
+    """
+    batch_size = int(task.batch_size(hyperparameters))
+    _check(task, batch_size, presample_ratio, len(data.train_labels))
+    sampling = Sampling(batch_size, round(presample_ratio * batch_size), switch, draw)
+    rates, static = split(hyperparameters)
+    with jax.enable_x64(False):
+        training = jax.device_put(Examples(data.train_inputs, data.train_labels, data.mean, data.scale))
+        judging = jax.device_put(Examples(data.valid_inputs, data.valid_labels, data.mean, data.scale))
+        began = time.perf_counter()
+        programs = compiled(task, static, tuple(rates), sampling, _shapes(training), _shapes(judging))
+        compile_seconds = time.perf_counter() - began
+        if programs.outputs < data.num_classes:
+            raise ValueError(f"expected a network with at least {data.num_classes} outputs for the classes of "
+                             f"{data.name}, got {programs.outputs}; widen its last layer")  # fmt: skip
+        epochs, state = [], "ok"
+        for measured in _epochs(programs, seed, rates, training, judging, task.epochs, validate):
+            epochs.append(measured)
+            if not measured.finite:
+                state = "diverged"
+                break
+            if on_epoch is not None and on_epoch(len(epochs), measured.error):
+                state = "pruned"
+                break
+    return _outcome(state, epochs, programs, sampling, data, compile_seconds)
+
+
+def retrain(seed: int, task: Task, hyperparameters: Hyperparameters, data: Dataset) -> Report:
+    """Trains the answer by plain SGD on training and validation data together and judges it on the test set."""
+    final = merged(data)._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
+    outcome = train(seed, task, hyperparameters, 1, final, validate=False)
+    return Report(outcome.error, outcome.history["loss"][-1], outcome.cost_seconds)
+
+
+def _epochs(
+    programs: Programs, seed: int, rates: dict, training: Examples, judging: Examples, count: int, validate: bool
+) -> Iterator[_Measured]:
+    seed = np.uint32(seed % 2**32)
+    jax.block_until_ready((training, judging))
+    began = time.perf_counter()
+    state = jax.block_until_ready(programs.start(seed, rates))
+    seconds = time.perf_counter() - began
+    for number in range(count):
+        began = time.perf_counter()
+        state, info = jax.block_until_ready(programs.epoch(seed, np.uint32(number), rates, state, training))
+        seconds += time.perf_counter() - began
+        error = loss = float("nan")
+        finite = bool(info.finite)
+        if finite and (validate or number == count - 1):
+            wrong, loss = (float(value) for value in programs.evaluate(state.params, rates, judging))
+            error = wrong / len(judging.labels)
+            finite = bool(np.isfinite(loss))
+        yield _Measured(error, loss, float(info.loss), float(info.tau), float(info.importance_share), seconds, finite)
+
+
+def _outcome(
+    state: Any, epochs: list[_Measured], programs: Programs, sampling: Sampling, data: Dataset, compile_seconds: float
+) -> Outcome:
+    share = float(np.mean([measured.importance_share for measured in epochs]))
+    steps = len(data.train_labels) // sampling.batch_size
+    by_importance = round(share * steps * len(epochs))
+    passes = PASSES * sampling.batch_size * steps * len(epochs) + sampling.presample_size * by_importance
+    history = {name: [float(getattr(e, name)) for e in epochs] for name in _Measured._fields if name != "finite"}
+    diverged = state == "diverged"
+    return Outcome(
+        state=state,
+        error=_guessing(data.valid_labels) if diverged else epochs[-1].error,
+        cost_seconds=epochs[-1].seconds,
+        cost_work=passes * programs.forward_flops,
+        compile_seconds=compile_seconds,
+        importance_share=share,
+        history=history,
+        message=f"loss or parameters not finite in epoch {len(epochs)}" if diverged else "",
+    )
+
+
+def _guessing(labels: np.ndarray) -> float:
+    """Error of always predicting the most frequent class."""
+    return 1 - float(np.max(np.bincount(np.asarray(labels)))) / len(labels)
+
+
+def _shapes(examples: Examples) -> Examples:
+    return Examples(*(jax.ShapeDtypeStruct(field.shape, field.dtype) for field in examples))
+
+
+def _check(task: Task, batch_size: int, presample_ratio: float, population: int) -> None:
+    if not 1 <= batch_size <= population:
+        raise ValueError(f"expected a batch size from 1 to the {population} training examples, got {batch_size}; "
+                         "narrow the search space")  # fmt: skip
+    if not presample_ratio >= 1:
+        raise ValueError(f"expected a presample ratio B / b of at least 1, got {presample_ratio}; 1 is plain SGD")
+    if task.epochs < 1:
+        raise ValueError(f"expected at least one epoch, got {task.epochs}; raise `epochs` of the task")
