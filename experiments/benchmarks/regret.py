@@ -1,0 +1,184 @@
+"""Regret against cost on synthetic problems, every method from the same initial points.
+
+    python -m experiments.benchmarks.regret hartmann6 --method ibo ei --seeds 32
+    python -m experiments.benchmarks.regret hartmann6 --table
+
+Appends a row a step to `regret.jsonl` and skips seeds that are finished there. The budget is in the problem's cost
+units and does not count the initial design. Row `step` holds what the method believed after `step` evaluations
+beyond the design: the regret at the target of its recommendation (any x) and of its incumbent (evaluated x of
+lowest predicted mean), the cost spent by then, and the fidelity that it chose next.
+"""
+
+import argparse
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+from experiments.benchmarks import rows
+from scipy.stats import t as student_t
+
+from ibo_jax import methods
+from ibo_jax.methods.initial import initial_design
+from ibo_jax.observations import Observations, append, empty
+from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
+
+BUDGETS = {"hartmann6": 121.0, "branin": 16.0, "forrester": 8.0}
+FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+REGRETS = ("regret_recommendation", "regret_incumbent")
+BASELINE = "ei"
+
+
+def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[str, Any]]:
+    """One search to the end of the budget, yielding a row after each evaluation; all randomness follows from `seed`."""
+    space, levels = SYNTHETIC[problem].space, SYNTHETIC[problem].fidelity.levels
+    suggest = methods.make(method, space.dimension, levels)
+    key_design, key_search = jax.random.split(jax.random.key(seed))
+    observations = empty(space.dimension)
+    for x, s in zip(*initial_design(key_design, SYNTHETIC[problem].initial, space.dimension, levels), strict=True):
+        observations = _observe(problem, observations, x, float(s))
+    spent, state = 0.0, None
+    for step in itertools.count():
+        start = time.perf_counter()
+        suggestion, state = suggest(jax.random.fold_in(key_search, step), observations, state)
+        seconds = time.perf_counter() - start
+        price = float(cost(problem, suggestion.fidelity))
+        last = spent + price > budget
+        yield {
+            "step": step,
+            "cost": round(spent, 6),
+            "regret_recommendation": _regret(problem, suggestion.recommendation),
+            "regret_incumbent": _regret(problem, suggestion.incumbent),
+            "next_fidelity": round(suggestion.fidelity, 6),
+            "next_reason": suggestion.reason,
+            "suggest_seconds": round(seconds, 4),
+            "warning": suggestion.warning,
+            "last": last,
+        }
+        if last:
+            return
+        observations = _observe(problem, observations, suggestion.x, suggestion.fidelity)
+        spent += price
+
+
+def _observe(problem: str, observations: Observations, x: np.ndarray, s: float) -> Observations:
+    return append(observations, x, s, float(value(problem, x, s)), math.log(float(cost(problem, s))))
+
+
+def _regret(problem: str, x: np.ndarray) -> float:
+    optimum = SYNTHETIC[problem].optimum
+    assert optimum is not None
+    return float(value(problem, x)) - optimum
+
+
+Curve = dict[str, np.ndarray]  # columns of one finished search, by step
+Curves = dict[str, dict[int, Curve]]  # by method and seed
+
+
+def load(path: Path, problem: str) -> Curves:
+    """Finished searches of a problem; a step that was computed twice counts as it came last."""
+    steps: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
+    for row in rows.read(path):
+        if row.get("problem") == problem:
+            steps.setdefault((row["method"], row["seed"]), {})[row["step"]] = row
+    curves: Curves = {}
+    for (method, seed), by_step in sorted(steps.items()):
+        if any(row["last"] for row in by_step.values()):
+            ordered = [by_step[step] for step in sorted(by_step)]
+            columns = ("cost", "next_fidelity", "suggest_seconds", *REGRETS)
+            curves.setdefault(method, {})[seed] = {c: np.array([row[c] for row in ordered]) for c in columns}
+    return curves
+
+
+def at(curve: Curve, column: str, spent: float) -> float:
+    """The column at the last step whose cost is at most `spent`."""
+    return float(curve[column][np.searchsorted(curve["cost"], spent, side="right") - 1])
+
+
+def table(curves: Curves, budget: float) -> str:
+    """Medians and quartiles of the regret at fractions of the budget, and paired differences from the baseline."""
+    lines = ["| method (seeds) | regret of | " + " | ".join(f"{f:g} of the budget" for f in FRACTIONS) + " |",
+             "|---|---|" + "---|" * len(FRACTIONS)]  # fmt: skip
+    for method, column in itertools.product(curves, REGRETS):
+        samples = [[at(curve, column, f * budget) for curve in curves[method].values()] for f in FRACTIONS]
+        cells = ["{1:.3g} [{0:.3g}, {2:.3g}]".format(*np.quantile(sample, (0.25, 0.5, 0.75))) for sample in samples]
+        lines.append(f"| {method} ({len(curves[method])}) | {column.split('_')[1]} | " + " | ".join(cells) + " |")
+    lines += ["", f"Paired difference from {BASELINE}: mean +- standard error (95 % upper bound)", ""]
+    for method, column in itertools.product(curves, REGRETS):
+        shared = sorted(curves[method].keys() & curves.get(BASELINE, {}).keys())
+        if method == BASELINE or len(shared) < 2:
+            continue
+        cells = [
+            upper_bound([at(curves[method][k], column, f * budget) - at(curves[BASELINE][k], column, f * budget)
+                         for k in shared])
+            for f in FRACTIONS
+        ]  # fmt: skip
+        lines.append(f"{method} - {BASELINE} ({len(shared)}), {column.split('_')[1]}: " + ", ".join(cells))
+    lines += ["", "| method | evaluations | fidelity chosen, mean | share at the target | suggestion, median seconds |",
+              "|---|---|---|---|---|"]  # fmt: skip
+    for method, runs in curves.items():
+        fidelity = np.concatenate([curve["next_fidelity"][:-1] for curve in runs.values()])
+        seconds = np.concatenate([curve["suggest_seconds"][1:] for curve in runs.values()])
+        count = np.median([len(curve["cost"]) - 1 for curve in runs.values()])
+        lines.append(f"| {method} | {count:g} | {fidelity.mean():.2f} | {np.mean(fidelity >= 0.999):.2f} | "
+                     f"{np.median(seconds):.3f} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def upper_bound(differences: list[float]) -> str:
+    """Mean, standard error and one-sided 95 % bound by Student's t, as text."""
+    mean, error = np.mean(differences), np.std(differences, ddof=1) / np.sqrt(len(differences))
+    return f"{mean:+.3g} +- {error:.2g} ({mean + student_t.ppf(0.95, len(differences) - 1) * error:+.3g})"
+
+
+def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
+    """Median regret against cost with quartiles: the recommendation as a line, the incumbent dashed."""
+    grid = np.linspace(0.0, budget, 200)
+    fig, axis = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    for colour, (method, runs) in zip(plt.get_cmap("tab10").colors, curves.items(), strict=False):
+        for column, style in zip(REGRETS, ("-", "--"), strict=True):
+            sample = np.array([[max(at(curve, column, spent), 1e-8) for spent in grid] for curve in runs.values()])
+            low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
+            label = f"{method}, {column.split('_')[1]} ({len(runs)} seeds)"
+            axis.plot(grid, median, style, color=colour, label=label)
+            if style == "-":
+                axis.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
+    axis.set(xlabel="cost after the initial design", ylabel="regret at the target", yscale="log", title=problem)
+    axis.legend(fontsize="small")
+    fig.savefig(path)
+    plt.close(fig)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("problem", choices=sorted(BUDGETS))
+    parser.add_argument("--method", nargs="+", default=[], choices=methods.NAMES)
+    parser.add_argument("--seeds", type=int, default=32)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--rows", type=Path, default=rows.HERE / "regret.jsonl")
+    parser.add_argument("--table", action="store_true", help="print the table and draw the figure of what is there")
+    arguments = parser.parse_args()
+    problem, budget = arguments.problem, BUDGETS[arguments.problem]
+    finished = load(arguments.rows, problem)
+    if arguments.method:
+        rows.append(arguments.rows, {"machine": rows.machine(), "problem": None})
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+        for method in arguments.method:  # seed by seed, so that an interrupted comparison is a paired one
+            if seed in finished.get(method, {}):
+                continue
+            for row in run(problem, method, seed, budget):
+                rows.append(arguments.rows, {"problem": problem, "method": method, "seed": seed, **row})
+            print(f"{problem} {method} seed {seed}: {row['step']} evaluations, "
+                  f"regret {row['regret_recommendation']:.3g}", flush=True)  # fmt: skip
+    if arguments.table and (curves := load(arguments.rows, problem)):
+        print(table(curves, budget))
+        figure(curves, problem, budget, arguments.rows.with_name(f"regret-{problem}.svg"))
+
+
+if __name__ == "__main__":
+    main()
