@@ -1,0 +1,243 @@
+"""Data as fixed training, validation and test arrays: a user's own, scikit-learn's digits, and image sets of TFDS.
+
+Validation examples are the last of the official training set; the test set is for the final report only.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ibo_jax.training import image_files
+
+__all__ = ["NAMES", "Dataset", "check", "load", "merged", "split_arrays", "take"]
+
+NAMES = ("digits", "mnist", "cifar10", "cifar100")
+CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100}
+Inputs = np.ndarray
+Labels = Int[np.ndarray, "example"]
+
+
+class Dataset(NamedTuple):
+    """Arrays to learn from, to choose by, and to report on. The network sees (inputs - mean) / scale.
+
+    Attributes:
+        train_inputs: uint8 or float32, examples first, channels last; so are the others. May be mapped from disk.
+        train_labels: int32 in 0, ..., num_classes - 1.
+        mean: float32, broadcasts against one example; computed on the training part only.
+        scale: likewise, positive.
+    """
+
+    train_inputs: Inputs
+    train_labels: Labels
+    valid_inputs: Inputs
+    valid_labels: Labels
+    test_inputs: Inputs
+    test_labels: Labels
+    mean: Float[np.ndarray, "..."]
+    scale: Float[np.ndarray, "..."]
+    num_classes: int
+    name: str
+
+
+def split_arrays(
+    inputs: Inputs,
+    labels: np.ndarray,
+    *,
+    valid_fraction: float = 0.2,
+    test: float | tuple[Inputs, np.ndarray] = 0.2,
+    num_classes: int | None = None,
+    name: str = "arrays",
+    seed: int = 0,
+) -> Dataset:
+    """A `Dataset` of one's own arrays, shuffled and split; uint8 stays uint8, anything else becomes float32.
+
+    Args:
+        inputs: examples along the first axis, features or channels along the last.
+        labels: whole numbers from 0, one an example.
+        valid_fraction: share of the examples to choose hyperparameters by.
+        test: share of the examples for the final report, or a pair (inputs, labels) of its own.
+        num_classes: default 1 + the largest label.
+        name: for messages and reports.
+        seed: of the shuffling.
+
+    Example:
+        >>> data = split_arrays(np.zeros((100, 4)), np.arange(100) % 3)
+        >>> len(data.train_labels), len(data.valid_labels), len(data.test_labels), data.num_classes
+        (60, 20, 20, 3)
+
+    Raises:
+        ValueError: lengths differ, an input is not finite, a label is out of range, or a part would be empty.
+    """
+    inputs, labels = _as_inputs(inputs), np.asarray(labels)
+    _check_part(f"{name}: the data", inputs, labels, num_classes)
+    test_size = round(test * len(labels)) if isinstance(test, int | float) else 0
+    valid_size = round(valid_fraction * len(labels))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    test_rows, valid_rows, train_rows = np.split(order, [test_size, test_size + valid_size])
+    if not isinstance(test, int | float):
+        test_inputs, test_labels = _as_inputs(test[0]), np.asarray(test[1])
+        _check_part(f"{name}: the test data", test_inputs, test_labels, num_classes)
+    else:
+        test_inputs, test_labels = inputs[test_rows], labels[test_rows]
+    train_inputs = inputs[train_rows]
+    sizes = {"train": len(train_rows), "validation": len(valid_rows), "test": len(test_labels)}
+    if not all(sizes.values()):
+        raise ValueError(f"{name}: expected examples in every part, got {sizes}; change valid_fraction or test")
+    if num_classes is None:
+        num_classes = 1 + int(max(labels.max(), test_labels.max()))
+    return Dataset(
+        train_inputs, labels[train_rows].astype(np.int32), inputs[valid_rows], labels[valid_rows].astype(np.int32),
+        test_inputs, test_labels.astype(np.int32), *_moments(train_inputs), num_classes, name,
+    )  # fmt: skip
+
+
+def load(
+    name: str,
+    *,
+    valid_size: int | None = None,
+    normalise: Literal["standard", "unit", "zca"] = "standard",
+    split: int = 0,
+    download: bool = False,
+) -> Dataset:
+    """A data set by name: "digits" (embedded in scikit-learn), "mnist", "cifar10" or "cifar100" (TFDS).
+
+    Args:
+        name: one of `NAMES`.
+        valid_size: validation examples, the last of the training set; default 10,000 (digits 397). 0 takes the test
+            set for validation, as the published scripts of importance-based optimisation do: errors are then
+            optimistic.
+        normalise: "standard" subtracts the mean of each channel of the training part and divides by its standard
+            deviation; "unit" divides by the largest possible value; "zca" whitens (fitted on the training part, kept
+            as float32 in the cache: 0.7 GB for CIFAR).
+        split: seed of the split of the digits into 1,000 / 397 / 400; the others have one split, 0.
+        download: let TFDS fetch and prepare what is missing (needs the internet).
+
+    Example:
+        >>> data = load("digits")
+        >>> data.train_inputs.shape, data.train_inputs.dtype, len(data.valid_labels), len(data.test_labels)
+        ((1000, 8, 8, 1), dtype('uint8'), 397, 400)
+
+    Raises:
+        ValueError: unknown name, size or split.
+        FileNotFoundError: TFDS has no prepared copy; the message says how to provide one.
+    """
+    if name not in NAMES:
+        raise ValueError(f"expected a data set of {NAMES}, got {name!r}; for your own arrays use split_arrays")
+    if split and name != "digits":
+        raise ValueError(f"{name}: expected split=0, the official one, got {split}; only digits has others")
+    if name == "digits":
+        arrays, num_classes, top, valid_size = _digits(split), 10, 16, 397 if valid_size is None else valid_size
+    else:
+        arrays, num_classes, top = image_files.images(name, download), CLASSES[name], 255
+        valid_size = 10_000 if valid_size is None else valid_size
+    inputs, labels, test_inputs, test_labels = arrays
+    if not 0 <= valid_size < len(labels):
+        raise ValueError(f"{name}: expected a validation size in 0..{len(labels) - 1}, got {valid_size}; lower it")
+    cut = len(labels) - valid_size
+    mean, scale = np.zeros(1, np.float32), np.full(1, top, np.float32)
+    if normalise == "standard":
+        mean, scale = _moments(inputs[:cut])
+    if normalise == "zca":
+        inputs, test_inputs = image_files.whitened(name, cut, inputs, test_inputs)
+        # The published scripts divide each split by a maximum of its own; the training set's is the honest constant.
+        scale = np.full(1, inputs[:cut].max(), np.float32)
+    valid = (inputs[cut:], labels[cut:]) if valid_size else (test_inputs, test_labels)
+    return Dataset(inputs[:cut], labels[:cut], *valid, test_inputs, test_labels, mean, scale, num_classes, name)
+
+
+def merged(dataset: Dataset) -> Dataset:
+    """The same with training and validation examples both in the training part, for the final training.
+
+    Where the test set stands in for validation the training part already is all there is.
+
+    Example:
+        >>> len(merged(load("digits")).train_labels)
+        1397
+    """
+    if dataset.valid_inputs is dataset.test_inputs:
+        return dataset
+    return dataset._replace(
+        train_inputs=np.concatenate([dataset.train_inputs, dataset.valid_inputs]),
+        train_labels=np.concatenate([dataset.train_labels, dataset.valid_labels]),
+    )
+
+
+def take(dataset: Dataset, *, train: int | None = None, valid: int | None = None, test: int | None = None) -> Dataset:
+    """The first so many examples of each part; `mean` and `scale` stay those of the whole.
+
+    Example:
+        >>> len(take(load("digits"), train=100).train_labels)
+        100
+    """
+    shared = dataset.valid_inputs is dataset.test_inputs and valid == test
+    test_inputs = dataset.test_inputs[:test]
+    return dataset._replace(
+        train_inputs=dataset.train_inputs[:train], train_labels=dataset.train_labels[:train],
+        valid_inputs=test_inputs if shared else dataset.valid_inputs[:valid], valid_labels=dataset.valid_labels[:valid],
+        test_inputs=test_inputs, test_labels=dataset.test_labels[:test],
+    )  # fmt: skip
+
+
+def check(dataset: Dataset) -> None:
+    """Refuse data on which a training cannot mean anything.
+
+    Raises:
+        ValueError: a part is empty, lengths or shapes differ, an input is not finite, a label is out of range.
+    """
+    for part in ("train", "valid", "test"):
+        inputs, labels = getattr(dataset, f"{part}_inputs"), getattr(dataset, f"{part}_labels")
+        _check_part(f"{dataset.name}: the {part} part", inputs, labels, dataset.num_classes)
+        if inputs.shape[1:] != dataset.train_inputs.shape[1:]:
+            raise ValueError(
+                f"{dataset.name}: expected {part} examples of shape {dataset.train_inputs.shape[1:]} as in training, "
+                f"got {inputs.shape[1:]}; reshape them"
+            )
+
+
+def _as_inputs(inputs: Inputs) -> Inputs:
+    inputs = np.asarray(inputs)
+    return inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
+
+
+def _check_part(what: str, inputs: Inputs, labels: np.ndarray, num_classes: int | None) -> None:
+    if not len(labels):
+        raise ValueError(f"{what}: expected at least one example, got none; check where the arrays come from")
+    if len(inputs) != len(labels):
+        raise ValueError(f"{what}: expected as many labels as inputs, got {len(labels)} and {len(inputs)}; align them")
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"{what}: expected a vector of whole-number labels, got {labels.dtype} of shape {labels.shape}; "
+            "one-hot labels need labels.argmax(-1)"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        top = "num_classes - 1" if num_classes is None else num_classes - 1
+        raise ValueError(
+            f"{what}: expected labels in 0..{top}, got {low}..{high}; number the classes from 0 or raise num_classes"
+        )
+    if inputs.dtype != np.uint8 and not np.isfinite(inputs).all():
+        raise ValueError(f"{what}: expected finite inputs, got NaN or infinity; drop those examples or fill them in")
+
+
+def _moments(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over all axes but the last; a constant feature is divided by one."""
+    flat = inputs.reshape(-1, inputs.shape[-1])
+    if inputs.dtype == np.uint8:  # by counting values: exact, and no float copy of the images
+        counts = np.stack([np.bincount(channel, minlength=256) for channel in flat.T])
+        values = np.arange(256)
+        mean = counts @ values / len(flat)
+        deviation = np.sqrt(counts @ values**2 / len(flat) - mean**2)
+    else:
+        mean, deviation = flat.mean(0, dtype=np.float64), flat.std(0, dtype=np.float64)
+    return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
+
+
+def _digits(split: int) -> tuple[np.ndarray, ...]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    order = np.random.default_rng(split).permutation(len(digits.target))
+    inputs = digits.images[order, :, :, None].astype(np.uint8)
+    labels = digits.target[order].astype(np.int32)
+    return inputs[:1397], labels[:1397], inputs[1397:], labels[1397:]

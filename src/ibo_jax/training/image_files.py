@@ -1,0 +1,117 @@
+"""Image sets of TFDS as arrays on disk: decoded once, later mapped into memory, whitened on demand."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["cache_folder", "images", "whitened", "zca"]
+
+PARTS = ("train", "test")
+
+
+def cache_folder() -> Path:
+    """Where decoded data is kept: IBO_JAX_CACHE, or ibo_jax in XDG_CACHE_HOME, or in ~/.cache."""
+    if folder := os.environ.get("IBO_JAX_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ibo_jax"
+
+
+def images(name: str, download: bool) -> tuple[np.ndarray, ...]:
+    """Training inputs and labels, test inputs and labels, decoded at the first call."""
+    folder = cache_folder() / name
+    if not folder.exists():
+        sources = [open_source(name, part, download) for part in PARTS]
+        with _new_folder(folder) as fresh:
+            for part, source in zip(PARTS, sources, strict=True):
+                decode(source, fresh, part)
+    return tuple(_map(folder / f"{part}_{kind}.npy") for part in PARTS for kind in ("inputs", "labels"))
+
+
+def open_source(name: str, part: str, download: bool) -> Any:
+    """Records of TFDS with random access."""
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.data_source(name, split=part, download=download, builder_kwargs={"file_format": "array_record"})
+    except Exception as error:  # TFDS raises a dozen kinds; all mean that no prepared copy could be opened
+        raise FileNotFoundError(
+            f"{name}: expected a copy prepared by TensorFlow Datasets in ArrayRecord form, got none in "
+            f"{os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')} ({type(error).__name__}); set the environment "
+            "variable TFDS_DATA_DIR to the folder that holds one, or fetch it once with\n"
+            f"  python -c 'from ibo_jax.training.datasets import load; load(\"{name}\", download=True)'"
+        ) from error
+
+
+def decode(source: Any, folder: Path, part: str, chunk: int = 1000) -> None:
+    """Write images and labels of a source record by record, so that memory stays small."""
+    shape = (len(source), *source[0]["image"].shape)
+    inputs = np.lib.format.open_memmap(folder / f"{part}_inputs.npy", "w+", np.uint8, shape)
+    labels = np.zeros(len(source), np.int32)
+    for start in range(0, len(source), chunk):
+        records = source.__getitems__(range(start, min(start + chunk, len(source))))
+        inputs[start : start + chunk] = np.stack([record["image"] for record in records])
+        labels[start : start + chunk] = [record["label"] for record in records]
+    inputs.flush()
+    np.save(folder / f"{part}_labels.npy", labels)
+
+
+def whitened(name: str, cut: int, inputs: np.ndarray, test_inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test images whitened by the first `cut` training images, float32; computed at the first call."""
+    folder = cache_folder() / f"{name}-zca-{cut}"
+    if not folder.exists():
+        with _new_folder(folder) as fresh:
+            mean, matrix = zca(inputs[:cut])
+            for part, images in zip(PARTS, (inputs, test_inputs), strict=True):
+                out = np.lib.format.open_memmap(fresh / f"{part}_inputs.npy", "w+", np.float32, images.shape)
+                for start in range(0, len(images), 1000):
+                    block = images[start : start + 1000]
+                    out[start : start + 1000] = ((_unit(block) - mean) @ matrix).reshape(block.shape)
+                out.flush()
+    return _map(folder / "train_inputs.npy"), _map(folder / "test_inputs.npy")
+
+
+def zca(inputs: np.ndarray, epsilon: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and symmetric whitening matrix of uint8 images scaled to [0, 1] and flattened, float32.
+
+    (x / 255 - mean) @ matrix has the identity as covariance, up to `epsilon` added to its variances (Keras' value).
+    """
+    pixels = int(np.prod(inputs.shape[1:]))
+    total, square = np.zeros(pixels), np.zeros((pixels, pixels))
+    for start in range(0, len(inputs), 1000):
+        block = _unit(inputs[start : start + 1000])
+        total += block.sum(0, dtype=np.float64)
+        square += block.T @ block
+    mean = total / len(inputs)
+    variances, axes = np.linalg.eigh(square / len(inputs) - np.outer(mean, mean))
+    matrix = (axes / np.sqrt(np.maximum(variances, 0) + epsilon)) @ axes.T
+    return mean.astype(np.float32), matrix.astype(np.float32)
+
+
+def _unit(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1).astype(np.float32) / 255
+
+
+@contextlib.contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder that appears whole or not at all, whatever kills the process and whoever else writes it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield fresh
+        with contextlib.suppress(OSError):  # another process was first: its copy is as good
+            fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _map(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise OSError(f"expected decoded data in {path}, got {error}; delete {path.parent} and start again") from error
