@@ -37,13 +37,15 @@ def open_source(name: str, part: str, download: bool) -> Any:
     """Records of TFDS with random access."""
     import tensorflow_datasets as tfds
 
+    folder = os.environ.get("TFDS_DATA_DIR")
+    options = {"data_dir": folder, "download": download, "builder_kwargs": {"file_format": "array_record"}}
     try:
-        return tfds.data_source(name, split=part, download=download, builder_kwargs={"file_format": "array_record"})
+        return tfds.data_source(name, split=part, **options)
     except Exception as error:  # TFDS raises a dozen kinds; all mean that no prepared copy could be opened
         raise FileNotFoundError(
             f"{name}: expected a copy prepared by TensorFlow Datasets in ArrayRecord form, got none in "
-            f"{os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')} ({type(error).__name__}); set the environment "
-            "variable TFDS_DATA_DIR to the folder that holds one, or fetch it once with\n"
+            f"{folder or '~/tensorflow_datasets'} ({type(error).__name__}); set the environment variable "
+            "TFDS_DATA_DIR to the folder that holds one, or fetch it once with\n"
             f"  python -c 'from ibo_jax.training.datasets import load; load(\"{name}\", download=True)'"
         ) from error
 
