@@ -1,0 +1,255 @@
+"""One self-contained page of a study: the answer, the figures, every trial. No request leaves the page."""
+
+import html
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ibo_jax.study import figures, rows
+from ibo_jax.study.figures import Axis, Series
+
+__all__ = ["page", "write_report"]
+
+Row = Mapping[str, Any]
+
+
+def write_report(directory: Path) -> Path:
+    """Write `report.html` beside the study in `directory`; works on a running or interrupted study too.
+
+    Returns:
+        The path of the page.
+    """
+    path = Path(directory) / "report.html"
+    path.write_text(page(rows.read(directory), rows.summary(directory)), encoding="utf-8")
+    return path
+
+
+def page(trials: Sequence[Row], summary: Row) -> str:
+    """The page as HTML.
+
+    Args:
+        trials: rows of the study, in any order and state.
+        summary: what was asked for, and the answer as far as there is one.
+    """
+    trials = sorted(trials, key=lambda row: row["number"])
+    template = Template(resources.files("ibo_jax.study").joinpath("report.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        {name: _captioned(draw(trials, summary), caption) for name, (draw, caption) in FIGURES.items()},
+        title=html.escape(f"{summary['problem']} tuned by {summary['method']}"),
+        subtitle=html.escape(_subtitle(trials, summary)),
+        answer=_facts(_answer(trials, summary)),
+        best=_facts((name, number(value)) for name, value in (summary.get("best") or {"": "none yet"}).items()),
+        warnings=_warnings(trials),
+        table=_table(trials, summary),
+        footer=html.escape(_footer(summary)),
+    )
+
+
+def number(value: Any) -> str:
+    """A value as short text: four significant digits, a dash where there is none.
+
+    Example:
+        >>> number(0.000123456), number(128), number(None)
+        ('0.0001235', '128', '–')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them.
+
+    Example:
+        >>> duration(4.25), duration(133.0), duration(7300.0)
+        ('4.2 s', '2 min 13 s', '2 h 1 min')
+    """
+    if seconds is None or math.isnan(seconds):
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def column(trials: Sequence[Row], name: str) -> Series:
+    """One column as float64, NaN where a row has nothing."""
+    return np.array([math.nan if row.get(name) is None else float(row[name]) for row in trials], np.float64)
+
+
+def _log(summary: Row) -> bool:
+    return summary.get("transform") == "log"
+
+
+def _fidelity_name(summary: Row) -> str:
+    name = summary["fidelity"]["name"]
+    return "B / b" if name == "presample_ratio" else name
+
+
+def _axes(trials: Sequence[Row], summary: Row) -> tuple[dict[str, Series], list[Axis]]:
+    """What was chosen, by name, the fidelity last."""
+    values, axes = {}, []
+    for name, bounds in summary["space"].items():
+        chosen = [row["hyperparameters"][name] for row in trials]
+        if choices := bounds.get("choices"):
+            values[name] = np.array([choices.index(value) for value in chosen], float)
+            axes.append(Axis(name, 0, len(choices) - 1, choices=tuple(map(str, choices))))
+        else:
+            values[name] = np.array(chosen, float)
+            axes.append(Axis(name, bounds["low"], bounds["high"], bool(bounds.get("log"))))
+    name, bounds = _fidelity_name(summary), summary["fidelity"]
+    values[name] = column(trials, "fidelity")
+    return values, [*axes, Axis(name, bounds["low"], bounds["high"])]
+
+
+def _errors(trials: Sequence[Row], summary: Row) -> Figure:
+    return figures.errors_over_time(
+        column(trials, "elapsed_seconds"),
+        column(trials, "number"),
+        column(trials, "error"),
+        column(trials, "predicted_error"),
+        column(trials, "fidelity"),
+        [row["state"] for row in trials],
+        log=_log(summary),
+        fidelity_name=_fidelity_name(summary),
+    )
+
+
+def _choices(trials: Sequence[Row], summary: Row) -> Figure:
+    values, axes = _axes(trials, summary)
+    return figures.choices_over_time(column(trials, "number"), values, axes, [row["reason"] or "" for row in trials])
+
+
+def _parallel(trials: Sequence[Row], summary: Row) -> Figure:
+    return figures.parallel_coordinates(*_axes(trials, summary), column(trials, "error"), log=_log(summary))
+
+
+def _prediction(trials: Sequence[Row], summary: Row) -> Figure:
+    mean, sd = column(trials, "predicted_objective"), column(trials, "predicted_sd")
+    scale: Callable[[Series], Series] = np.exp if _log(summary) else np.asarray
+    return figures.predicted_against_observed(
+        scale(mean),
+        column(trials, "error"),
+        scale(mean - sd),
+        scale(mean + sd),
+        column(trials, "fidelity"),
+        log=_log(summary),
+        label="error" if _log(summary) else "objective",
+        fidelity_name=_fidelity_name(summary),
+    )
+
+
+def _cost(trials: Sequence[Row], summary: Row) -> Figure:
+    predicted = np.exp(column(trials, "predicted_log_cost"))
+    unit = {"seconds": "cost in seconds", "work": "cost in operations"}[summary["cost"]]
+    return figures.predicted_against_observed(
+        predicted,
+        column(trials, f"cost_{summary['cost']}"),
+        predicted,
+        predicted,
+        column(trials, "fidelity"),
+        log=True,
+        label=unit,
+        fidelity_name=_fidelity_name(summary),
+    )
+
+
+def _entropy(trials: Sequence[Row], summary: Row) -> Figure:
+    del summary
+    return figures.entropy_over_time(column(trials, "number"), column(trials, "entropy"))
+
+
+FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure], str]] = {
+    "errors": (
+        _errors,
+        "Every evaluation by its fidelity; a cross diverged, a triangle at the upper edge has no error. "
+        "Seconds are wall time and include suggestion, compilation and evaluation.",
+    ),
+    "choices": (_choices, "Each trial's hyperparameters and fidelity, by what proposed them."),
+    "parallel": (_parallel, "One line an evaluation; the thick line is the lowest error."),
+    "prediction": (_prediction, "Error as predicted before the evaluation, bars of one standard deviation."),
+    "cost": (_cost, "Cost of training as predicted before the evaluation."),
+    "entropy": (
+        _entropy,
+        "Uncertainty about where the optimum is, over the representers at the target fidelity, "
+        "when each trial was chosen. The representers are drawn anew each time, so it need not fall steadily.",
+    ),
+}
+
+
+def _captioned(figure: Figure, caption: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(figures.INK, "currentColor")
+    return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _subtitle(trials: Sequence[Row], summary: Row) -> str:
+    states = [row["state"] for row in trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return f"Seed {summary['seed']}, protocol {summary['protocol']}. {len(trials)} trials: {counts or 'none yet'}."
+
+
+def _answer(trials: Sequence[Row], summary: Row) -> list[tuple[str, str]]:
+    elapsed = column(trials, "elapsed_seconds")
+    total = float(np.nanmax(elapsed)) if np.isfinite(elapsed).any() else math.nan
+    training = float(np.nansum(column(trials, "cost_seconds")))
+    return [
+        ("validation error" if _log(summary) else "objective", number(summary.get("validation_error"))),
+        ("test error", number(summary.get("test_error"))),
+        ("evaluations", f"{len(trials)} of {summary['evaluations'] or len(trials)}"),
+        ("wall time", duration(total)),
+        ("of which training", duration(training)),
+    ]
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>" for name, value in facts)
+
+
+def _warnings(trials: Sequence[Row]) -> str:
+    """Warnings and the messages of failed trials, equal ones once with the trials that they belong to."""
+    said: dict[str, list[str]] = {}
+    for row in trials:
+        for text in filter(None, (row.get("warning"), row.get("message"))):
+            said.setdefault(text, []).append(str(row["number"]))
+    lines = (f"<li>Trial {', '.join(where)}: {html.escape(text)}</li>" for text, where in said.items())
+    return f'<ul class="warnings">{"".join(lines)}</ul>' if said else ""
+
+
+def _table(trials: Sequence[Row], summary: Row) -> str:
+    names = list(summary["space"])
+    measures = {
+        "fidelity": "fidelity",
+        "error": "error",
+        "cost_seconds": "train s",
+        "compile_seconds": "compile s",
+        "suggest_seconds": "suggest s",
+        "importance_share": "importance share",
+    }
+    heads = ["trial", *names, *measures.values()]
+    head = (
+        "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+        + '<th class="word">state</th><th class="word">by</th>'
+    )
+    body = []
+    for row in trials:
+        cells = [row["number"], *(row["hyperparameters"][name] for name in names), *(row.get(key) for key in measures)]
+        words = "".join(f'<td class="word">{html.escape(str(row.get(key) or ""))}</td>' for key in ("state", "reason"))
+        kind = "best" if row["hyperparameters"] == summary.get("best") else "" if row["state"] == "ok" else "lost"
+        numbers = "".join(f"<td>{html.escape(number(cell))}</td>" for cell in cells)
+        body.append(f'<tr class="{kind}">{numbers}{words}</tr>')
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def _footer(summary: Row) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
+    return f"Cost in {summary['cost']}; error modelled on the {summary['transform']} scale. {versions}."

@@ -1,0 +1,171 @@
+"""The report page: complete, self-contained, and unmoved by anything a study can hold."""
+
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from ibo_jax.study import figures
+from ibo_jax.study.report import page
+
+SPACE = {
+    "learning_rate": {"low": 1e-4, "high": 0.1, "log": True},
+    "width": {"low": 16, "high": 256, "log": True},
+    "dropout": {"low": 0.0, "high": 0.5, "log": False},
+    "activation": {"choices": ["relu", "tanh"]},
+}
+SUMMARY = {
+    "problem": "digits-mlp", "method": "ibo", "seed": 0, "protocol": "default", "cost": "seconds", "evaluations": 30,
+    "space": SPACE, "fidelity": {"name": "presample_ratio", "low": 1, "high": 6, "integer": True},
+    "transform": "log", "versions": {"jax": "0.10.2", "ibo_jax": "0.1.0"},
+    }  # fmt: skip
+
+
+def make_trials(count, seed=0):
+    """A study as it happens: a random start, then predictions, some divergence, a crash, a fallback."""
+    rng, trials, elapsed = np.random.default_rng(seed), [], 0.0
+    for number in range(count):
+        initial, focus = number < 5, max(0.15, 1 - number / 25)
+        rate = float(np.clip(10 ** rng.normal(-2.3, 0.9 * focus), 1e-4, 0.1))
+        ratio = int(rng.choice([1, 2, 3, 6]))
+        error = 0.02 + 0.05 * (math.log10(rate) + 2.3) ** 2 + 0.004 * (6 - ratio) + 0.01 * rng.random()
+        cost = (0.5 + 0.3 * ratio) * rng.uniform(0.9, 1.1)
+        state = "diverged" if rate > 0.06 else "crashed" if number == 11 else "ok"
+        error = {"diverged": 0.9, "crashed": None}.get(state, error)
+        elapsed += cost + 1.1
+        trials.append({
+            "number": number, "state": state, "presample_ratio": ratio, "fidelity": ratio,
+            "s": math.log(ratio) / math.log(6),
+            "hyperparameters": {"learning_rate": rate, "width": int(rng.integers(16, 257)),
+                                "dropout": float(rng.uniform(0, 0.5)), "activation": str(rng.choice(["relu", "tanh"]))},
+            "error": error, "cost_seconds": cost, "cost_work": cost * 1e9, "compile_seconds": 0.8,
+            "suggest_seconds": 0.0 if initial else 0.3, "importance_share": 0.1 * ratio,
+            "reason": "initial" if initial else "guard" if number % 9 == 0 else "acquisition",
+            "warning": "the fit did not converge; a random point is tried" if number in (14, 15) else "",
+            "predicted_objective": None if initial else math.log(error or 0.05) + 0.2 * rng.normal(),
+            "predicted_sd": None if initial else 0.25,
+            "predicted_log_cost": None if initial else math.log(cost) + 0.1 * rng.normal(),
+            "entropy": None if initial else 3.5 - 0.05 * number + 0.2 * rng.random(),
+            "predicted_error": None if initial else 0.03 + 0.05 / number,
+            "elapsed_seconds": elapsed, "history": {}, "message": "out of memory" if state == "crashed" else "",
+        })  # fmt: skip
+    return trials
+
+
+def best_of(trials):
+    return min((row for row in trials if row["state"] == "ok"), key=lambda row: row["error"])
+
+
+class Balance(HTMLParser):
+    """Raises if tags are not closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.cells = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in {"meta", "path", "use", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.open and tag not in {"path", "use"}:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "td":
+            self.cells.append(data)
+
+
+def parsed(text):
+    parser = Balance()
+    parser.feed(text)
+    assert parser.open == []
+    return parser
+
+
+def test_page_holds_the_answer_every_trial_and_all_figures():
+    trials = make_trials(30)
+    best = best_of(trials)
+    text = page(trials, {**SUMMARY, "best": best["hyperparameters"], "validation_error": 0.0123, "test_error": 0.0345})
+    cells = parsed(text).cells
+    assert text.count("<svg") == 6
+    assert "<b>0.0123</b>" in text
+    assert "<b>0.0345</b>" in text
+    assert "30 of 30" in text
+    assert f"<b>{best['hyperparameters']['learning_rate']:.4g}</b>" in text
+    assert cells[:: len(cells) // 30] == [str(number) for number in range(30)]
+    assert text.count('class="best"') == 1
+    assert "Trial 14, 15: the fit did not converge" in text
+    assert "Trial 11: out of memory" in text
+
+
+def test_page_asks_the_network_for_nothing():
+    text = page(make_trials(12), SUMMARY)
+    assert not re.findall(r"""(?:src|href|url\()\s*=?\s*["']?(?!#)[\w/:.]+""", re.sub(r"url\(#", "", text))
+    assert "<script" not in text
+    assert "@import" not in text
+    assert all(url.startswith("http://www.w3.org/") for url in re.findall(r'xmlns[\w:]*="([^"]+)"', text))
+
+
+def test_user_text_is_escaped():
+    trials = make_trials(6)
+    trials[3]["message"] = "<script>alert(1)</script>"
+    text = page(trials, {**SUMMARY, "problem": "a<b>&"})
+    assert "<script>" not in text
+    assert "a&lt;b&gt;&amp;" in text
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_few_rows_and_no_predictions(count):
+    text = page(make_trials(count), SUMMARY)
+    assert parsed(text)
+    assert f"{count} of 30" in text
+    assert "no prediction has been tested yet" in text
+    assert "no suggestion by acquisition yet" in text
+
+
+def test_everything_failed():
+    trials = [{**row, "state": "crashed", "error": math.nan, "cost_seconds": None} for row in make_trials(8)]
+    assert "8 trials: 8 crashed" in page(trials, SUMMARY)
+
+
+@pytest.mark.parametrize("cost", ["seconds", "work"])
+def test_a_problem_that_is_no_training_and_has_negative_objectives(cost):
+    trials = [
+        {**row, "error": -3.0 + 0.1 * row["number"], "presample_ratio": None, "fidelity": row["s"], "state": "ok",
+         "predicted_error": -3.2}
+        for row in make_trials(10)
+    ]  # fmt: skip
+    fidelity = {"name": "s", "low": 0.0, "high": 1.0, "integer": False}
+    text = page(trials, {**SUMMARY, "transform": "identity", "cost": cost, "fidelity": fidelity})
+    assert ">s</text>" in text
+    assert "B / b" not in text
+    assert "-3.2" in text.replace("−", "-")
+
+
+def test_an_error_of_zero_stays_on_the_log_scale():
+    trials = make_trials(8)
+    trials[2]["error"] = 0.0
+    figure = figures.errors_over_time(
+        np.arange(8.0), np.arange(8.0), np.array([0.1, 0.0, 0.4, np.nan, 0.2, 0.2, 0.2, 0.05]), np.full(8, np.nan),
+        np.ones(8), ["ok"] * 8, log=True, fidelity_name="s",
+    )  # fmt: skip
+    drawn = figure.axes[0].collections[0].get_offsets()[:, 1]
+    assert drawn.tolist() == [0.1, 0.025, 0.4, 0.2, 0.2, 0.2, 0.05]
+    assert figure.axes[0].lines[1].get_ydata().tolist() == [0.1] + [0.025] * 7
+    assert parsed(page(trials, SUMMARY))
+
+
+def test_axis_ticks_stay_inside_and_keep_apart():
+    for axis in (
+        figures.Axis("a", 1e-7, 0.1, log=True),
+        figures.Axis("b", 16, 256, log=True),
+        figures.Axis("c", 0, 0.5),
+    ):
+        units = [position for position, _ in axis.ticks()]
+        assert units[0] == 0.0
+        assert units[-1] == 1.0
+        assert min(np.diff(units)) > 0.1
+        assert 3 <= len(units) <= 9
