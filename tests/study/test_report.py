@@ -48,6 +48,7 @@ def make_trials(count, seed=0):
             "predicted_sd": None if initial else 0.25,
             "predicted_log_cost": None if initial else math.log(cost) + 0.1 * rng.normal(),
             "entropy": None if initial else 3.5 - 0.05 * number + 0.2 * rng.random(),
+            "incumbent": None if initial else trials[0]["hyperparameters"],
             "predicted_error": None if initial else 0.03 + 0.05 / number,
             "elapsed_seconds": elapsed, "history": {}, "message": "out of memory" if state == "crashed" else "",
         })  # fmt: skip
@@ -103,10 +104,17 @@ def test_page_holds_the_answer_every_trial_and_all_figures():
 
 def test_page_asks_the_network_for_nothing():
     text = page(make_trials(12), SUMMARY)
-    assert not re.findall(r"""(?:src|href|url\()\s*=?\s*["']?(?!#)[\w/:.]+""", re.sub(r"url\(#", "", text))
+    assert not re.findall(r"""(?:src|href|url\()\s*=?\s*["']?(?!#|data:)[\w/:.]+""", re.sub(r"url\(#", "", text))
     assert "<script" not in text
     assert "@import" not in text
     assert all(url.startswith("http://www.w3.org/") for url in re.findall(r'xmlns[\w:]*="([^"]+)"', text))
+
+
+def test_a_running_study_shows_what_it_believes_so_far():
+    trials = make_trials(7)
+    text = page(trials, SUMMARY)
+    assert "<span>lowest validation error so far</span>" in text
+    assert f"<b>{trials[0]['hyperparameters']['dropout']:.4g}</b><span>dropout</span>" in text
 
 
 def test_user_text_is_escaped():
@@ -122,8 +130,7 @@ def test_few_rows_and_no_predictions(count):
     text = page(make_trials(count), SUMMARY)
     assert parsed(text)
     assert f"{count} of 30" in text
-    assert "no prediction has been tested yet" in text
-    assert "no suggestion by acquisition yet" in text
+    assert text.count("Nothing was predicted and then tested yet") == 3
 
 
 def test_everything_failed():

@@ -1,9 +1,10 @@
 """Figures of one study: functions of arrays with one entry an evaluation, NaN where there is nothing to show.
 
 Each returns a Matplotlib `Figure`, made without pyplot, so that nothing is global. Text and axes are drawn in `INK`,
-which a web page may replace by its own text colour.
+which a web page may replace by its own text colour, as `svg` does.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,13 +20,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 __all__ = [
-    "INK",
     "Axis",
     "choices_over_time",
     "entropy_over_time",
     "errors_over_time",
     "parallel_coordinates",
     "predicted_against_observed",
+    "svg",
 ]
 
 INK = "#24292f"
@@ -176,8 +177,6 @@ def predicted_against_observed(
     axes.set(xlabel=f"observed {label}", ylabel=f"predicted {label}")
     for scale in "xy":
         _scale(axes, np.array(ends), log, scale)
-    if not here.any():
-        axes.text(0.5, 0.5, "no prediction has been tested yet", transform=axes.transAxes, ha="center")
     _colour_bar(figure, norm, FIDELITY_MAP, fidelity_name, [axes])
     return figure
 
@@ -191,8 +190,6 @@ def entropy_over_time(number: Series, entropy: Series) -> Figure:
     axes.set(xlabel="trial", ylabel="entropy of p_min in nats")
     axes.set_xlim(left=min(0.0, _limits(number)[0]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if not np.isfinite(entropy).any():
-        axes.text(0.5, 0.5, "no suggestion by acquisition yet", transform=axes.transAxes, ha="center")
     return figure
 
 
@@ -219,6 +216,17 @@ def parallel_coordinates(values: Mapping[str, Series], axes: Sequence[Axis], err
             panel.annotate(text, (position, height), (3, 0), textcoords="offset points", va="center", fontsize=8)
     _colour_bar(figure, norm, ERROR_MAP, "validation error" if log else "objective", [panel])
     return figure
+
+
+@matplotlib.rc_context(STYLE)
+def svg(figure: Figure) -> str:
+    """The figure as an SVG element for a web page, in the text colour and font of the page; equal figures are equal."""
+    buffer = io.StringIO()
+    figure.savefig(
+        buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    )
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace(INK, "currentColor")
 
 
 def best_so_far(error: Series) -> Series:

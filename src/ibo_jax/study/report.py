@@ -1,7 +1,6 @@
 """One self-contained page of a study: the answer, the figures, every trial. No request leaves the page."""
 
 import html
-import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
@@ -45,7 +44,7 @@ def page(trials: Sequence[Row], summary: Row) -> str:
         title=html.escape(f"{summary['problem']} tuned by {summary['method']}"),
         subtitle=html.escape(_subtitle(trials, summary)),
         answer=_facts(_answer(trials, summary)),
-        best=_facts((name, number(value)) for name, value in (summary.get("best") or {"": "none yet"}).items()),
+        best=_facts((name, number(value)) for name, value in _best(trials, summary).items()),
         warnings=_warnings(trials),
         table=_table(trials, summary),
         footer=html.escape(_footer(summary)),
@@ -131,8 +130,10 @@ def _parallel(trials: Sequence[Row], summary: Row) -> Figure:
     return figures.parallel_coordinates(*_axes(trials, summary), column(trials, "error"), log=_log(summary))
 
 
-def _prediction(trials: Sequence[Row], summary: Row) -> Figure:
+def _prediction(trials: Sequence[Row], summary: Row) -> Figure | None:
     mean, sd = column(trials, "predicted_objective"), column(trials, "predicted_sd")
+    if not np.isfinite(mean + column(trials, "error")).any():
+        return None
     scale: Callable[[Series], Series] = np.exp if _log(summary) else np.asarray
     return figures.predicted_against_observed(
         scale(mean),
@@ -146,8 +147,10 @@ def _prediction(trials: Sequence[Row], summary: Row) -> Figure:
     )
 
 
-def _cost(trials: Sequence[Row], summary: Row) -> Figure:
+def _cost(trials: Sequence[Row], summary: Row) -> Figure | None:
     predicted = np.exp(column(trials, "predicted_log_cost"))
+    if not np.isfinite(predicted).any():
+        return None
     unit = {"seconds": "cost in seconds", "work": "cost in operations"}[summary["cost"]]
     return figures.predicted_against_observed(
         predicted,
@@ -161,12 +164,13 @@ def _cost(trials: Sequence[Row], summary: Row) -> Figure:
     )
 
 
-def _entropy(trials: Sequence[Row], summary: Row) -> Figure:
+def _entropy(trials: Sequence[Row], summary: Row) -> Figure | None:
     del summary
-    return figures.entropy_over_time(column(trials, "number"), column(trials, "entropy"))
+    entropy = column(trials, "entropy")
+    return figures.entropy_over_time(column(trials, "number"), entropy) if np.isfinite(entropy).any() else None
 
 
-FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure], str]] = {
+FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure | None], str]] = {
     "errors": (
         _errors,
         "Every evaluation by its fidelity; a cross diverged, a triangle at the upper edge has no error. "
@@ -184,12 +188,10 @@ FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure], str]] = {
 }
 
 
-def _captioned(figure: Figure, caption: str) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(figures.INK, "currentColor")
-    return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
+def _captioned(figure: Figure | None, caption: str) -> str:
+    if figure is None:
+        return '<p class="under">Nothing was predicted and then tested yet.</p>'
+    return f"<figure>{figures.svg(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
 def _subtitle(trials: Sequence[Row], summary: Row) -> str:
@@ -198,12 +200,22 @@ def _subtitle(trials: Sequence[Row], summary: Row) -> str:
     return f"Seed {summary['seed']}, protocol {summary['protocol']}. {len(trials)} trials: {counts or 'none yet'}."
 
 
+def _best(trials: Sequence[Row], summary: Row) -> Row:
+    """The answer; while the search runs, the incumbent of the newest trial that has one."""
+    incumbents = [row["incumbent"] for row in trials if row.get("incumbent")]
+    return summary.get("best") or (incumbents[-1] if incumbents else {"so far": "none"})
+
+
 def _answer(trials: Sequence[Row], summary: Row) -> list[tuple[str, str]]:
     elapsed = column(trials, "elapsed_seconds")
     total = float(np.nanmax(elapsed)) if np.isfinite(elapsed).any() else math.nan
     training = float(np.nansum(column(trials, "cost_seconds")))
+    what, found = "validation error" if _log(summary) else "objective", summary.get("validation_error")
+    if found is None:
+        errors = column(trials, "error")
+        what, found = f"lowest {what} so far", float(np.nanmin(errors)) if np.isfinite(errors).any() else None
     return [
-        ("validation error" if _log(summary) else "objective", number(summary.get("validation_error"))),
+        (what, number(found)),
         ("test error", number(summary.get("test_error"))),
         ("evaluations", f"{len(trials)} of {summary['evaluations'] or len(trials)}"),
         ("wall time", duration(total)),
