@@ -45,7 +45,10 @@ def upper_bound(logits: Float[Array, "*example class_"], labels: Int[Array, "*ex
 
 
 def gradient_norm(
-    apply: Callable[[Any, Array], Array], params: Any, inputs: Float[Array, "example ..."], labels: Int[Array, "example"]
+    apply: Callable[[Any, Array], Array],
+    params: Any,
+    inputs: Float[Array, "example ..."],
+    labels: Int[Array, "example"],
 ) -> Float[Array, "example"]:
     """Norm of each example's loss gradient with respect to all parameters: the reference, at the price of a backward.
 

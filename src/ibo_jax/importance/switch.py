@@ -33,7 +33,9 @@ def tau(scores: Float[Array, "example"]) -> Float[Array, ""]:
     return jnp.sqrt(jnp.maximum(ratio, 1))
 
 
-def moving_average(average: Float[Array, ""], tau: Float[Array, ""], decay: float = DECAY) -> Float[Array, ""]:
+def moving_average(
+    average: Float[Array, "*run"], tau: Float[Array, "*run"], decay: float = DECAY
+) -> Float[Array, "*run"]:
     """The smoothed tau after one more step; it starts at 0 and is not bias-corrected, as published."""
     return decay * average + (1 - decay) * tau
 
@@ -49,12 +51,12 @@ def threshold(presample_size: int, batch_size: int) -> float:
 
 
 def pays(
-    tau: Float[Array, ""],
+    tau: Float[Array, "*run"],
     presample_size: int,
     batch_size: int,
     rule: Switch = "published",
     cost_ratio: float | None = None,
-) -> Bool[Array, ""]:
+) -> Bool[Array, "*run"]:
     """Whether the next step should be drawn by importance.
 
     "published": tau > c. "variance": 1/r + 1/tau^2 < 1/c with r = B/b, which also counts the variance of the

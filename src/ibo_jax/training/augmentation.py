@@ -25,7 +25,7 @@ def compose(*augmentations: Augmentation) -> Augmentation:
 
 def flip(key: PRNGKeyArray, images: Array) -> Array:
     """Mirrors each image (example, row, column, ...) left to right with probability one half."""
-    mirrored = jax.random.bernoulli(key, shape=(len(images),))
+    mirrored = jax.random.uniform(key, (len(images),), jnp.float32) < 0.5
     return jnp.where(jnp.expand_dims(mirrored, range(1, images.ndim)), jnp.flip(images, axis=2), images)
 
 

@@ -4,16 +4,12 @@ They follow Keras, which the published experiments used: RMSprop divides by sqrt
 step t is lr / (1 + decay t), and a momentum buffer holds steps (rates included), not gradients.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 import optax
 
 from ibo_jax.types import Array, Float
 
-__all__ = ["adam", "inverse_time_decay", "l2", "momentum_sgd", "rmsprop", "step_drop"]
+__all__ = ["adam", "inverse_time_decay", "momentum_sgd", "rmsprop", "step_drop"]
 
 Rate = float | Float[Array, ""]
 DROP_EPOCHS = 40
@@ -51,17 +47,3 @@ def momentum_sgd(learning_rate: Rate | optax.Schedule, momentum: Rate = 0.9) -> 
 def adam(learning_rate: Rate, decay: Rate = 0.0) -> optax.GradientTransformation:
     """Adam whose learning rate falls as lr / (1 + decay t)."""
     return optax.adam(inverse_time_decay(learning_rate, decay), eps=1e-7)
-
-
-def l2(params: Any, select: Callable[[str], bool]) -> Float[Array, ""]:
-    """Sum of squares of the parameters whose path, such as "params/Dense_0/kernel", is selected.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> params = {"hidden": {"kernel": jnp.array([3.0, 4.0]), "bias": jnp.ones(2)}, "output": {"kernel": jnp.ones(2)}}
-        >>> float(l2(params, lambda path: path == "hidden/kernel"))
-        25.0
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    chosen = [leaf for path, leaf in leaves if select(jax.tree_util.keystr(path, simple=True, separator="/"))]
-    return sum((jnp.sum(leaf**2) for leaf in chosen), start=jnp.float32(0))

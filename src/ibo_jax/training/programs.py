@@ -8,7 +8,7 @@ import ctypes
 import functools
 import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -79,8 +79,9 @@ def compiled(
     steps = training.labels.shape[0] // sampling.batch_size
     shape = training.inputs.shape[1:]
 
-    def learner(values: Mapping[str, Array]) -> Learner:
-        return task.learner({**dict(static), **values}, steps)
+    def learner(values: dict[str, Array]) -> Learner:
+        known: dict[str, Any] = {**dict(static), **values}
+        return task.learner(known, steps)
 
     def run_start(seed: Array, values: dict[str, Array]) -> Any:
         return start(jax.random.key(seed, impl="rbg"), learner(values), shape)  # compiles in a third of the time
@@ -106,8 +107,9 @@ def compiled(
         jax.jit(run_evaluate).lower(state.params, values, judging),
     )
     with ThreadPoolExecutor(len(lowered)) as pool:
-        executables = pool.map(lambda program: program.compile(), lowered)
-    return Programs(*executables, single.cost_analysis()["flops"], single.out_info.shape[-1])
+        starting, training_epoch, evaluating = pool.map(lambda program: program.compile(), lowered)
+    flops = single.cost_analysis()["flops"]  # type: ignore[index]
+    return Programs(starting, training_epoch, evaluating, flops, single.out_info.shape[-1])
 
 
 def release_memory() -> None:

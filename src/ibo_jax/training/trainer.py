@@ -54,8 +54,9 @@ class Task:
         """The task with hyperparameters filled in."""
         network = as_network(self.network(hyperparameters))
         optimizer = self.optimizer(hyperparameters, steps_per_epoch)
-        penalty = None if self.penalty is None else lambda params: self.penalty(params, hyperparameters)
-        return Learner(network.init, network.apply, optimizer, penalty, self.augment)
+        penalty = self.penalty
+        bound = None if penalty is None else lambda params: penalty(params, hyperparameters)
+        return Learner(network.init, network.apply, optimizer, bound, self.augment)
 
 
 class _Measured(NamedTuple):
@@ -105,8 +106,8 @@ def train(
     sampling = Sampling(batch_size, round(presample_ratio * batch_size), switch, draw)
     rates, static = split(hyperparameters)
     with jax.enable_x64(False):
-        training = jax.device_put(Examples(data.train_inputs, data.train_labels, data.mean, data.scale))
-        judging = jax.device_put(Examples(data.valid_inputs, data.valid_labels, data.mean, data.scale))
+        training = Examples(*jax.device_put((data.train_inputs, data.train_labels, data.mean, data.scale)))
+        judging = Examples(*jax.device_put((data.valid_inputs, data.valid_labels, data.mean, data.scale)))
         began = time.perf_counter()
         programs = compiled(task, static, tuple(rates), sampling, _shapes(training), _shapes(judging))
         compile_seconds = time.perf_counter() - began
@@ -135,14 +136,14 @@ def retrain(seed: int, task: Task, hyperparameters: Hyperparameters, data: Datas
 def _epochs(
     programs: Programs, seed: int, rates: dict, training: Examples, judging: Examples, count: int, validate: bool
 ) -> Iterator[_Measured]:
-    seed = np.uint32(seed % 2**32)
+    stream = np.uint32(seed % 2**32)
     jax.block_until_ready((training, judging))
     began = time.perf_counter()
-    state = jax.block_until_ready(programs.start(seed, rates))
+    state = jax.block_until_ready(programs.start(stream, rates))
     seconds = time.perf_counter() - began
     for number in range(count):
         began = time.perf_counter()
-        state, info = jax.block_until_ready(programs.epoch(seed, np.uint32(number), rates, state, training))
+        state, info = jax.block_until_ready(programs.epoch(stream, np.uint32(number), rates, state, training))
         seconds += time.perf_counter() - began
         error = loss = float("nan")
         finite = bool(info.finite)
@@ -180,7 +181,7 @@ def _guessing(labels: np.ndarray) -> float:
 
 
 def _shapes(examples: Examples) -> Examples:
-    return Examples(*(jax.ShapeDtypeStruct(field.shape, field.dtype) for field in examples))
+    return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), examples)
 
 
 def _check(task: Task, batch_size: int, presample_ratio: float, population: int) -> None:

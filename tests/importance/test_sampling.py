@@ -1,0 +1,178 @@
+"""Draws follow the scores and the weighted mean is unbiased; false alarms of each statistical test below 1e-5."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ibo_jax import importance
+from ibo_jax.importance import draw, presample, probabilities, resample, weights
+from reference import importance as twin
+
+METHODS = ["multinomial", "systematic"]
+Z = 5.5  # standard errors; a normal deviate exceeds it with probability 4e-8, tests below compare at most 300 of them
+
+
+def z_scores(samples, expectation):
+    samples = np.asarray(samples, np.float64)
+    error = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
+    return np.abs(samples.mean(axis=0) - expectation) / np.maximum(error, 1e-9 + 1e-6 * np.abs(expectation))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weighted_gradient_is_unbiased(method):
+    """Mean over 20,000 batches of the gradient of a network's weighted loss equals that of the whole presample."""
+    rng = np.random.default_rng(0)
+    inputs, labels = jnp.asarray(rng.normal(size=(24, 5)), jnp.float32), jnp.asarray(rng.integers(3, size=24))
+    scores = jnp.asarray(rng.lognormal(sigma=1.5, size=24), jnp.float32)  # any positive scores, not the bound's
+    params = {"kernel": jnp.asarray(rng.normal(size=(5, 3)), jnp.float32), "bias": jnp.zeros(3)}
+
+    def mean_loss(params, index, weight):
+        logits = inputs[index] @ params["kernel"] + params["bias"]
+        return jnp.mean(weight * importance.loss(logits, labels[index]))
+
+    def one(key):
+        index, weight = resample(key, scores, 6, method=method)
+        return jax.grad(mean_loss)(params, index, weight)
+
+    samples = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), 20_000))
+    whole = jax.grad(mean_loss)(params, jnp.arange(24), jnp.ones(24))
+    assert max(z_scores(samples[name], whole[name]).max() for name in params) < Z
+    unweighted = jax.jit(
+        jax.vmap(lambda key: jax.grad(mean_loss)(params, resample(key, scores, 6).indices, jnp.ones(6)))
+    )
+    biased = unweighted(jax.random.split(jax.random.key(2), 20_000))
+    assert z_scores(biased["kernel"], whole["kernel"]).max() > Z  # the test can tell
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    scores=st.lists(st.floats(2**-10, 2**10, width=32), min_size=12, max_size=12),
+    method=st.sampled_from(METHODS),
+    seed=st.integers(0, 2**31),
+)
+def test_weighted_mean_is_unbiased_for_any_positive_scores(scores, method, seed):
+    values = np.linspace(-1, 3, 12) ** 3
+    samples = batch_means(
+        jax.random.key(seed), jnp.asarray(scores, jnp.float32), jnp.asarray(values, jnp.float32), method
+    )
+    g = np.float64(scores) / np.sum(scores)
+    expected_draws = 20_000 * 5 * g
+    seen = expected_draws > 100  # rarer examples carry weight that 100,000 draws cannot show: excluded on both sides
+    assert z_scores(samples, np.where(seen, values, 0) / 12).max() < Z
+
+
+@jax.jit
+def counts_matrix(indices):
+    return jax.vmap(lambda index: jnp.bincount(index, length=12))(indices)
+
+
+def batch_means(key, scores, values, method):
+    """Contribution of each example to the weighted batch mean, 20,000 batches of 5; zero for the rarest examples."""
+    indices, weight = _resample_many(jax.random.split(key, 20_000), scores, method)
+    g = scores / scores.sum()
+    contribution = counts_matrix(indices) * jnp.where(20_000 * 5 * g > 100, values / (12 * g) / 5, 0)
+    np.testing.assert_allclose(weight, (1 / (12 * g))[indices], rtol=1e-4)
+    return contribution
+
+
+_resample_many = jax.jit(
+    jax.vmap(lambda key, scores, method: resample(key, scores, 5, method=method), in_axes=(0, None, None)),
+    static_argnums=2,
+)
+
+
+def test_equal_scores_are_plain_sampling():
+    g = probabilities(jnp.full(8, 0.3))
+    index, weight = resample(jax.random.key(0), jnp.full(8, 0.3), 1000)
+    np.testing.assert_allclose(g, 1 / 8, rtol=1e-6)
+    np.testing.assert_allclose(weight, 1, rtol=1e-6)
+    counts = np.bincount(index, minlength=8)
+    assert np.sum((counts - 125) ** 2 / 125) < 45  # chi-square, 7 degrees of freedom: 1.4e-7
+    assert float(importance.tau(jnp.full(8, 0.3))) == 1
+
+
+def test_weights_equal_the_numpy_twin():
+    scores = np.random.default_rng(3).gamma(0.5, size=30)
+    index = np.array([0, 4, 4, 29])
+    ours = weights(probabilities(jnp.asarray(scores, jnp.float32)), jnp.asarray(index))
+    np.testing.assert_allclose(ours, twin.weights(scores, index), rtol=1e-5)
+    half = weights(probabilities(jnp.asarray(scores, jnp.float32)), jnp.asarray(index), exponent=0.5)
+    np.testing.assert_allclose(half, np.sqrt(twin.weights(scores, index)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_examples_of_score_zero_are_never_drawn(method):
+    scores = jnp.array([0.0, 1e-3, 0.0, 0.0, 1.0, 0.0])
+    index, weight = jax.vmap(lambda key: resample(key, scores, 7, method=method))(
+        jax.random.split(jax.random.key(0), 5000)
+    )
+    assert set(np.unique(index)) == {1, 4}
+    assert np.all(np.isfinite(weight))
+
+
+def test_systematic_draws_are_within_one_of_their_expectation():
+    g = probabilities(jnp.asarray(np.random.default_rng(4).gamma(1.0, size=40), jnp.float32))
+    for seed in range(20):
+        counts = np.bincount(draw(jax.random.key(seed), g, 64, "systematic"), minlength=40)
+        assert np.all(np.abs(counts - 64 * np.asarray(g)) < 1 + 1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("scores", [[0.0] * 5, [3.0], [0.0], [1e4, 1.0, 0.0], [1e-30] * 3, [1e30] * 4])
+def test_degenerate_scores_give_finite_weights(scores, dtype, method):
+    index, weight = jax.jit(lambda key, s: resample(key, s, 6, method=method))(
+        jax.random.key(0), jnp.array(scores, dtype)
+    )
+    assert np.all((index >= 0) & (index < len(scores)))
+    assert np.all(np.isfinite(weight))
+    assert np.all(weight > 0)
+    if len(set(scores)) == 1:
+        np.testing.assert_allclose(weight, 1, rtol=1e-6)
+
+
+def test_presample_is_uniform_with_replacement():
+    index = np.asarray(presample(jax.random.key(0), 10, 10_000))
+    counts = np.bincount(index, minlength=10)
+    assert len(counts) == 10
+    assert np.sum((counts - 1000) ** 2 / 1000) < 55  # chi-square, 9 degrees of freedom: 1.2e-8
+
+
+def test_same_draws_in_either_precision_mode():
+    """The same key must choose the same examples beside float64 code."""
+    scores = np.random.default_rng(5).gamma(1.0, size=64).astype(np.float32)
+    narrow = resample(jax.random.key(3), jnp.asarray(scores), 32)
+    with jax.enable_x64(True):
+        wide = resample(jax.random.key(3), jnp.asarray(scores), 32)
+        assert wide.weights.dtype == jnp.float32
+        np.testing.assert_array_equal(wide.indices, narrow.indices)
+        np.testing.assert_array_equal(presample(jax.random.key(0), 50, 20), presample(jax.random.key(0), 50, 20))
+
+
+def test_unknown_draw_is_refused():
+    with pytest.raises(ValueError, match='expected draw to be "multinomial" or "systematic", got \'categorical\''):
+        inspect.unwrap(draw)(jax.random.key(0), jnp.ones(3) / 3, 2, "categorical")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_upper_bound_reduces_the_variance_it_promises(method):
+    """tau squared predicts the variance ratio of gradients whose norm is the score."""
+    rng = np.random.default_rng(6)
+    gradients = rng.normal(size=(200, 10)) * rng.lognormal(sigma=1.2, size=(200, 1))
+    scores = np.linalg.norm(gradients, axis=1)
+    predicted = twin.tau(scores) ** 2
+    assert 0.8 < twin.variance_reduction(gradients, scores) / predicted < 1.25
+    keys = jax.random.split(jax.random.key(0), 4000)
+
+    def batch_gradient(key):
+        index, weight = resample(key, jnp.asarray(scores, jnp.float32), 16, method=method)
+        return jnp.mean(weight[:, None] * jnp.asarray(gradients, jnp.float32)[index], axis=0)
+
+    spread = np.var(jax.vmap(batch_gradient)(keys), axis=0).sum()
+    uniform = np.mean(np.sum(gradients**2, axis=1)) - np.sum(gradients.mean(axis=0) ** 2)
+    assert uniform / 16 / spread > 0.8 * predicted
