@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 
-from ibo_jax.training.networks import CNN, MLP, Network, WideResNet, as_network, from_nnx
+from ibo_jax.training.networks import CNN, MLP, Network, WideResNet, as_network, from_nnx, squared_kernels
 
 IMAGE = (32, 32, 3)
 
@@ -132,3 +132,13 @@ def test_what_is_no_network_is_refused_with_a_way_out():
         as_network(WideResNet(10, depth=12)).init(jax.random.key(0), jnp.ones((1, 8, 8, 1)))
     pair = Network(lambda key, inputs: {}, lambda params, inputs, *, train, key: inputs)
     assert as_network(pair) is pair
+
+
+def test_the_penalty_leaves_out_what_the_paper_leaves_out():
+    params = jax.jit(as_network(WideResNet(10, depth=10, widen=1)).init)(jax.random.key(0), jnp.ones((1, *IMAGE)))
+    kernels = [params["conv"], params["output"]]
+    for group in range(3):
+        kernels += [params[f"block_{group}_0"][name] for name in ("conv_0", "conv_1")]
+    expected = sum(float(jnp.sum(p["kernel"] ** 2)) for p in kernels)
+    np.testing.assert_allclose(squared_kernels(params, exclude="projection"), expected, rtol=1e-5)
+    assert squared_kernels(params) > expected

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import linen, nnx
 
 from ibo_jax.training import layers
 from ibo_jax.types import Array, Float, PRNGKeyArray
 
-__all__ = ["CNN", "MLP", "Network", "WideResNet", "as_network", "from_nnx"]
+__all__ = ["CNN", "MLP", "Network", "WideResNet", "as_network", "from_nnx", "squared_kernels"]
 
 Params = Any
 Rate = float | Float[Array, ""]
@@ -41,7 +42,6 @@ def as_network(module: Any) -> Network:
     """The `Network` of a Flax Linen module that is called with `(inputs)` or `(inputs, train)`; a `Network` stays one.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> network = as_network(MLP(classes=10, units=16, layers=2))
         >>> params = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
         >>> network.apply(params, jnp.zeros((3, 8, 8, 1)), train=False, key=None).shape
@@ -81,7 +81,6 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
     The module is rebuilt inside every trace and its weights replaced: nothing of that reaches the compiled program.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> network = from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs))
         >>> params = network.init(jax.random.key(0), jnp.zeros((1, 4)))
         >>> network.apply(params, jnp.zeros((2, 4)), train=False, key=None).shape
@@ -209,6 +208,24 @@ class _Block(linen.Module):
         if inputs.shape != x.shape:
             inputs = Conv(self.filters, 1, self.stride, name="projection")(inputs)
         return inputs + x
+
+
+def squared_kernels(params: Params, *, exclude: str = "") -> Float[Array, ""]:
+    """Sum of squares of all kernels but that of the layers named `exclude`; biases and gains do not count.
+
+    Times a weight it is Keras' L2 penalty.
+
+    Example:
+        >>> params = {"hidden": {"kernel": jnp.full((2,), 3.0), "bias": jnp.ones(2)}, "output": {"kernel": jnp.ones(4)}}
+        >>> float(squared_kernels(params)), float(squared_kernels(params, exclude="output"))
+        (22.0, 18.0)
+    """
+    total = jnp.zeros((), jnp.float32)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        layers_and_name = [getattr(entry, "key", None) for entry in path]
+        if layers_and_name[-1] == "kernel" and exclude not in layers_and_name:
+            total += jnp.sum(jnp.square(leaf), dtype=jnp.float32)
+    return total
 
 
 def _dense(features: int, name: str) -> linen.Dense:

@@ -1,0 +1,74 @@
+"""Problems by name. Listing and describing them loads neither data nor networks; making one does."""
+
+import difflib
+
+from ibo_jax.problems.base import Problem
+from ibo_jax.problems.settings import SCALES, SETTINGS
+from ibo_jax.problems.synthetic import SYNTHETIC
+
+__all__ = ["PROTOCOLS", "describe", "names", "problem"]
+
+PROTOCOLS = ("default", "paper", "scripts")
+SUMMARIES = {
+    "digits-mlp": "multilayer perceptron on scikit-learn's 8 x 8 digits (embedded), RMSprop",
+    "mnist-fcn": "fully connected network on MNIST, RMSprop",
+    "cifar10-cnn": "three convolutions and a hidden layer on CIFAR-10, RMSprop",
+    "cifar10-resnet": "wide residual network with LayerNorm on CIFAR-10, SGD with momentum",
+    "cifar100-resnet": "wide residual network with LayerNorm on CIFAR-100, SGD with momentum",
+}
+
+
+def names() -> tuple[str, ...]:
+    """All problems, the real ones first."""
+    return (*SETTINGS, *SYNTHETIC)
+
+
+def describe(name: str, scale: str = "cpu") -> str:
+    """A line for people: what is trained on what, how long, and what a study of default size takes.
+
+    Example:
+        >>> describe("digits-mlp", "smoke")
+        "multilayer perceptron on scikit-learn's 8 x 8 digits (embedded), RMSprop; 3 epochs, 8 evaluations: seconds"
+    """
+    _check(name, scale, "default")
+    if name in SYNTHETIC:
+        return SYNTHETIC[name].description
+    setting = SETTINGS[name][scale]  # type: ignore[index]
+    images = "" if setting.images[0] is None else f" of {setting.images[0]:,} images"
+    return f"{SUMMARIES[name]}; {setting.epochs} epochs{images}, {setting.evaluations} evaluations: {setting.cost}"
+
+
+def problem(name: str, *, scale: str = "cpu", protocol: str = "default", split: int = 0) -> Problem:
+    """A problem by name.
+
+    Args:
+        name: one of `names()`.
+        scale: "smoke" runs in seconds and shows that all works; "cpu" tunes on two cores, with fewer images or epochs,
+            smaller networks and narrower ranges than published; "paper" has the published numbers.
+        protocol: "default" holds out validation examples and searches the ratio B / b in 1..6; "paper" searches
+            s = log(B / b) / log(m / b) in [0, 1], the target being a presample of all m training examples; "scripts"
+            does as the published code: ratios 2..6, the test set for validation, whole numbers cut, and the decay of
+            the fully connected network exponentiated.
+        split: seed of the split of the digits; 0 for all others.
+
+    Raises:
+        ValueError: one of them is unknown.
+        FileNotFoundError: the data is not there; the message says how to get it.
+    """
+    _check(name, scale, protocol)
+    if name in SYNTHETIC:
+        return SYNTHETIC[name]
+    from ibo_jax.problems.images import build  # JAX and Flax: seconds that a list of names should not take
+
+    return build(name, scale, protocol, split, describe(name, scale))  # type: ignore[arg-type]
+
+
+def _check(name: str, scale: str, protocol: str) -> None:
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {close[0]!r}" if close else "`ibo-jax problems` lists them"
+        raise ValueError(f"expected a problem of {', '.join(names())}, got {name!r}; {hint}")
+    if scale not in SCALES:
+        raise ValueError(f"expected a scale of {', '.join(SCALES)}, got {scale!r}; choose one of them")
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"expected a protocol of {', '.join(PROTOCOLS)}, got {protocol!r}; choose one of them")

@@ -1,0 +1,116 @@
+"""The real problems: how their hyperparameters become networks, optimisers and penalties, and on which data.
+
+References: Ariafar et al. (2021), sections 4.1-4.3 and appendix D, with details from the authors' scripts.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import optax
+
+from ibo_jax.problems.base import Problem
+from ibo_jax.problems.settings import SETTINGS, Scale, Setting, size
+from ibo_jax.problems.training import PRESAMPLE_SHARE, training_problem
+from ibo_jax.space import PRESAMPLE_RATIO, Dimension, Fidelity, Float, Integer, SearchSpace
+from ibo_jax.training import networks, optimizers
+from ibo_jax.training.augmentation import Augmentation, compose, flip, shift
+from ibo_jax.training.datasets import Dataset, load, take
+from ibo_jax.types import Array, Hyperparameters
+
+__all__ = ["Protocol", "build"]
+
+Protocol = Literal["default", "paper", "scripts"]
+FIDELITIES = {
+    "default": PRESAMPLE_RATIO,
+    "paper": PRESAMPLE_SHARE,
+    "scripts": Fidelity("presample_ratio", 2, 6, integer=True),
+}
+
+
+class Kind(NamedTuple):
+    """What all scales and protocols of a problem share; the functions read hyperparameters and fixed values alike."""
+
+    network: Callable[[dict, int], Any]
+    optimizer: Callable[[dict, int], optax.GradientTransformation]
+    unpenalised: str = ""  # layers that the L2 term leaves out; empty: there is no such term
+    augment: Augmentation | None = None
+
+
+def _fcn(h: dict, classes: int) -> networks.MLP:
+    return networks.MLP(classes, size(h, "units"), h["layers"], h["dropout"])
+
+
+def _cnn(h: dict, classes: int) -> networks.CNN:
+    return networks.CNN(classes, size(h, "filters"), size(h, "units"))
+
+
+def _wide_resnet(h: dict, classes: int) -> networks.WideResNet:
+    return networks.WideResNet(classes, h["depth"], h["widen"])
+
+
+def _rmsprop(h: dict, steps_per_epoch: int) -> optax.GradientTransformation:
+    del steps_per_epoch
+    return optimizers.rmsprop(h["learning_rate"], h["decay"])
+
+
+def _dropped_sgd(h: dict, steps_per_epoch: int) -> optax.GradientTransformation:
+    rate = optimizers.step_drop(h["learning_rate"], h["drop_factor"], steps_per_epoch, h["drop_epochs"])
+    return optimizers.momentum_sgd(rate, h["momentum"])
+
+
+FCN = Kind(_fcn, _rmsprop)
+CNN = Kind(_cnn, _rmsprop, "output")
+RESNET = Kind(_wide_resnet, _dropped_sgd, "projection", compose(shift(0.1), flip))
+KINDS = {
+    "digits-mlp": ("digits", FCN),
+    "mnist-fcn": ("mnist", FCN),
+    "cifar10-cnn": ("cifar10", CNN),
+    "cifar10-resnet": ("cifar10", RESNET),
+    "cifar100-resnet": ("cifar100", RESNET),
+}
+
+
+def build(name: str, scale: Scale, protocol: Protocol, split: int, description: str) -> Problem:
+    """Load the data and make the problem; see `catalogue.problem`."""
+    setting, (source, kind) = SETTINGS[name][scale], KINDS[name]
+    data = _data(source, setting, protocol, split)
+    exclude, fixed = kind.unpenalised, setting.fixed
+
+    def penalty(params: Any, h: Hyperparameters) -> Array:
+        return h["l2"] * networks.squared_kernels(params, exclude=exclude)
+
+    return training_problem(
+        name,
+        SearchSpace(_literal(setting.space) if protocol == "scripts" else setting.space),
+        data,
+        network=lambda h: kind.network({**fixed, **h}, data.num_classes),
+        optimizer=lambda h, steps_per_epoch: kind.optimizer({**fixed, **h}, steps_per_epoch),
+        epochs=setting.epochs,
+        batch_size=lambda h: size({**fixed, **h}, "batch_size"),
+        penalty=penalty if exclude else None,
+        augment=kind.augment,
+        fidelity=FIDELITIES[protocol],
+        description=description,
+        evaluations=setting.evaluations,
+        initial=setting.initial,
+    )
+
+
+def _data(source: str, setting: Setting, protocol: Protocol, split: int) -> Dataset:
+    held_out = 0 if protocol == "scripts" else None
+    data = load(source, valid_size=held_out, normalise=setting.normalise, split=split)
+    train, valid, test = setting.images
+    return take(data, train=train, valid=test if protocol == "scripts" else valid, test=test)
+
+
+def _literal(space: dict[str, Dimension]) -> dict[str, Dimension]:
+    """As coded in the scripts: int() cuts, so the highest whole number is never reached, and the FCN's decay, given
+    in [1e-7, 1e-3], is exponentiated."""
+    literal = {name: _cut(dimension) if "log2_" not in name else dimension for name, dimension in space.items()}
+    if "dropout" in space:
+        literal["decay"] = Float(1.0000001, 1.001, log=True)
+    return literal
+
+
+def _cut(dimension: Dimension) -> Dimension:
+    return dimension._replace(high=dimension.high - 1) if isinstance(dimension, Integer) else dimension
