@@ -1,0 +1,185 @@
+"""The command `ibo-jax`: tune a problem by name, and look at what a study found.
+
+Exit status: 0 when done, 1 if no evaluation succeeded, 2 on bad input, 130 on Ctrl-C (143 on SIGTERM) with everything
+saved.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from ibo_jax.study.tune import Result
+
+__all__ = ["main"]
+
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status.
+
+    Example:
+        >>> main(["tune", "forrester", "--method", "random", "--evaluations", "0"])
+        2
+    """
+    chosen = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return chosen.run(chosen)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    """Leave like on Ctrl-C: the running evaluation is given back."""
+    raise SystemExit(TERMINATED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("ibo-jax", description="Importance-based Bayesian optimisation of networks.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    tune = commands.add_parser("tune", help="tune a problem; the same command resumes")
+    tune.add_argument("problem", metavar="PROBLEM", help="a name that `ibo-jax problems` lists")
+    tune.add_argument("--method", default="ibo", help="ibo (default), ei, random")
+    tune.add_argument("--evaluations", type=int, metavar="N", help="total, over restarts; default: the problem's")
+    tune.add_argument("--seconds", type=float, metavar="S", help="wall time over restarts")
+    tune.add_argument("--seed", type=int, default=0, metavar="K")
+    tune.add_argument("--scale", default="cpu", help="smoke, cpu (default), paper")
+    tune.add_argument("--cost", default="seconds", help="seconds (default), or work: the same in every run")
+    tune.add_argument("--protocol", default="default", help="default, paper, scripts")
+    tune.add_argument("--out", type=Path, metavar="DIR", help="default: runs/PROBLEM-METHOD-SEED")
+    tune.set_defaults(run=_tune)
+
+    problems = commands.add_parser("problems", help="list the problems")
+    problems.set_defaults(run=_problems)
+
+    show = commands.add_parser("show", help="the trials of a study and its answer")
+    show.add_argument("directory", type=Path, metavar="DIR")
+    show.set_defaults(run=_show)
+
+    report = commands.add_parser("report", help="write report.html of a study, running ones included")
+    report.add_argument("directory", type=Path, metavar="DIR")
+    report.set_defaults(run=_report)
+    return parser
+
+
+def _tune(chosen: argparse.Namespace) -> int:
+    import optuna
+
+    from ibo_jax.problems import catalogue
+    from ibo_jax.study.cache import enable_compilation_cache
+    from ibo_jax.study.search import prepare
+    from ibo_jax.study.tune import run
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    enable_compilation_cache()
+    directory = chosen.out or Path("runs") / f"{chosen.problem}-{chosen.method}-{chosen.seed}"
+    try:
+        search = prepare(
+            catalogue.problem(chosen.problem, scale=chosen.scale, protocol=chosen.protocol),
+            chosen.method,
+            evaluations=chosen.evaluations,
+            seconds=chosen.seconds,
+            seed=chosen.seed,
+            storage=directory,
+            cost=chosen.cost,
+            protocol=chosen.protocol,
+        )
+    except (ValueError, OSError) as error:
+        return _refuse(error)
+    try:
+        result = run(search)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; everything is saved in {directory}, the same command resumes", file=sys.stderr)
+        return INTERRUPTED
+    _print_answer(result, directory)
+    return 0 if result.hyperparameters is not None else 1
+
+
+def _print_answer(result: "Result", directory: Path) -> None:
+    from rich.console import Console
+
+    from ibo_jax.study.progress import number
+
+    console = Console(highlight=False, soft_wrap=True)
+    for name, value in (result.hyperparameters or {}).items():
+        console.print(f"  {name:<20} {number(value)}")
+    facts = {
+        "validation error": number(result.validation_error),
+        "predicted error": number(result.predicted_error),
+        "test error": number(result.test_error),
+        "warning": result.message,
+        "study": f"{directory / 'study.db'} (optuna-dashboard sqlite:///{directory / 'study.db'})",
+        "rows": directory / "rows.jsonl",
+        "report": directory / "report.html",
+    }
+    for name, fact in facts.items():
+        if fact:
+            console.print(f"[bold]{name:<22}[/bold] {fact}", markup=True)
+
+
+def _problems(chosen: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ibo_jax.problems import catalogue
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it tunes, and what a study takes at scale cpu")
+    table.add_column("data")
+    for name in catalogue.names():
+        table.add_row(name, catalogue.describe(name), catalogue.data_of(name))
+    Console().print(table)
+    return 0
+
+
+def _show(chosen: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ibo_jax.study import rows
+    from ibo_jax.study.progress import best_error, table
+    from ibo_jax.study.tune import Result
+
+    try:
+        found, summary = rows.read(chosen.directory), rows.summary(chosen.directory)
+    except (ValueError, OSError) as error:
+        return _refuse(error)
+    title = f"{summary['problem']}, {summary['method']}, seed {summary['seed']}"
+    Console().print(table(found, summary["fidelity"]["name"], title=title, best=best_error(found)))
+    if "slots" not in summary:
+        print(f"not finished: {len(found)} of {summary['evaluations'] or '?'} trials")
+        return 0
+    names = ("best", "predicted_error", "validation_error", "test_error")
+    answer = Result(*(summary[name] for name in names), found, chosen.directory, summary["message"])
+    _print_answer(answer, chosen.directory)
+    return 0
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    from ibo_jax.study.report import write_report
+
+    try:
+        print(write_report(chosen.directory))
+    except (ValueError, OSError) as error:
+        return _refuse(error)
+    return 0
+
+
+def _refuse(error: Exception) -> int:
+    print(f"ibo-jax: {error}", file=sys.stderr)
+    return BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""What a person sees while a search runs: a live table in a terminal, plain lines in a log, or nothing."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ibo_jax.study.rows import Row
+
+__all__ = ["Progress", "best_error", "make_progress", "seconds_left", "table"]
+
+SHOWN = 12  # newest rows of the live table
+RECENT = 8  # slots whose length predicts the next ones
+
+
+class Progress:
+    """Shows nothing; its methods are what a search tells."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        """What this worker does now."""
+
+    def update(self, rows: Sequence[Row], elapsed: float) -> None:
+        """The study as it is."""
+
+
+class Lines(Progress):
+    """A line a slot, for logs."""
+
+    def __init__(self, fidelity: str, evaluations: int | None, seconds: float | None):
+        self.fidelity, self.evaluations, self.seconds = fidelity, evaluations, seconds
+        self.shown: int | None = None  # rows said so far
+
+    def update(self, rows: Sequence[Row], elapsed: float) -> None:
+        if self.shown is None and rows:
+            print(f"resumed after {len(rows)} trials, best {number(best_error(rows))}", flush=True)
+            self.shown = len(rows)
+        for index in range(self.shown or 0, len(rows)):
+            print(self.line(rows[index], rows[: index + 1], elapsed), flush=True)
+        self.shown = len(rows)
+
+    def line(self, row: Row, rows: Sequence[Row], elapsed: float) -> str:
+        """One slot and what is known by then."""
+        total = "" if self.evaluations is None else f"/{self.evaluations}"
+        said = [
+            f"trial {row['number'] + 1}{total}",
+            f"{row['state']} {number(row['error'])}",
+            f"best {number(best_error(rows))}",
+            f"predicted best {number(row['predicted_error'])}",
+            f"{self.fidelity} {number(row['fidelity'])} ({row['reason']})",
+            f"importance steps {row['importance_share']:.0%}",
+            f"cost {row['cost_seconds']:.2f} s",
+            f"left {clock(seconds_left(rows, self.evaluations, self.seconds, elapsed))}",
+        ]
+        return ", ".join(said + [text for text in (row["warning"], row["message"]) if text])
+
+
+class Screen(Progress):
+    """A table that is drawn anew four times a second."""
+
+    def __init__(self, title: str, fidelity: str, evaluations: int | None, seconds: float | None):
+        self.title, self.fidelity, self.evaluations, self.seconds = title, fidelity, evaluations, seconds
+        self.rows: Sequence[Row] = []
+        self.doing, self.since, self.elapsed, self.updated = "starting", time.monotonic(), 0.0, time.monotonic()
+        self.live = Live(get_renderable=self.render, refresh_per_second=4)
+
+    def __enter__(self) -> Self:
+        self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.doing = ""
+        self.live.stop()
+
+    def note(self, text: str) -> None:
+        self.doing, self.since = text, time.monotonic()
+
+    def update(self, rows: Sequence[Row], elapsed: float) -> None:
+        self.rows, self.elapsed, self.updated = rows, elapsed, time.monotonic()
+
+    def render(self) -> Group:
+        """The newest slots, then what happens and how long it will take."""
+        now = time.monotonic()
+        elapsed = self.elapsed + now - self.updated
+        predicted = next((row["predicted_error"] for row in reversed(self.rows) if row["predicted_error"]), None)
+        of = self.evaluations or "?"
+        status = [
+            f"{len(self.rows)} of {of} trials",
+            f"best {number(best_error(self.rows))}",
+            f"predicted best {number(predicted)}",
+            f"elapsed {clock(elapsed)}",
+            f"left {clock(seconds_left(self.rows, self.evaluations, self.seconds, elapsed))}",
+        ]
+        done = len(self.rows) / self.evaluations if self.evaluations else elapsed / (self.seconds or math.inf)
+        doing = f"{self.doing} ({now - self.since:.0f} s)" if self.doing else ""
+        return Group(
+            table(self.rows[-SHOWN:], self.fidelity, title=self.title, best=best_error(self.rows)),
+            ProgressBar(total=1.0, completed=min(done, 1.0)),
+            Text(" · ".join(status)),
+            Text(doing, style="cyan"),
+        )
+
+
+def make_progress(
+    title: str, fidelity: str, evaluations: int | None, seconds: float | None, *, visible: bool
+) -> Progress:
+    """The display that fits where the output goes."""
+    if not visible:
+        return Progress()
+    if Console().is_terminal:
+        return Screen(title, fidelity, evaluations, seconds)
+    return Lines(fidelity, evaluations, seconds)
+
+
+def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | None = None) -> Table:
+    """Slots as a table; the best of them stands out."""
+    found = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in ("trial", "error", "predicted best", fidelity, "importance steps", "train s", "compile s", "suggest s"):
+        found.add_column(name, justify="right")
+    found.add_column("by")
+    found.add_column("state", max_width=60, overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        style = "green" if row["error"] is not None and row["error"] == best else None
+        state = " ".join(text for text in (row["state"], row["warning"], row["message"]) if text)
+        found.add_row(
+            str(row["number"] + 1), number(row["error"]), number(row["predicted_error"]), number(row["fidelity"]),
+            f"{row['importance_share']:.0%}", f"{row['cost_seconds']:.2f}", f"{row['compile_seconds']:.1f}",
+            f"{row['suggest_seconds']:.1f}", row["reason"], Text(state), style=style,
+        )  # fmt: skip
+    return found
+
+
+def best_error(rows: Sequence[Row]) -> float | None:
+    """The lowest error observed, at any fidelity."""
+    return min((row["error"] for row in rows if row["state"] == "ok" and row["error"] is not None), default=None)
+
+
+def seconds_left(rows: Sequence[Row], evaluations: int | None, seconds: float | None, elapsed: float) -> float | None:
+    """Wall seconds until the budget is spent, if the next slots take as long as the last ones; None if unknown.
+
+    Example:
+        >>> rows = [{"suggest_seconds": 1.0, "evaluate_seconds": 2.0}] * 4
+        >>> seconds_left(rows, 10, None, 12.0)
+        18.0
+    """
+    limits = [] if seconds is None else [max(seconds - elapsed, 0.0)]
+    if evaluations is not None and rows:
+        lengths = [row["suggest_seconds"] + row["evaluate_seconds"] for row in rows[-RECENT:]]
+        limits.append(float(np.mean(lengths)) * max(evaluations - len(rows), 0))
+    return min(limits, default=None)
+
+
+def number(value: Any) -> str:
+    """Four significant digits; a dash for what is unknown."""
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def clock(seconds: float | None) -> str:
+    """Minutes and seconds, hours where there are any."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

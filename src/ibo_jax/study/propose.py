@@ -1,0 +1,97 @@
+"""The next point of a search: from the initial design, the method, or chance while nothing is known.
+
+Keys come from the seed and the number of the slot alone, so neither a restart nor another worker changes them.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ibo_jax import methods
+from ibo_jax.methods.base import State, Suggest, Suggestion
+from ibo_jax.methods.initial import initial_design
+from ibo_jax.observations import Observations
+
+__all__ = ["Proposer", "make_proposer", "propose", "seed_of"]
+
+
+class Proposer(NamedTuple):
+    """What proposing needs beside the observations; `fallback` is random search."""
+
+    key: PRNGKeyArray
+    suggest: Suggest
+    fallback: Suggest
+    design: tuple[np.ndarray, np.ndarray]  # x [slot, dimension] and encoded fidelity [slot]
+
+
+def make_proposer(
+    method: str, seed: int, dimension: int, levels: tuple[float, ...] | None, *, initial: int, protocol: str
+) -> Proposer:
+    """Everything that proposes points for one study.
+
+    Args:
+        method: a name of `ibo_jax.methods.NAMES`. Random search has no initial design.
+        seed: of all randomness.
+        dimension: coordinates of the unit cube.
+        levels: encoded fidelities that can be chosen; None for any in [0, 1].
+        initial: points of the initial design.
+        protocol: "default", "paper" or "scripts".
+
+    Raises:
+        ValueError: unknown method or protocol.
+    """
+    suggest = methods.make(method, dimension, levels, protocol=protocol)
+    key, key_design = jax.random.split(jax.random.key(seed))
+    count = 0 if method == "random" else initial
+    return Proposer(
+        key,
+        suggest,
+        methods.make("random", dimension, levels, protocol=protocol),
+        initial_design(key_design, count, dimension, levels, protocol=protocol),
+    )
+
+
+def propose(
+    proposer: Proposer, slot: int, observations: Observations, state: State | None, *, last: bool = False
+) -> tuple[Suggestion, State | None]:
+    """The suggestion for a slot, and the state to keep with it.
+
+    The initial design comes first; random points stand in while no evaluation has succeeded, with a warning. If
+    `last`, a method with a model spends the evaluation on its recommendation, at the target fidelity.
+    """
+    key, _ = _keys(proposer, slot)
+    x, s = proposer.design
+    known = bool(np.any(observations.mask & ~observations.pending))
+    if slot >= len(x) and known:
+        suggestion, state = proposer.suggest(key, observations, state)
+        if last and suggestion.reason != "random":
+            suggestion = suggestion._replace(x=suggestion.recommendation, fidelity=1.0, reason="recommendation")
+        return suggestion, state
+    suggestion, _ = proposer.fallback(key, observations, None)
+    if not known:
+        suggestion = _without_answer(suggestion)
+    if slot < len(x):
+        return suggestion._replace(x=x[slot], fidelity=float(s[slot]), reason="initial"), state
+    if len(x):
+        suggestion = suggestion._replace(warning="no evaluation has succeeded yet: a random point")
+    return suggestion, state
+
+
+def seed_of(proposer: Proposer, slot: int) -> int:
+    """The seed of the evaluation in a slot, in [0, 2^31)."""
+    _, key = _keys(proposer, slot)
+    return int(jax.random.bits(key, dtype="uint32")) >> 1
+
+
+def _keys(proposer: Proposer, slot: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    key_suggest, key_evaluate = jax.random.split(jax.random.fold_in(proposer.key, slot))
+    return key_suggest, key_evaluate
+
+
+def _without_answer(suggestion: Suggestion) -> Suggestion:
+    unknown = np.full_like(suggestion.x, np.nan)
+    return suggestion._replace(
+        incumbent=unknown, incumbent_objective=np.nan, recommendation=unknown, recommendation_objective=np.nan
+    )

@@ -1,0 +1,236 @@
+"""The methods as a sampler for anybody's Optuna study."""
+
+import functools
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from ibo_jax.observations import Observations
+from ibo_jax.space import Fidelity, SearchSpace
+from ibo_jax.study.convert import (
+    Evaluation,
+    Scale,
+    dimension,
+    distribution,
+    inward,
+    observations,
+    outward,
+    pack,
+    unpack,
+)
+from ibo_jax.study.propose import Proposer, make_proposer, propose
+
+__all__ = ["IBOSampler"]
+
+STATE = "ibo_jax:state"
+NO_FIDELITY = Fidelity("", 1.0, 1.0)
+
+
+class _Axes(NamedTuple):
+    """A study's parameters as points of the unit cube and a fidelity."""
+
+    parameters: dict[str, BaseDistribution]  # without the fidelity
+    fidelity: Fidelity
+
+    @property
+    def space(self) -> SearchSpace:
+        return SearchSpace({name: dimension(found) for name, found in self.parameters.items()})
+
+    def encode(self, values: Mapping[str, Any]) -> tuple[np.ndarray, float]:
+        x = self.space.encode({name: inward(found, values[name]) for name, found in self.parameters.items()})
+        return x, 1.0 if self.fidelity is NO_FIDELITY else self.fidelity.encode(values[self.fidelity.name])
+
+    def decode(self, x: np.ndarray, s: float) -> dict[str, Any]:
+        values = self.space.decode(x)
+        found = {name: outward(self.parameters[name], value) for name, value in values.items()}
+        return found if self.fidelity is NO_FIDELITY else found | {self.fidelity.name: self.fidelity.decode(s)}
+
+
+class IBOSampler(BaseSampler):
+    """Importance-based Bayesian optimisation for an Optuna study: where is most learnt about the optimum per cost?
+
+    One of the parameters may be the fidelity: `suggest_int("presample_ratio", 1, 6)` for the ratio B / b, or a
+    `suggest_float`; its upper end is the target. Completed trials teach, running ones count as pending, pruned and
+    failed ones teach nothing. What a suggestion needs is kept with the trials, so a study that is opened again goes on
+    as if it had never been closed; with one worker and a seed it is reproducible if its costs are.
+
+    Parameters with a single value are left alone. Those that are not in every completed trial with the same bounds are
+    drawn at random, with a warning. The first trial of a study is random unless `space` is given.
+
+    Args:
+        fidelity: name of the parameter that is the fidelity; None if there is none.
+        space: all parameters, the fidelity included, if they are known beforehand.
+        cost: "duration" of the trial, or the name of a user attribute that each trial sets to its positive cost.
+        method: "ibo", "ei" or "random".
+        initial: points of the initial design.
+        transform: "log" if the objective is a positive error to be minimised, modelled by its logarithm.
+        floor: smallest error that is told apart from zero.
+        protocol: "default", "paper" or "scripts", see `ibo_jax.tune`.
+        seed: of all randomness; None takes one from the system.
+
+    Raises:
+        ValueError: an unknown name; later, from the study: several objectives, a fidelity that is missing or of the
+            wrong kind, a completed trial without its cost.
+
+    Example:
+        >>> def objective(trial):
+        ...     x, ratio = trial.suggest_float("x", 0, 1), trial.suggest_int("presample_ratio", 1, 6)
+        ...     trial.set_user_attr("cost", float(ratio))
+        ...     return (x - 0.3) ** 2 + 0.01 * (6 - ratio)
+        >>> import optuna
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> sampler = IBOSampler("presample_ratio", cost="cost", method="random", seed=0)
+        >>> study = optuna.create_study(sampler=sampler)
+        >>> study.optimize(objective, n_trials=5)
+        >>> len(study.trials)
+        5
+    """
+
+    def __init__(
+        self,
+        fidelity: str | None = None,
+        *,
+        space: SearchSpace | Mapping[str, BaseDistribution] | None = None,
+        cost: str = "duration",
+        method: str = "ibo",
+        initial: int = 10,
+        transform: Literal["log", "identity"] = "identity",
+        floor: float = 1e-6,
+        protocol: str = "default",
+        seed: int | None = None,
+    ):
+        if initial < 1:
+            raise ValueError(f"expected at least one initial point, got {initial}; raise `initial`")
+        if isinstance(space, SearchSpace):
+            space = {name: distribution(found) for name, found in space.dimensions.items()}
+        if space is not None and fidelity is not None:
+            _fidelity(fidelity, space)
+        self._seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
+        self._make = functools.partial(make_proposer, method, self._seed, initial=initial, protocol=protocol)
+        self._make(1, None)  # an unknown method or protocol is refused here
+        self._fidelity, self._cost, self._scale = fidelity, cost, Scale(transform, floor)
+        self._given = space
+        self._seen_spaces = IntersectionSearchSpace()
+        self._independent = RandomSampler(self._seed)
+        self._proposers: dict[tuple[int, tuple[float, ...] | None], Proposer] = {}
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """What is sampled together: the given space, or what all completed trials have in common."""
+        if len(study.directions) != 1:
+            raise ValueError(f"expected a study of one objective, got {len(study.directions)}; use another sampler")
+        if self._scale.transform == "log" and study.direction == StudyDirection.MAXIMIZE:
+            raise ValueError('expected transform="identity" in a study that maximises, got "log"; drop it')
+        found = self._seen_spaces.calculate(study) if self._given is None else dict(self._given)
+        found = {name: parameter for name, parameter in found.items() if not parameter.single()}
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if self._given is None and completed:
+            if self._fidelity is not None and not any(self._fidelity in other.distributions for other in completed):
+                _fidelity(self._fidelity, completed[-1].distributions)  # raises
+            if set(found) <= {self._fidelity}:
+                warnings.warn(
+                    "no parameter is common to all completed trials: parameters are drawn at random", stacklevel=2
+                )
+        return {} if set(found) <= {self._fidelity} else found
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The method's suggestion for this trial."""
+        if not search_space:
+            return {}
+        axes = self._axes(search_space)
+        trials = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number]
+        seen = self._observed(study, trials, axes)
+        levels = axes.fidelity.levels
+        shape = (axes.space.dimension, levels)
+        proposer = self._proposers.setdefault(shape, self._make(*shape))
+        state = next((other.system_attrs[STATE] for other in reversed(trials) if _holds_state(other, shape)), None)
+        suggestion, after = propose(proposer, trial.number, seen, unpack(state and state["arrays"]))
+        packed = {"shape": _shape(shape), "arrays": pack(after)}
+        study._storage.set_trial_system_attr(trial._trial_id, STATE, packed)
+        if suggestion.warning:
+            warnings.warn(f"trial {trial.number}: {suggestion.warning}", stacklevel=2)
+        return axes.decode(suggestion.x, suggestion.fidelity)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A parameter on its own, at random."""
+        if self._given is not None or study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            warnings.warn(
+                f"trial {trial.number}: {param_name} is not in every completed trial with the same bounds, or not in "
+                "the space given: it is drawn at random",
+                stacklevel=2,
+            )
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """For workers that are copies of this one; what the method draws depends on seed and trial number only."""
+        self._independent.reseed_rng()
+
+    def _axes(self, parameters: Mapping[str, BaseDistribution]) -> _Axes:
+        fidelity = (
+            _fidelity(self._fidelity, parameters) if self._fidelity and self._fidelity in parameters else NO_FIDELITY
+        )
+        return _Axes({name: found for name, found in parameters.items() if name != self._fidelity}, fidelity)
+
+    def _observed(self, study: Study, trials: Sequence[FrozenTrial], axes: _Axes) -> Observations:
+        sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+        names = {*axes.parameters, axes.fidelity.name} - {""}
+        found = []
+        for trial in trials:
+            if not all(name in trial.params for name in names):
+                continue
+            if trial.state == TrialState.RUNNING:
+                found.append(Evaluation(*axes.encode(trial.params), pending=True))
+            elif trial.state == TrialState.COMPLETE and math.isfinite(trial.values[0]):
+                objective = self._scale._replace(sign=sign).model(trial.values[0])
+                found.append(Evaluation(*axes.encode(trial.params), objective, self._paid(trial)))
+        return observations(found, axes.space.dimension)
+
+    def _paid(self, trial: FrozenTrial) -> float:
+        if self._cost == "duration":
+            duration = trial.duration
+            return max(duration.total_seconds(), 1e-6) if duration is not None else 1e-6
+        paid = trial.user_attrs.get(self._cost)
+        if not isinstance(paid, int | float) or not 0 < paid < math.inf:
+            raise ValueError(
+                f"expected trial {trial.number} to have a positive cost in its user attribute {self._cost!r}, "
+                f"got {paid!r}; call trial.set_user_attr({self._cost!r}, cost) in the objective"
+            )
+        return float(paid)
+
+
+def _fidelity(name: str, parameters: Mapping[str, BaseDistribution]) -> Fidelity:
+    found = parameters.get(name)
+    if found is None:
+        raise ValueError(
+            f"expected the fidelity {name!r} among the parameters, got {sorted(parameters)}; "
+            f"suggest it in the objective, or set fidelity=None"
+        )
+    if isinstance(found, IntDistribution) and found.step == 1 and found.low >= 1:
+        return Fidelity(name, found.low, found.high, integer=True)
+    if isinstance(found, FloatDistribution) and found.step is None and not found.log:
+        return Fidelity(name, found.low, found.high)
+    raise ValueError(
+        f"expected the fidelity {name!r} to be whole numbers from 1 or more, or a plain float, got {found}; "
+        "change its distribution"
+    )
+
+
+def _shape(shape: tuple[int, tuple[float, ...] | None]) -> list[Any]:
+    return [shape[0], None if shape[1] is None else list(shape[1])]
+
+
+def _holds_state(trial: FrozenTrial, shape: tuple[int, tuple[float, ...] | None]) -> bool:
+    """Whether the state of a finished trial fits the search as it is now."""
+    held = trial.system_attrs.get(STATE)
+    return trial.state.is_finished() and held is not None and held["shape"] == _shape(shape)

@@ -1,0 +1,171 @@
+"""A search that is ready to run: everything checked that can be before any training, and the study joined."""
+
+import contextlib
+import math
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from ibo_jax.methods.base import State
+from ibo_jax.observations import Observations
+from ibo_jax.outcomes import OBSERVED_STATES
+from ibo_jax.problems.base import Problem
+from ibo_jax.space import Dimension
+from ibo_jax.study.convert import Evaluation, Scale, distributions, observations, plain, unpack
+from ibo_jax.study.progress import Progress, make_progress
+from ibo_jax.study.propose import Proposer, make_proposer
+from ibo_jax.study.storage import Store, is_final, open_store
+from ibo_jax.types import Value
+
+__all__ = ["Search", "named", "observed", "prepare", "state_after"]
+
+COSTS = ("seconds", "work")
+PACKAGES = ("ibo_jax", "jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "optuna")
+Slots = dict[int, list[FrozenTrial]]
+
+
+class Search(NamedTuple):
+    """What a run needs, and nothing that changes."""
+
+    problem: Problem
+    proposer: Proposer
+    store: Store
+    evaluations: int | None
+    seconds: float | None
+    cost: str
+    protocol: str
+    progress: Progress
+    began: float  # on the clock of this process, moved back by what earlier ones spent
+
+    @property
+    def elapsed(self) -> float:
+        """Wall seconds spent on the study, over all restarts."""
+        return time.monotonic() - self.began
+
+    @property
+    def scale(self) -> Scale:
+        """The scale on which errors are modelled."""
+        return Scale(self.problem.transform, self.problem.floor)
+
+    def paid(self, outcome: dict[str, Any]) -> float:
+        """Cost of an evaluation in the study's unit; 0 if it is unknown."""
+        return outcome.get(f"cost_{self.cost}") or 0.0
+
+
+def prepare(
+    problem: Problem | str,
+    method: str = "ibo",
+    *,
+    evaluations: int | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    storage: Path | str | None = None,
+    cost: str = "seconds",
+    protocol: str = "default",
+    progress: bool = True,
+) -> Search:
+    """Check the arguments of `tune` and join the study.
+
+    Raises:
+        ValueError: see `tune`. Nothing was trained and no file was written.
+    """
+    if isinstance(problem, str):
+        from ibo_jax.problems import catalogue
+
+        problem = catalogue.problem(problem, protocol=protocol)
+    if evaluations is None and seconds is None:
+        evaluations = problem.evaluations
+    _check_problem(problem)
+    _check_budget(evaluations, seconds)
+    if cost not in COSTS:
+        raise ValueError(f"expected a cost among {list(COSTS)}, got {cost!r}; choose one of them")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"expected a seed in [0, 2^32), got {seed}; choose one there")
+    levels = problem.fidelity.levels
+    proposer = make_proposer(method, seed, problem.space.dimension, levels, initial=problem.initial, protocol=protocol)
+    settings = _settings(problem) | {"method": method, "seed": seed, "protocol": protocol, "cost": cost}
+    store = open_store(_folder(storage), settings, _versions())
+    store.note("evaluations", evaluations)
+    spent = max((a.user_attrs.get("outcome", {}).get("elapsed_seconds", 0.0) for a in store.attempts()), default=0.0)
+    title = f"{problem.name}, {method}, seed {seed}"
+    shown = make_progress(title, problem.fidelity.name, evaluations, seconds, visible=progress)
+    return Search(problem, proposer, store, evaluations, seconds, cost, protocol, shown, time.monotonic() - spent)
+
+
+def observed(search: Search, slots: Slots) -> Observations:
+    """What is known, in the order of slots so that a retry changes none: errors, and attempts that still run."""
+    problem, found = search.problem, []
+    for attempts in slots.values():
+        last = attempts[-1]
+        x = problem.space.encode(last.params)
+        s = problem.fidelity.encode(last.params[problem.fidelity.name])
+        outcome = last.user_attrs["outcome"] if last.state.is_finished() else None
+        if outcome is None:
+            found.append(Evaluation(x, s, pending=True))
+        elif outcome["state"] in OBSERVED_STATES and outcome["error"] is not None and search.paid(outcome) > 0:
+            found.append(Evaluation(x, s, search.scale.model(outcome["error"]), search.paid(outcome)))
+    return observations(found, problem.space.dimension)
+
+
+def state_after(slots: Slots) -> State | None:
+    """The method's state after the highest finished slot."""
+    finished = [attempts[-1] for attempts in slots.values() if is_final(attempts)]
+    return unpack(finished[-1].system_attrs["ibo_jax:state"]) if finished else None
+
+
+def named(problem: Problem, x: np.ndarray) -> dict[str, Value] | None:
+    """A point by name; None if it is unknown."""
+    return problem.space.decode(x) if np.all(np.isfinite(x)) else None
+
+
+def _settings(problem: Problem) -> dict[str, Any]:
+    """What must not change while a study grows."""
+    return {
+        "problem": problem.name,
+        "transform": problem.transform,
+        "floor": problem.floor,
+        "initial": problem.initial,
+        "space": {name: _described(dimension) for name, dimension in problem.space.dimensions.items()},
+        "fidelity": problem.fidelity._asdict(),
+    }
+
+
+def _described(dimension: Dimension) -> dict[str, Any]:
+    return plain({"type": type(dimension).__name__, **dimension._asdict()})
+
+
+def _check_problem(problem: Problem) -> None:
+    if not isinstance(problem, Problem):
+        raise ValueError(f"expected a Problem or the name of one, got {problem!r}; see ibo_jax.problems")
+    if problem.transform not in ("log", "identity"):
+        raise ValueError(f"{problem.name}: expected transform 'log' or 'identity', got {problem.transform!r}")
+    if not problem.floor > 0:
+        raise ValueError(f"{problem.name}: expected a floor > 0 under the log, got {problem.floor}; raise it")
+    if problem.initial < 1:
+        raise ValueError(f"{problem.name}: expected at least one initial point, got {problem.initial}; raise `initial`")
+    distributions(problem.space, problem.fidelity)
+
+
+def _check_budget(evaluations: int | None, seconds: float | None) -> None:
+    if evaluations is not None and (not isinstance(evaluations, int) or evaluations < 1):
+        raise ValueError(f"expected a whole number of evaluations >= 1, got {evaluations}; raise the budget")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ValueError(f"expected a positive, finite number of seconds, got {seconds}; raise the budget")
+
+
+def _folder(storage: Path | str | None) -> Path | None:
+    if storage is not None and "://" in str(storage):
+        raise ValueError(f"expected a folder for the study, got the address {storage}; name a folder")
+    return None if storage is None else Path(storage)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

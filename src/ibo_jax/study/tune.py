@@ -1,0 +1,172 @@
+"""Tune a problem: the only loop over evaluations, and the answer at its end."""
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ibo_jax.problems.base import Problem
+from ibo_jax.study.attempt import refresh, take, work
+from ibo_jax.study.convert import plain
+from ibo_jax.study.evaluate import GROWTH_MEGABYTES, release_memory, resident_megabytes
+from ibo_jax.study.propose import propose, seed_of
+from ibo_jax.study.rows import Row
+from ibo_jax.study.search import Search, Slots, observed, prepare, state_after
+from ibo_jax.study.storage import is_final
+from ibo_jax.types import Value
+
+__all__ = ["Result", "run", "tune"]
+
+POLL_SECONDS = 0.5  # between looks at what other workers do
+
+
+class Result(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        hyperparameters: the incumbent: of all evaluated, those of lowest predicted error at the target fidelity; None
+            if no evaluation succeeded.
+        predicted_error: that prediction.
+        validation_error: the error observed with them, at the highest fidelity at which they were evaluated.
+        test_error: after retraining by plain SGD on training and validation data; None if the problem has no report.
+        rows: a row a slot, see `ibo_jax.study.rows.Row`.
+        directory: where the study is kept; None if it was in memory.
+        message: what went wrong with the answer, or empty.
+    """
+
+    hyperparameters: dict[str, Value] | None
+    predicted_error: float | None
+    validation_error: float | None
+    test_error: float | None
+    rows: list[Row]
+    directory: Path | None = None
+    message: str = ""
+
+
+def tune(
+    problem: Problem | str,
+    method: str = "ibo",
+    *,
+    evaluations: int | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    storage: Path | str | None = None,
+    cost: str = "seconds",
+    protocol: str = "default",
+    progress: bool = True,
+) -> Result:
+    """Search for the hyperparameters of lowest validation error.
+
+    The same call on the same `storage` resumes: after a crash, or with a larger budget. Several processes may make it
+    at once and share the work. By `cost="work"` a resumed search equals an uninterrupted one bit for bit (one worker,
+    one machine).
+
+    Args:
+        problem: what to tune, or its name, see `ibo-jax problems`.
+        method: "ibo", or a baseline: "ei", "random".
+        evaluations: total number of evaluations, over restarts and workers; by default what the problem asks for,
+            or no limit if `seconds` is given.
+        seconds: wall time over restarts; a running evaluation finishes.
+        seed: of all randomness.
+        storage: folder of the study; None keeps everything in memory.
+        cost: what an evaluation costs: training "seconds", or "work", the same in every run.
+        protocol: "default"; "paper" for Algorithm 1 to the letter; "scripts" for the authors' code.
+        progress: show what happens.
+
+    Raises:
+        ValueError: an unknown name, a budget that is not positive, a space that cannot be searched, a study that is
+            damaged or of another search. Nothing was trained.
+
+    Example:
+        >>> from ibo_jax.problems.synthetic import SYNTHETIC
+        >>> result = tune(SYNTHETIC["forrester"], "random", evaluations=50, progress=False)
+        >>> result.validation_error < -5
+        True
+    """
+    search = prepare(
+        problem, method, evaluations=evaluations, seconds=seconds, seed=seed, storage=storage, cost=cost,
+        protocol=protocol, progress=progress,
+    )  # fmt: skip
+    return run(search)
+
+
+def run(search: Search) -> Result:
+    """Evaluate until the budget is spent, then judge the answer. Whatever happens, the study is left in order."""
+    try:
+        with search.progress:
+            _evaluate_all(search)
+            with search.store.lock():
+                return _conclude(search)
+    finally:
+        with search.store.lock():
+            refresh(search.store)
+        search.store.leave()
+
+
+def _evaluate_all(search: Search) -> None:
+    allowed = resident_megabytes() + GROWTH_MEGABYTES
+    while True:
+        if ticket := take(search):
+            work(search, ticket)
+            allowed = release_memory(allowed)
+        elif _others_work(search):
+            search.progress.note("waiting for the last trials of other workers")
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
+def _others_work(search: Search) -> bool:
+    spent = search.seconds is not None and search.elapsed >= search.seconds
+    return not spent and not all(is_final(attempts) for attempts in search.store.slots().values())
+
+
+def _conclude(search: Search) -> Result:
+    """The answer, kept with the study and computed anew only if there are new evaluations; with the lock held."""
+    store, slots, found = search.store, search.store.slots(), refresh(search.store)
+    finals = sum(is_final(attempts) for attempts in slots.values())
+    kept = store.notes().get("result")
+    if kept is None or kept["slots"] != finals:
+        search.progress.note("judging the answer")
+        kept = plain({"slots": finals, **_answer(search, slots, found)})
+        store.note("result", kept)
+    if store.directory is not None:
+        _report(store.directory)
+    fields = (kept["best"], kept["predicted_error"], kept["validation_error"], kept["test_error"])
+    return Result(*fields, found, store.directory, kept["message"])
+
+
+def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
+    problem, seen = search.problem, observed(search, slots)
+    answer: dict[str, Any] = dict.fromkeys(("best", "predicted_error", "validation_error", "test_error", "test_loss"))
+    if not np.any(seen.mask & ~seen.pending):
+        last = next((row["message"] for row in reversed(found) if row["message"]), "")
+        return {**answer, "message": f"no evaluation succeeded; the last one said: {last}"}
+    slot = max(slots) + 1
+    suggestion, _ = propose(search.proposer, slot, seen, state_after(slots))
+    best = problem.space.decode(suggestion.incumbent)
+    same = [row for row in found if row["hyperparameters"] == best and row["error"] is not None]
+    answer |= {
+        "best": best,
+        "predicted_error": search.scale.natural(suggestion.incumbent_objective),
+        "validation_error": max(same, key=lambda row: row["s"])["error"] if same else None,
+        "message": "",
+    }
+    if problem.report is not None:
+        try:
+            report = problem.report(seed_of(search.proposer, slot), best)
+            answer |= {"test_error": report.test_error, "test_loss": report.test_loss}
+        except Exception as error:  # the search is worth more than its last step
+            answer["message"] = f"the final training failed: {type(error).__name__}: {error}"
+    return answer
+
+
+def _report(directory: Path) -> None:
+    from ibo_jax.study.report import write_report
+
+    try:
+        write_report(directory)
+    except Exception as error:  # nor is a figure worth the answer
+        warnings.warn(f"report.html was not written: {type(error).__name__}: {error}", stacklevel=2)
