@@ -43,8 +43,8 @@ format: .venv/.installed-test  ## rewrite to the style
 	$(BIN)/ruff format
 
 figures: .venv/.installed  ## redraw every figure under experiments/ from the stored rows
-	@for script in $$(find experiments -name 'plot*.py' | sort); do \
-	  echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+	@for plot in $$(find experiments -name plot.py | sort | sed 's|/|.|g; s|.py$$||'); do \
+	  $(BIN)/python -m $$plot || exit 1; done
 
 dashboard: .venv/.installed-dashboard  ## the newest study in a browser
 	$(BIN)/optuna-dashboard "sqlite:///$$(ls -t runs/*/study.db | head -1)"

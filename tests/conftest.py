@@ -10,6 +10,7 @@ CACHE = Path(__file__).resolve().parent.parent / ".pytest_cache"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.pop("IBO_JAX_CACHE", None)
 os.environ["XDG_CACHE_HOME"] = str(CACHE)  # the user's own cache stays as it is
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE / "jax")  # kept between runs: most of a first run compiles
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

@@ -1,0 +1,120 @@
+"""The project as a whole: packaging, citation, layers, public names, and that the README's code runs."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from cffconvert import Citation
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "ibo_jax"
+README = (ROOT / "README.md").read_text()
+MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+
+SHARED = {"types", "numerics", "space", "observations", "outcomes"}
+TRAIN = SHARED | {"importance", "training", "problems"}
+SEARCH = SHARED | {"surrogate", "acquisition", "methods"}
+MAY_IMPORT = (
+    dict.fromkeys(SHARED, SHARED) | dict.fromkeys(TRAIN - SHARED, TRAIN) | dict.fromkeys(SEARCH - SHARED, SEARCH)
+)
+MAY_IMPORT |= {"importance": SHARED | {"importance"}, "training": TRAIN - {"problems"}}
+MAY_IMPORT |= {"study": TRAIN | SEARCH | {"study"}, "cli": TRAIN | SEARCH | {"study", "cli"}}
+
+
+def imported(path):
+    """Parts of the package that a module names in its imports, inside functions too."""
+    for node in ast.walk(ast.parse((SOURCE / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "ibo_jax":
+            parts = node.module.split(".")[1:2]
+            yield from parts or [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ibo_jax."))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if str(path) != "__init__.py"], ids=str)
+def test_a_module_imports_only_its_own_row_or_one_above(path):
+    part = path.parts[0].removesuffix(".py")
+    assert set(imported(path)) <= MAY_IMPORT[part]
+
+
+def test_importing_the_package_loads_no_shell():
+    """And no JAX program either: names load when they are used."""
+    code = "import sys, ibo_jax; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"optuna", "matplotlib", "rich", "tensorflow_datasets"} & set(loaded)
+
+
+def test_citation_is_valid_and_names_the_paper():
+    text = (ROOT / "CITATION.cff").read_text()
+    Citation(text).validate()
+    fields = yaml.safe_load(text)
+    assert fields["preferred-citation"]["title"].startswith("Faster & More Reliable Tuning")
+    assert str(fields["version"]) == metadata.version("ibo_jax")
+
+
+def test_every_dependency_is_pinned_at_a_version_that_it_allows():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = {canonical(name): version for name, version in (line.split("==") for line in lines)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    for requirement in map(Requirement, wanted):
+        assert pins[canonical(requirement.name)] in requirement.specifier, requirement
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def public_names():
+    for path in MODULES:
+        if path.name == "__main__.py":
+            continue
+        name = ".".join(("ibo_jax", *path.with_suffix("").parts)).removesuffix(".__init__")
+        module = importlib.import_module(name)
+        yield name, module
+        for public in getattr(module, "__all__", []):
+            yield f"{name}.{public}", getattr(module, public)
+
+
+def test_every_public_function_and_class_is_documented():
+    undocumented = [name for name, thing in public_names() if callable(thing) and not documented(thing)]
+    undocumented += [name for name, thing in public_names() if type(thing) is type(ast) and not thing.__doc__]
+    assert undocumented == []
+
+
+def documented(thing):
+    """A NamedTuple without a docstring gets its signature as one, which does not count."""
+    text = thing.__doc__ or ""
+    return bool(text) and not text.startswith(f"{getattr(thing, '__name__', '')}(")
+
+
+def test_no_file_names_a_machine():
+    for path in [*ROOT.glob("*.*"), ROOT / "Makefile", *ROOT.glob("docs/**/*.md"), *SOURCE.rglob("*.py")]:
+        if path.is_file():
+            assert not re.search(r"(?<![\w.])/(work|root|tmp|opt)/", path.read_text(errors="ignore")), path
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[-1][:40])
+def test_readme_code_runs(block, tmp_path, monkeypatch):
+    """As printed, but for the budget."""
+    monkeypatch.chdir(tmp_path)
+    budgeted = re.sub(r"(evaluations|n_trials)=\d+", r"\1=7", block)
+    exec(compile(budgeted, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_readme_commands_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z-]+)", README))
+    assert {"tune", "test"} <= named <= targets
