@@ -18,4 +18,5 @@ os.environ["MPLCONFIGDIR"] = os.environ.get("MPLCONFIGDIR") or tempfile.mkdtemp(
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-install_import_hook("ibo_jax", "beartype.beartype")
+# The numeric tower: where a float is expected an int will do, as for mypy.
+install_import_hook("ibo_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

@@ -116,5 +116,5 @@ def test_readme_code_runs(block, tmp_path, monkeypatch):
 
 def test_readme_commands_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = set(re.findall(r"`?make ([a-z-]+)", README))
+    named = set(re.findall(r"(?:`|^|: )make ([a-z-]+)", README, flags=re.MULTILINE))
     assert {"tune", "test"} <= named <= targets
