@@ -29,7 +29,8 @@ def make(name: str, dimension: int, levels: tuple[float, ...] | None, *, protoco
     if protocol not in PROTOCOLS:
         raise ValueError(f"expected a protocol among {list(PROTOCOLS)}, got {protocol!r}; choose one of them")
     if name == "random":
-        return random_search.suggest
+        # The cheapest presample ratio is plain training; any other axis is searched at its target.
+        return functools.partial(random_search.suggest, fidelity=1.0 if levels is None else levels[0])
     from ibo_jax.methods import ibo
 
     acquisition = {"ibo": "information_gain", "ei": "expected_improvement"}[name]

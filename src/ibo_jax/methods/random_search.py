@@ -1,4 +1,4 @@
-"""Random search: uniform points, trained plainly (the cheapest fidelity is plain SGD). The baseline to beat."""
+"""Random search: uniform points, trained plainly. The baseline to beat."""
 
 import jax
 import numpy as np
@@ -10,8 +10,10 @@ from ibo_jax.observations import Observations
 __all__ = ["suggest"]
 
 
-def suggest(key: PRNGKeyArray, observations: Observations, state: State | None = None) -> tuple[Suggestion, None]:
-    """A uniform point at fidelity s = 0; the answer is the observed best."""
+def suggest(
+    key: PRNGKeyArray, observations: Observations, state: State | None = None, *, fidelity: float = 0.0
+) -> tuple[Suggestion, None]:
+    """A uniform point at the given encoded fidelity; the answer is the observed best."""
     del state
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     seen = observations.mask & ~observations.pending
@@ -20,7 +22,7 @@ def suggest(key: PRNGKeyArray, observations: Observations, state: State | None =
     unknown = float("nan")
     return Suggestion(
         x=rng.uniform(size=observations.x.shape[1]),
-        fidelity=0.0,
+        fidelity=fidelity,
         reason="random",
         predicted_objective=unknown,
         predicted_sd=unknown,

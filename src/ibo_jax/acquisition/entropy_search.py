@@ -1,0 +1,135 @@
+"""Entropy search: how much an evaluation at (x, s) tells about where the optimum at the target fidelity lies.
+
+The distribution of the optimum over the representers is estimated from joint samples of the function there. The
+information gain of an observation y is the mutual information of y and the optimum's place, estimated two ways:
+
+    symmetric  H[y] - sum_r p_r H[y | x* = r], moments of y within the samples whose optimum is r. Smooth in (x, s),
+               cheap, and what a search should use.
+    pathwise   H[x*] - E_y H[x* | y], each sample moved by a fantasised y (Matheron's rule). Unbiased as the samples
+               grow, but in steps of 1 / samples: the reference, at 4,096 samples and more.
+
+The base measure of the representers cancels in the expected gain, so that plain entropies serve.
+
+References:
+    [HennigSchuler2012] Entropy search for information-efficient global optimization. JMLR 13.
+    [AriafarEtAl2021] Faster & more reliable tuning of neural networks. AISTATS 2021, equation 6.
+    [WilsonEtAl2020] Efficiently sampling functions from Gaussian process posteriors. ICML 2020 (Matheron's rule).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jax.scipy.special import ndtri
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ibo_jax.numerics import cholesky, entropy
+from ibo_jax.surrogate.kernels import MultiTaskKernel
+from ibo_jax.surrogate.posterior import Posterior, cross
+
+__all__ = ["Belief", "base_samples", "believe", "pathwise_gain", "symmetric_gain"]
+
+SHRINKAGE = 4.0  # pseudo-samples that pull a group's variance to the common one: small groups look too certain
+
+
+class Belief(NamedTuple):
+    """What one draw of the surrogate believes about the optimum at the target: `probabilities` are p_min."""
+
+    posterior: Posterior
+    representers: Float[Array, "representer dimension"]
+    whitened: Float[Array, "observation representer"]
+    inverse_factor: Float[Array, "representer representer"]
+    base: Float[Array, "sample representer"]
+    values: Float[Array, "sample representer"]
+    members: Float[Array, "sample representer"]
+    probabilities: Float[Array, "representer"]
+
+    @property
+    def entropy(self) -> Float[Array, ""]:
+        """H[x*] over the representers, nats."""
+        return entropy(self.probabilities)
+
+
+def base_samples(key: PRNGKeyArray, samples: int, representers: int) -> Float[Array, "sample representer"]:
+    """Standard normal draws whose sample mean is exactly 0 and covariance exactly the identity.
+
+    With matched moments the symmetric gain cannot be negative: variances within groups average below the whole's.
+    Needs samples > representers.
+    """
+    normal = jax.random.normal(key, (samples, representers), jnp.result_type(float))
+    centred = normal - jnp.mean(normal, axis=0)
+    factor = jnp.linalg.cholesky(centred.T @ centred / samples)
+    return solve_triangular(factor, centred.T, lower=True).T
+
+
+def believe(
+    posterior: Posterior, representers: Float[Array, "representer dimension"], base: Float[Array, "sample representer"]
+) -> Belief:
+    """The distribution of the optimum's place over the representers at s = 1, by joint samples of the function."""
+    target = (representers, jnp.ones(len(representers)))
+    whitened = cross(posterior, *target)
+    mean = posterior.whitened @ whitened
+    factor = cholesky(_prior(posterior, target, target) - whitened.T @ whitened)
+    values = mean + base @ factor.T
+    members = jax.nn.one_hot(jnp.argmin(values, axis=1), len(representers), dtype=values.dtype)
+    inverse_factor = solve_triangular(factor, jnp.eye(len(representers)), lower=True)
+    return Belief(
+        posterior, representers, whitened, inverse_factor, base, values, members, jnp.mean(members, axis=0)
+    )
+
+
+def symmetric_gain(belief: Belief, x: Float[Array, "dimension"], s: Float[Array, ""]) -> Float[Array, ""]:
+    """Information about the optimum in an observation at (x, s), nats: H[y] - sum_r p_r H[y | x* = r].
+
+    y is Gaussian; given that r is optimal it is taken as Gaussian with the moments of its group of samples. y's part
+    that the representers explain is w . z for base samples z, the rest is independent of the optimum.
+    """
+    explained, variance = _explained(belief, x, s)
+    total = explained @ explained
+    rest = jnp.maximum(variance - total, 0.0) + belief.posterior.noise
+    projected = belief.base @ explained
+    count = jnp.sum(belief.members, axis=0)
+    mean, square = (value @ belief.members / jnp.maximum(count, 1.0) for value in (projected, projected**2))
+    within = (count * (square - mean**2) + SHRINKAGE * total) / (count + SHRINKAGE)
+    conditional = belief.probabilities @ jnp.log(jnp.maximum(within, 0.0) + rest)
+    return 0.5 * (jnp.log(total + rest) - conditional)
+
+
+def pathwise_gain(
+    belief: Belief, key: PRNGKeyArray, x: Float[Array, "dimension"], s: Float[Array, ""], *, fantasies: int = 9
+) -> Float[Array, ""]:
+    """Information about the optimum in an observation at (x, s), nats: H[x*] - mean over fantasised y of H[x* | y].
+
+    Each joint sample of the function is conditioned on y by f + S (y - f(x) - e) / (v + noise), at y of the middle
+    quantiles of its distribution; e is observation noise, drawn with `key`.
+    """
+    explained, variance = _explained(belief, x, s)
+    noise = belief.posterior.noise
+    observed = jnp.sqrt(variance + noise)
+    gain = jnp.linalg.solve(belief.inverse_factor, explained) / observed  # S(r, x) / sqrt(v + noise)
+    rest = jnp.maximum(variance - explained @ explained, 0.0) + noise
+    own = jax.random.normal(key, (len(belief.base),), belief.base.dtype)
+    residual = (belief.base @ explained + jnp.sqrt(rest) * own) / observed
+    quantiles = ndtri((jnp.arange(fantasies) + 0.5) / fantasies)
+
+    def after(quantile):
+        values = belief.values + (quantile - residual)[:, None] * gain
+        counts = jnp.bincount(jnp.argmin(values, axis=1), length=values.shape[1])
+        return entropy(counts / len(values))
+
+    return belief.entropy - jnp.mean(jax.lax.map(after, quantiles))
+
+
+def _explained(belief: Belief, x, s):
+    """w with y = w . z + independent rest for the representers' base samples z, and the latent variance at (x, s)."""
+    point = (x[None, :], s[None])
+    whitened = cross(belief.posterior, *point)[:, 0]
+    target = (belief.representers, jnp.ones(len(belief.representers)))
+    shared = _prior(belief.posterior, target, point)[:, 0] - belief.whitened.T @ whitened
+    variance = _prior(belief.posterior, point, None)[0] - whitened @ whitened
+    return belief.inverse_factor @ shared, jnp.maximum(variance, 1e-12)
+
+
+def _prior(posterior: Posterior, first, second):
+    return MultiTaskKernel(posterior.parameters, posterior.data.basis)(first, second)

@@ -1,0 +1,41 @@
+"""Expected improvement at the target fidelity, averaged over draws of the surrogate's hyperparameters.
+
+References:
+    [SnoekEtAl2012] Practical Bayesian optimization of machine learning algorithms. NeurIPS 2012, section 3.1.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ibo_jax.numerics import log_expected_improvement, log_mean_exp
+from ibo_jax.surrogate.posterior import Posterior, predict
+
+__all__ = ["best_mean", "log_ei", "mean_at_target"]
+
+
+def mean_at_target(posteriors: Posterior, x: Float[Array, "point dimension"]) -> Float[Array, "draw point"]:
+    """Predicted outputs (standardised) at s = 1, for each draw."""
+    return jax.vmap(lambda posterior: predict(posterior, x, jnp.ones(len(x)))[0])(posteriors)
+
+
+def best_mean(posteriors: Posterior) -> Float[Array, "draw"]:
+    """The lowest prediction at the target among evaluated x, per draw: what an improvement improves on."""
+
+    def lowest(posterior):
+        mean, _ = predict(posterior, posterior.data.x, jnp.ones_like(posterior.data.s))
+        return jnp.min(jnp.where(posterior.data.mask, mean, jnp.inf))
+
+    return jax.vmap(lowest)(posteriors)
+
+
+def log_ei(
+    posteriors: Posterior, x: Float[Array, "point dimension"], best: Float[Array, "draw"]
+) -> Float[Array, "point"]:
+    """Log of the expected improvement on `best` at s = 1, mean over draws of the improvement itself."""
+
+    def one(posterior, threshold):
+        mean, variance = predict(posterior, x, jnp.ones(len(x)))
+        return log_expected_improvement(mean, variance, threshold)
+
+    return log_mean_exp(jax.vmap(one)(posteriors, best), axis=0)

@@ -1,0 +1,197 @@
+"""From fitted surrogates to the next point, in one program: pool, representers, belief, gain per cost, its maximiser."""
+
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ibo_jax.acquisition.entropy_search import base_samples, believe, symmetric_gain
+from ibo_jax.acquisition.expected_improvement import best_mean, log_ei, mean_at_target
+from ibo_jax.acquisition.maximise import maximise
+from ibo_jax.acquisition.representers import draw_representers, gumbel_top_k, refined_pool
+from ibo_jax.observations import Observations
+from ibo_jax.surrogate.kernels import KernelParameters
+from ibo_jax.surrogate.model import cost_data, error_data, standardise
+from ibo_jax.surrogate.posterior import Posterior, condition, imagine, predict
+
+__all__ = ["Proposal", "propose"]
+
+REPRESENTERS = 50
+KEPT = 5  # best evaluated points that are always representers, so that p_min cannot forget them
+SAMPLES = 512
+CANDIDATES = 384
+STARTS = 8  # candidates refined by gradients
+
+Acquisition = Literal["information_gain", "expected_improvement"]
+Levels = tuple[float, ...] | None
+
+
+class Proposal(NamedTuple):
+    """The maximiser of the acquisition, and the answers of the surrogate; objectives in the units of observations."""
+
+    x: Float[Array, "dimension"]
+    s: Float[Array, ""]
+    acquisition: Float[Array, ""]
+    incumbent: Float[Array, "dimension"]
+    incumbent_mean: Float[Array, ""]
+    recommendation: Float[Array, "dimension"]
+    recommendation_mean: Float[Array, ""]
+    entropy: Float[Array, ""]
+
+
+class Surrogates(NamedTuple):
+    """Both processes given the observations, a draw a row, and how to undo the standardisation of their outputs."""
+
+    error: Posterior
+    error_location: Float[Array, ""]
+    error_scale: Float[Array, ""]
+    cost: Posterior
+    cost_location: Float[Array, ""]
+    cost_scale: Float[Array, ""]
+
+    def log_cost(self, x: Float[Array, "point dimension"], s: Float[Array, "point"]) -> Float[Array, "point"]:
+        """Log of the predicted cost: the exponential of the mean log cost, averaged over draws."""
+        mean = jax.vmap(lambda posterior: predict(posterior, x, s)[0])(self.cost)
+        return jax.nn.logsumexp(self.cost_location + self.cost_scale * mean, axis=0) - jnp.log(len(mean))
+
+
+def surrogates(observations: Observations, error: KernelParameters, cost: KernelParameters) -> Surrogates:
+    """Condition both processes for every draw; pending evaluations get imagined errors."""
+    error_observed, error_location, error_scale = standardise(error_data(observations))
+    cost_observed, cost_location, cost_scale = standardise(cost_data(observations))
+    pending = jnp.asarray(observations.pending & observations.mask)
+    return Surrogates(
+        jax.vmap(lambda parameters: imagine(parameters, error_observed, pending))(error),
+        error_location,
+        error_scale,
+        jax.vmap(lambda parameters: condition(parameters, cost_observed))(cost),
+        cost_location,
+        cost_scale,
+    )
+
+
+@partial(jax.jit, static_argnames=("levels", "acquisition"))
+def propose(
+    key: PRNGKeyArray,
+    observations: Observations,
+    error: KernelParameters,
+    cost: KernelParameters,
+    *,
+    levels: Levels,
+    acquisition: Acquisition = "information_gain",
+) -> Proposal:
+    """The next (x, s), the incumbent and the recommendation.
+
+    Args:
+        key: randomness.
+        observations: padded; at least one row that is not pending.
+        error: draws of the error's hyperparameters, from `surrogate.nuts.fit`.
+        cost: draws of the log cost's hyperparameters, as many.
+        levels: encoded fidelities that can be chosen; None for any in [0, 1].
+        acquisition: "information_gain" (about the optimum at the target, per predicted cost; equation 6 of Ariafar
+            et al. 2021) or "expected_improvement" (at the target, whatever it costs).
+    """
+    key_pool, key_representers, key_base, key_candidates = jax.random.split(key, 4)
+    models = surrogates(observations, error, cost)
+    evaluated, mask = models.error.data.x[0], models.error.data.mask[0]
+    evaluated_mean = jnp.where(mask, jnp.mean(mean_at_target(models.error, evaluated), axis=0), jnp.inf)
+    order = jnp.argsort(evaluated_mean)
+    kept = evaluated[jnp.where(jnp.arange(KEPT) < jnp.sum(mask), order[:KEPT], order[0])]
+    best = best_mean(models.error)
+
+    pool, scores = refined_pool(key_pool, lambda x: log_ei(models.error, x, best), kept)
+    recommendation, recommendation_mean = _recommend(models, jnp.concatenate([kept, pool]))
+    if acquisition == "expected_improvement":
+        tops = pool[jax.lax.top_k(scores, STARTS)[1]]
+        ends, values = maximise(lambda x: log_ei(models.error, x[None], best)[0], tops)
+        chosen = jnp.argmax(values)
+        x, s, value, entropy = ends[chosen], jnp.ones(()), values[chosen], jnp.nan
+    else:
+        always = jnp.concatenate([recommendation[None], kept])
+        representers = draw_representers(key_representers, pool, scores, always, REPRESENTERS)
+        base = base_samples(key_base, SAMPLES, REPRESENTERS)
+        beliefs = jax.vmap(lambda posterior: believe(posterior, representers, base))(models.error)
+        x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels)
+        entropy = jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs))
+
+    def in_units(mean):
+        return models.error_location + models.error_scale * mean
+
+    incumbent_mean = in_units(evaluated_mean[order[0]])
+    return Proposal(x, s, value, kept[0], incumbent_mean, recommendation, in_units(recommendation_mean), entropy)
+
+
+@jax.jit
+def predict_at(
+    observations: Observations,
+    error: KernelParameters,
+    cost: KernelParameters,
+    x: Float[Array, "dimension"],
+    s: Float[Array, ""],
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Predicted objective at (x, s), its standard deviation (noise included), and predicted log cost."""
+    models = surrogates(observations, error, cost)
+    mean, variance = jax.vmap(lambda posterior: predict(posterior, x[None], s[None]))(models.error)
+    noise = jnp.exp(error.log_noise)
+    sd = jnp.sqrt(jnp.mean(variance[:, 0] + noise) + jnp.var(mean[:, 0]))
+    return (
+        models.error_location + models.error_scale * jnp.mean(mean),
+        models.error_scale * sd,
+        models.log_cost(x[None], s[None])[0],
+    )
+
+
+def _recommend(models: Surrogates, pool: Float[Array, "point dimension"]):
+    """The x of lowest predicted mean at the target, anywhere, and that mean."""
+
+    def score(x):
+        return -jnp.mean(mean_at_target(models.error, x), axis=0)
+
+    tops = pool[jax.lax.top_k(score(pool), STARTS)[1]]
+    ends, values = maximise(lambda x: score(x[None])[0], tops)
+    return ends[jnp.argmax(values)], -jnp.max(values)
+
+
+def _maximise_gain(key, models: Surrogates, beliefs, pool, scores, always, levels: Levels):
+    """Screen candidates by information gain per cost, refine the best by gradients, and choose among those."""
+    key_drawn, key_uniform, key_near, key_s = jax.random.split(key, 4)
+    dimension, third = pool.shape[1], CANDIDATES // 3
+
+    def log_rate(point):
+        x, s = point[:-1], point[-1]
+        gain = jnp.mean(jax.vmap(lambda belief: symmetric_gain(belief, x, s))(beliefs))
+        return jnp.log(jnp.maximum(gain, 1e-12)) - models.log_cost(x[None], s[None])[0]
+
+    near = jnp.repeat(always, -(-third // len(always)), axis=0)[:third]
+    near = jnp.clip(near + 0.05 * jax.random.normal(key_near, near.shape, pool.dtype), 0.0, 1.0)
+    uniform = jax.random.uniform(key_uniform, (third, dimension), pool.dtype)
+    x = jnp.concatenate([pool[gumbel_top_k(key_drawn, scores, third)], uniform, near])
+    s = _spread_fidelities(key_s, len(x), levels, pool.dtype)
+    candidates = jnp.concatenate([x, s[:, None]], axis=1)
+    rates = jax.lax.map(log_rate, candidates, batch_size=64)
+    tops = candidates[jax.lax.top_k(rates, STARTS)[1]]
+    if levels is None:
+        ends, values = maximise(log_rate, tops)
+    else:
+        fixed = jnp.arange(dimension + 1) == dimension
+        frozen, _ = maximise(lambda point: log_rate(jnp.where(fixed, jax.lax.stop_gradient(point), point)), tops)
+        frozen = frozen.at[:, -1].set(tops[:, -1])
+        every_level = jnp.tile(jnp.asarray(levels, pool.dtype), STARTS)
+        ends = jnp.repeat(frozen, len(levels), axis=0).at[:, -1].set(every_level)
+        values = jax.vmap(log_rate)(ends)
+    chosen = jnp.argmax(values)
+    return ends[chosen, :-1], ends[chosen, -1], jnp.exp(values[chosen])
+
+
+def _spread_fidelities(key, count: int, levels: Levels, dtype) -> Float[Array, "count"]:
+    """Fidelities for candidates: the levels in equal shares; or uniform, with a share at the target and one at 0."""
+    key_uniform, key_order = jax.random.split(key)
+    if levels is not None:
+        s = jnp.resize(jnp.asarray(levels, dtype), count)
+    else:
+        s = jax.random.uniform(key_uniform, (count,), dtype)
+        share = jnp.arange(count) / count
+        s = jnp.where(share < 0.2, 1.0, jnp.where(share < 0.35, 0.0, s))
+    return jax.random.permutation(key_order, s)

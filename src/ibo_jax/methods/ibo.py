@@ -1,0 +1,130 @@
+"""Importance-based Bayesian optimisation: fit both surrogates, propose by information gain per cost, guard the target.
+
+References:
+    [AriafarEtAl2021] Faster & more reliable tuning of neural networks. AISTATS 2021, Algorithm 1.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ibo_jax.acquisition import propose as acquisition_program
+from ibo_jax.acquisition.propose import Acquisition, Levels, Proposal
+from ibo_jax.methods import random_search
+from ibo_jax.methods.base import State, Suggestion
+from ibo_jax.numerics import in_float64
+from ibo_jax.observations import CAPACITY_STEP, Observations
+from ibo_jax.surrogate import model, nuts
+from ibo_jax.surrogate.kernels import KernelParameters
+
+__all__ = ["fit_surrogates", "suggest"]
+
+GUARD_WINDOW = 3  # with none of so many last evaluations at the target, the recommendation is tried there
+
+_fit = in_float64(nuts.fit)
+_propose = in_float64(acquisition_program.propose)
+_predict_at = in_float64(acquisition_program.predict_at)
+
+
+class Fits(NamedTuple):
+    """Draws of both processes' hyperparameters, the chains to carry over, and how the fits went."""
+
+    error: KernelParameters
+    cost: KernelParameters
+    state: State
+    warning: str
+
+
+def suggest(
+    key: PRNGKeyArray,
+    observations: Observations,
+    state: State | None = None,
+    *,
+    levels: Levels = None,
+    guarded: bool = True,
+    acquisition: Acquisition = "information_gain",
+) -> tuple[Suggestion, State | None]:
+    """One iteration of Algorithm 1 (lines 3 to 5): where to evaluate next, and the answer so far.
+
+    Args:
+        key: randomness; the same key, observations and state give the same suggestion.
+        observations: at least one that is not pending.
+        state: that of the previous suggestion; without it the chains start cold, on few observations first.
+        levels: encoded fidelities that can be chosen; None for any in [0, 1].
+        guarded: try the recommendation at the target when the last three evaluations were all cheaper. Without it the
+            search can settle at the cheapest fidelity of a strongly biased problem and never learn that it misleads.
+        acquisition: "information_gain" per cost, or "expected_improvement" at the target.
+
+    Example:
+        >>> from ibo_jax.observations import append, empty
+        >>> observations = empty(1)
+        >>> for x in (0.1, 0.5, 0.9):
+        ...     observations = append(observations, np.array([x]), 1.0, objective=(x - 0.4) ** 2)
+        >>> suggestion, state = suggest(jax.random.key(0), observations, levels=(0.0, 1.0))
+        >>> 0.0 <= suggestion.x[0] <= 1.0
+        np.True_
+    """
+    key_fit, key_propose, key_random = jax.random.split(key, 3)
+    fits = fit_surrogates(key_fit, observations, state)
+    proposal = _propose(
+        key_propose, observations, fits.error, fits.cost, levels=levels, acquisition=acquisition
+    )
+    if not np.all(np.isfinite(proposal.x)):
+        fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
+        return fallback._replace(warning="the surrogate was not finite: a random point was tried"), state
+    x, s, reason = proposal.x, float(proposal.s), "acquisition"
+    if guarded and acquisition == "information_gain" and _neglected(observations):
+        x, s, reason = proposal.recommendation, 1.0, "guard"
+    return _describe(observations, fits, proposal, x, s, reason), fits.state
+
+
+def fit_surrogates(key: PRNGKeyArray, observations: Observations, state: State | None) -> Fits:
+    """Draw the hyperparameters of both processes, from where the last fit stopped."""
+    dimension = observations.x.shape[1]
+    if state is None and len(observations.mask) > CAPACITY_STEP:
+        # A cold chain on many observations takes deep trees: find the way on a few first.
+        key, key_few = jax.random.split(key)
+        state = fit_surrogates(key_few, Observations(*(field[:CAPACITY_STEP] for field in observations)), None).state
+    parts, draws, warnings = {}, {}, []
+    for name, key_part, data, prior in (
+        ("error", jax.random.fold_in(key, 0), model.error_data(observations), model.error_prior(dimension)),
+        ("cost", jax.random.fold_in(key, 1), model.cost_data(observations), model.cost_prior(dimension)),
+    ):
+        chain = nuts.cold_chain(dimension) if state is None else _chain(state, name)
+        draws[name], chain, info = _fit(key_part, data, prior, chain)
+        parts |= {f"{name}_{field}": value for field, value in chain._asdict().items()}
+        if not info.finite:
+            warnings.append(f"the fit of the {name} was not finite: the prior mean was used")
+    return Fits(draws["error"], draws["cost"], parts, "; ".join(warnings))
+
+
+def _chain(state: State, name: str) -> nuts.Chain:
+    return nuts.Chain(*(np.asarray(state[f"{name}_{field}"]) for field in nuts.Chain._fields))
+
+
+def _neglected(observations: Observations) -> bool:
+    last = observations.fidelity[: observations.count][-GUARD_WINDOW:]
+    return len(last) == GUARD_WINDOW and bool(np.all(last < 1.0))
+
+
+def _describe(
+    observations: Observations, fits: Fits, proposal: Proposal, x: np.ndarray, s: float, reason: str
+) -> Suggestion:
+    """The suggestion with what the surrogates predict for it."""
+    mean, sd, log_cost = _predict_at(observations, fits.error, fits.cost, x, np.asarray(s))
+    return Suggestion(
+        x=x,
+        fidelity=s,
+        reason=reason,
+        predicted_objective=float(mean),
+        predicted_sd=float(sd),
+        predicted_log_cost=float(log_cost),
+        incumbent=proposal.incumbent,
+        incumbent_objective=float(proposal.incumbent_mean),
+        recommendation=proposal.recommendation,
+        recommendation_objective=float(proposal.recommendation_mean),
+        entropy=float(proposal.entropy),
+        warning=fits.warning,
+    )

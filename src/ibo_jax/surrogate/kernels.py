@@ -1,0 +1,107 @@
+"""The covariance over (x, s): ARD Matern-5/2 over hyperparameters times a finite-rank kernel over the fidelity.
+
+References:
+    [KleinEtAl2017] Fast Bayesian optimization of machine learning hyperparameters on large datasets. AISTATS 2017.
+    [AriafarEtAl2021] Faster & more reliable tuning of neural networks. AISTATS 2021, equation 5.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import tinygp
+from jaxtyping import Array, Float
+
+__all__ = ["CONSTANT_VARIANCE", "COST_BASIS", "ERROR_BASIS", "KernelParameters", "MultiTaskKernel", "matern52"]
+
+CONSTANT_VARIANCE = 1.0  # of the unknown mean, in units of the standardised outputs
+
+Basis = tuple[float, float]
+ERROR_BASIS: Basis = (1.0, 0.0)  # phi(s) = (1 - s)^2, no contribution at the target
+COST_BASIS: Basis = (0.0, 1.0)  # phi(s) = s, a larger fidelity costs more
+
+
+class KernelParameters(NamedTuple):
+    """Hyperparameters of one Gaussian process, unconstrained; outputs are standardised, x lives in the unit cube."""
+
+    log_length_scale: Float[Array, "*draw dimension"]
+    log_amplitude: Float[Array, "*draw"]
+    tilt: Float[Array, "*draw"]
+    log_spread: Float[Array, "*draw"]
+    log_noise: Float[Array, "*draw"]
+
+
+@jax.custom_jvp
+def matern52(r2: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Matern-5/2 correlation of a squared scaled distance, with a derivative that is finite at zero.
+
+    Example:
+        >>> float(matern52(jnp.zeros(())))
+        1.0
+    """
+    a = jnp.sqrt(5.0 * jnp.maximum(r2, 0.0))
+    return (1.0 + a + a**2 / 3.0) * jnp.exp(-a)
+
+
+@matern52.defjvp
+def _matern52_jvp(primals, tangents):
+    (r2,), (dr2,) = primals, tangents
+    return matern52(r2), matern52_slope(r2) * dr2
+
+
+def matern52_slope(r2: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Derivative of `matern52` with respect to the squared distance."""
+    a = jnp.sqrt(5.0 * jnp.maximum(r2, 0.0))
+    return -5.0 / 6.0 * (1.0 + a) * jnp.exp(-a)
+
+
+def squared_distances(a: Float[Array, "n dimension"], b: Float[Array, "m dimension"]) -> Float[Array, "n m"]:
+    """All squared distances by one matrix product; differences below rounding are zero."""
+    return jnp.maximum(jnp.sum(a**2, -1)[:, None] + jnp.sum(b**2, -1)[None, :] - 2.0 * a @ b.T, 0.0)
+
+
+class MultiTaskKernel(tinygp.kernels.Kernel):
+    """k((x, s), (x', s')) = c + amplitude * Matern52(x, x') * (1, phi) Sigma (1, phi')^T.
+
+    Sigma = [[1, l], [l, l^2 + d^2]] has its first entry fixed at 1, which the amplitude carries; l is `tilt`, d is
+    exp(`log_spread`). With the error's basis phi vanishes at the target s = 1, so amplitude is the variance there.
+
+    Example:
+        >>> parameters = KernelParameters(jnp.zeros(2), *jnp.zeros(4))
+        >>> kernel = MultiTaskKernel(parameters, jnp.array(ERROR_BASIS))
+        >>> kernel((jnp.zeros((3, 2)), jnp.ones(3)), (jnp.zeros((4, 2)), jnp.ones(4))).shape
+        (3, 4)
+    """
+
+    parameters: KernelParameters
+    basis: Float[Array, "2"]
+
+    def features(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+        """phi(s), a quadratic for errors and linear for costs."""
+        return self.basis[0] * (1.0 - s) ** 2 + self.basis[1] * s
+
+    def tasks(self, s: Float[Array, "..."], other: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The fidelity's factor (1, phi) Sigma (1, phi')^T, broadcast over both arguments."""
+        phi, phi_other = self.features(s), self.features(other)
+        tilt, spread = self.parameters.tilt, jnp.exp(self.parameters.log_spread)
+        return 1.0 + tilt * (phi + phi_other) + (tilt**2 + spread**2) * phi * phi_other
+
+    def evaluate(self, X1, X2):
+        (x, s), (x_other, s_other) = X1, X2
+        r2 = jnp.sum(((x - x_other) / jnp.exp(self.parameters.log_length_scale)) ** 2)
+        amplitude = jnp.exp(self.parameters.log_amplitude)
+        return CONSTANT_VARIANCE + amplitude * matern52(r2) * self.tasks(s, s_other)
+
+    def evaluate_diag(self, X):
+        _, s = X
+        return CONSTANT_VARIANCE + jnp.exp(self.parameters.log_amplitude) * self.tasks(s, s)
+
+    def __call__(self, X1, X2=None):
+        """The Gram matrix of two batches, or its diagonal; equals `evaluate` pair by pair and is much faster."""
+        if X2 is None:
+            return self.evaluate_diag(X1)
+        (x, s), (x_other, s_other) = X1, X2
+        scale = jnp.exp(-self.parameters.log_length_scale)
+        correlation = matern52(squared_distances(x * scale, x_other * scale))
+        amplitude = jnp.exp(self.parameters.log_amplitude)
+        return CONSTANT_VARIANCE + amplitude * correlation * self.tasks(s[:, None], s_other[None, :])

@@ -1,0 +1,167 @@
+"""Hyperparameters of a Gaussian process drawn by NUTS: the one place that runs Markov chains.
+
+A study fits the same model again and again to a little more data, so a chain is carried over: its position, step
+size and mass matrix. A cold start adapts all three in a long warm-up; a warm one adapts only the step size, in a few
+iterations. Which of the two is data, not code: one program serves both, and both processes (`model.Prior`).
+
+References:
+    [HoffmanGelman2014] The No-U-Turn sampler. JMLR 15. Step size by dual averaging, section 3.2.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from numpyro.infer.hmc import hmc
+from numpyro.infer.hmc_util import dual_averaging
+
+from ibo_jax.surrogate.kernels import KernelParameters
+from ibo_jax.surrogate.likelihood import TrainingData
+from ibo_jax.surrogate.model import Prior, potential, standardise
+
+__all__ = ["COLD_WARM_UP", "DRAWS", "WARM_UP", "Chain", "FitInfo", "cold_chain", "fit"]
+
+DRAWS = 16  # kept, unthinned: what limits the precision of p_min is their number, not the warm-up
+WARM_UP = 8
+COLD_WARM_UP = 160
+MASS_WINDOWS = (40, 90)  # iterations of a cold warm-up at which the mass matrix is learnt anew
+TREE_DEPTH = 5
+TARGET_ACCEPTANCE = 0.8
+
+
+class Chain(NamedTuple):
+    """What the next fit starts from. Positions are prior-standardised: (parameters - prior mean) / prior sd."""
+
+    position: Float[Array, "parameter"]
+    step_size: Float[Array, ""]
+    inverse_mass: Float[Array, "parameter"]
+    cold: Bool[Array, ""]
+
+
+class FitInfo(NamedTuple):
+    """For people and for fallbacks: is every draw finite, how many diverged, mean acceptance, leapfrogs a draw."""
+
+    finite: Bool[Array, ""]
+    divergences: Int[Array, ""]
+    acceptance: Float[Array, ""]
+    leapfrogs: Float[Array, ""]
+
+
+def cold_chain(dimension: int) -> Chain:
+    """The start of a study: the prior mean, nothing adapted. `dimension` is that of x."""
+    parameters = dimension + 4
+    return Chain(np.zeros(parameters), np.asarray(0.1), np.ones(parameters), np.asarray(True))
+
+
+@partial(jax.jit, static_argnames=("draws", "tree_depth"))
+def fit(
+    key: PRNGKeyArray,
+    data: TrainingData,
+    prior: Prior,
+    chain: Chain,
+    *,
+    draws: int = DRAWS,
+    tree_depth: int = TREE_DEPTH,
+) -> tuple[KernelParameters, Chain, FitInfo]:
+    """Posterior draws of kernel hyperparameters, the chain to carry over, and how it went.
+
+    Args:
+        key: randomness.
+        data: padded observations in their own units; they are standardised here.
+        prior: of the error's or of the cost's process.
+        chain: where the previous fit stopped, or `cold_chain`.
+        draws: number of kept draws.
+        tree_depth: trajectories take at most 2^tree_depth - 1 leapfrogs.
+
+    Returns:
+        parameters with a leading axis of `draws`; if the chain is not finite they are those of the prior mean.
+
+    Example:
+        >>> from ibo_jax.surrogate.model import error_prior
+        >>> x = jnp.linspace(0.0, 1.0, 8)[:, None]
+        >>> data = TrainingData(x, jnp.ones(8), jnp.sin(6 * x[:, 0]), jnp.ones(8, bool), jnp.array([1.0, 0.0]))
+        >>> parameters, chain, info = fit(jax.random.key(0), data, error_prior(1), cold_chain(1))
+        >>> parameters.log_length_scale.shape, bool(info.finite)
+        ((16, 1), True)
+    """
+    data, _, _ = standardise(data)
+    mean, unravel = ravel_pytree(prior.mean)
+    sd, _ = ravel_pytree(prior.sd)
+    key_init, key_run = jax.random.split(key)
+    init_kernel, sample_kernel = hmc(lambda z: potential(unravel(mean + sd * z), data, prior), algo="NUTS")
+    start = init_kernel(
+        chain.position,
+        num_warmup=0,
+        step_size=chain.step_size,
+        inverse_mass_matrix=chain.inverse_mass,
+        adapt_step_size=False,
+        adapt_mass_matrix=False,
+        max_tree_depth=tree_depth,
+        rng_key=key_init,
+    )
+    start = start._replace(rng_key=key_run)
+    warm_up = jnp.where(chain.cold, COLD_WARM_UP, WARM_UP)
+    step_init, step_update = dual_averaging()
+
+    def iterate(i, carry):
+        state, averaging, window, kept, info = carry
+        state = sample_kernel(state)
+        averaging = step_update(TARGET_ACCEPTANCE - state.accept_prob, averaging)
+        window = _accumulate(window, state.z)
+        learn = chain.cold & jnp.isin(i, jnp.array(MASS_WINDOWS))
+        inverse_mass = jnp.where(learn, _window_variance(window), state.adapt_state.inverse_mass_matrix)
+        step_size = jnp.exp(jnp.where(i < warm_up - 1, averaging[0], averaging[1]))
+        step_size = jnp.where(i < warm_up, step_size, state.adapt_state.step_size)
+        averaging = _where(learn, step_init(jnp.log(10.0 * step_size)), averaging)
+        window = _where(learn, jax.tree.map(jnp.zeros_like, window), window)
+        kept = kept.at[jnp.maximum(i - warm_up, 0)].set(state.z)
+        sampling = i >= warm_up
+        info = FitInfo(
+            info.finite & jnp.isfinite(state.potential_energy),
+            info.divergences + (sampling & state.diverging),
+            info.acceptance + sampling * state.accept_prob / draws,
+            info.leapfrogs + sampling * state.num_steps / draws,
+        )
+        return _set_adaptation(state, step_size, inverse_mass), averaging, window, kept, info
+
+    zeros = jnp.zeros_like(mean)
+    window = (jnp.zeros(()), zeros, zeros)
+    info = FitInfo(jnp.array(True), jnp.array(0), jnp.zeros(()), jnp.zeros(()))
+    carry = (start, step_init(jnp.log(chain.step_size)), window, jnp.zeros((draws, mean.size)), info)
+    state, _, _, kept, info = jax.lax.fori_loop(0, warm_up + draws, iterate, carry)
+    kept = jnp.where(info.finite, kept, 0.0)
+    carried = jnp.clip(0.8 * state.adapt_state.inverse_mass_matrix + 0.2 * jnp.var(kept, 0), 1e-3, 10.0)
+    after = Chain(state.z, state.adapt_state.step_size, carried, jnp.array(False))
+    return jax.vmap(unravel)(mean + sd * kept), _where(info.finite, after, chain), info
+
+
+def _set_adaptation(state, step_size, inverse_mass):
+    """The sampler's state with another step size and (diagonal) mass matrix."""
+    adapted = state.adapt_state._replace(
+        step_size=step_size,
+        inverse_mass_matrix=inverse_mass,
+        mass_matrix_sqrt=1.0 / jnp.sqrt(inverse_mass),
+        mass_matrix_sqrt_inv=jnp.sqrt(inverse_mass),
+    )
+    return state._replace(adapt_state=adapted)
+
+
+def _accumulate(window, z):
+    count, total, squares = window
+    return count + 1.0, total + z, squares + z**2
+
+
+def _window_variance(window):
+    """Variance of the positions in a window, shrunk towards the prior's (1 in these coordinates)."""
+    count, total, squares = window
+    mean = total / jnp.maximum(count, 1.0)
+    variance = squares / jnp.maximum(count, 1.0) - mean**2
+    return jnp.clip((count * variance + 5.0) / (count + 5.0), 1e-3, 10.0)
+
+
+def _where(condition, this, other):
+    return jax.tree.map(partial(jnp.where, condition), this, other)

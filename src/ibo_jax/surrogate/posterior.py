@@ -1,0 +1,70 @@
+"""The Gaussian process given data, for one draw of its hyperparameters: predict, covary, and imagine pending outcomes.
+
+Everything is written for one draw and mapped over draws by the caller. The inverse of the Cholesky factor is kept,
+so that each prediction is a matrix product. All outputs are standardised (`model.standardise`).
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Bool, Float
+
+from ibo_jax.surrogate.kernels import KernelParameters, MultiTaskKernel
+from ibo_jax.surrogate.likelihood import TrainingData, masked_gram
+
+__all__ = ["Posterior", "condition", "covariance", "cross", "imagine", "predict"]
+
+Points = tuple[Float[Array, "point dimension"], Float[Array, "point"]]
+
+
+class Posterior(NamedTuple):
+    """A process given data. `inverse_factor` is that of the Cholesky factor of K + noise, `whitened` it times y."""
+
+    parameters: KernelParameters
+    data: TrainingData
+    inverse_factor: Float[Array, "observation observation"]
+    whitened: Float[Array, "observation"]
+
+    @property
+    def noise(self) -> Float[Array, ""]:
+        """Variance of the observation noise."""
+        return jnp.exp(self.parameters.log_noise)
+
+
+def condition(parameters: KernelParameters, data: TrainingData) -> Posterior:
+    """The process with these hyperparameters given standardised data; Rasmussen & Williams (2006), algorithm 2.1."""
+    data = data.cleaned()
+    factor = jnp.linalg.cholesky(masked_gram(parameters, data), symmetrize_input=False)
+    inverse_factor = solve_triangular(factor, jnp.eye(factor.shape[0]), lower=True)
+    return Posterior(parameters, data, inverse_factor, inverse_factor @ data.y)
+
+
+def cross(posterior: Posterior, x: Float[Array, "point dimension"], s: Float[Array, "point"]) -> Float[Array, "n point"]:
+    """Whitened covariance L^-1 k(X, points) between the observations and points: what every prediction is made of."""
+    kernel = MultiTaskKernel(posterior.parameters, posterior.data.basis)
+    gram = kernel((posterior.data.x, posterior.data.s), (x, s))
+    return posterior.inverse_factor @ jnp.where(posterior.data.mask[:, None], gram, 0.0)
+
+
+def predict(
+    posterior: Posterior, x: Float[Array, "point dimension"], s: Float[Array, "point"]
+) -> tuple[Float[Array, "point"], Float[Array, "point"]]:
+    """Mean and variance of the latent function (without noise) at points."""
+    whitened = cross(posterior, x, s)
+    kernel = MultiTaskKernel(posterior.parameters, posterior.data.basis)
+    variance = kernel((x, s)) - jnp.sum(whitened**2, axis=0)
+    return posterior.whitened @ whitened, jnp.maximum(variance, 1e-12)
+
+
+def covariance(posterior: Posterior, first: Points, second: Points) -> Float[Array, "point other"]:
+    """Posterior covariance of the latent function between two batches of points; negative values are kept."""
+    kernel = MultiTaskKernel(posterior.parameters, posterior.data.basis)
+    return kernel(first, second) - cross(posterior, *first).T @ cross(posterior, *second)
+
+
+def imagine(parameters: KernelParameters, data: TrainingData, pending: Bool[Array, "observation"]) -> Posterior:
+    """The process given data and, at pending rows, its own predictions: the uncertainty there falls, no mean moves."""
+    mean, _ = predict(condition(parameters, data), data.x, data.s)
+    filled = data._replace(y=jnp.where(pending, mean, data.y), mask=data.mask | pending)
+    return condition(parameters, filled)
