@@ -10,7 +10,7 @@ import gc
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ __all__ = ["Programs", "Trainable", "compiled", "release_memory", "split"]
 KEPT = 16  # about 5 MB each
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """Anything hashable that turns hyperparameters, some of them traced, into a learner."""
 

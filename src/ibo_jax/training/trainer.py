@@ -75,7 +75,7 @@ def train(
     seed: int,
     task: Task,
     hyperparameters: Hyperparameters,
-    presample_ratio: float,
+    presample_ratio: float | int,
     data: Dataset,
     *,
     switch: importance.Switch = "published",
@@ -184,7 +184,7 @@ def _shapes(examples: Examples) -> Examples:
     return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), examples)
 
 
-def _check(task: Task, batch_size: int, presample_ratio: float, population: int) -> None:
+def _check(task: Task, batch_size: int, presample_ratio: float | int, population: int) -> None:
     if not 1 <= batch_size <= population:
         raise ValueError(f"expected a batch size from 1 to the {population} training examples, got {batch_size}; "
                          "narrow the search space")  # fmt: skip
