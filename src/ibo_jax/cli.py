@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+DATA = {"digits": "embedded"} | {
+    name: f"{name} of TensorFlow Datasets, below $TFDS_DATA_DIR" for name in ("mnist", "cifar10", "cifar100")
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,7 +142,7 @@ def _problems(chosen: argparse.Namespace) -> int:
     table.add_column("what it tunes, and what a study takes at scale cpu")
     table.add_column("data")
     for name in catalogue.names():
-        table.add_row(name, catalogue.describe(name), catalogue.data_of(name))
+        table.add_row(name, catalogue.describe(name), DATA.get(name.partition("-")[0], "none, it is a function"))
     Console().print(table)
     return 0
 
@@ -160,8 +163,8 @@ def _show(chosen: argparse.Namespace) -> int:
     if "slots" not in summary:
         print(f"not finished: {len(found)} of {summary['evaluations'] or '?'} trials")
         return 0
-    names = ("best", "predicted_error", "validation_error", "test_error")
-    answer = Result(*(summary[name] for name in names), found, chosen.directory, summary["message"])
+    errors = {name: summary[name] for name in ("predicted_error", "validation_error", "test_error")}
+    answer = Result(summary["best"], **errors, rows=found, directory=chosen.directory, message=summary["message"])
     _print_answer(answer, chosen.directory)
     return 0
 

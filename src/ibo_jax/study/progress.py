@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from rich.console import Console, Group
@@ -23,7 +23,7 @@ RECENT = 8  # slots whose length predicts the next ones
 class Progress:
     """Shows nothing; its methods are what a search tells."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -76,7 +76,7 @@ class Screen(Progress):
         self.doing, self.since, self.elapsed, self.updated = "starting", time.monotonic(), 0.0, time.monotonic()
         self.live = Live(get_renderable=self.render, refresh_per_second=4)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         self.live.start()
         return self
 

@@ -1,0 +1,155 @@
+"""`tune` in one process: budgets, failures, interruption, and what is kept."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from ibo_jax import Outcome, Problem, Report
+from ibo_jax.problems.synthetic import SYNTHETIC
+from ibo_jax.study import rows
+from ibo_jax.study.tune import tune
+
+sys.path.insert(0, str(Path(__file__).parent))
+from workers import failing  # noqa: E402
+
+BRANIN, FORRESTER = SYNTHETIC["branin"], SYNTHETIC["forrester"]
+
+
+def interrupted(problem: Problem, at: int) -> Problem:
+    """The same problem, of which one evaluation is interrupted from the keyboard."""
+    begun = 0
+
+    def evaluate(seed, hyperparameters, fidelity):
+        nonlocal begun
+        begun += 1
+        if begun == at:
+            raise KeyboardInterrupt
+        return problem.evaluate(seed, hyperparameters, fidelity)
+
+    return Problem(**{**vars(problem), "evaluate": evaluate})
+
+
+def timeless(found):
+    return [{name: value for name, value in row.items() if name not in rows.TIMES} for row in found]
+
+
+def test_rows_on_disk_are_the_rows_returned(tmp_path):
+    result = tune(BRANIN, "random", evaluations=6, storage=tmp_path, progress=False)
+    lines = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert lines == result.rows == rows.read(tmp_path)
+    assert list(lines[0]) == list(rows.Row.__annotations__)
+    best = min(result.rows, key=lambda row: row["error"])
+    assert result.hyperparameters == best["hyperparameters"]
+    assert result.validation_error == best["error"]
+    assert (tmp_path / "report.html").stat().st_size > 1000
+
+
+def test_evaluations_are_a_total(tmp_path):
+    first = tune(BRANIN, "random", evaluations=3, storage=tmp_path, progress=False)
+    again = tune(BRANIN, "random", evaluations=3, storage=tmp_path, progress=False)
+    assert again == first
+    more = tune(BRANIN, "random", evaluations=5, storage=tmp_path, progress=False)
+    assert more.rows[:3] == first.rows
+    assert len(more.rows) == 5
+    assert rows.summary(tmp_path)["evaluations"] == 5
+
+
+def test_seconds_are_cumulative(tmp_path):
+    result = tune(BRANIN, "random", seconds=0.5, storage=tmp_path, progress=False)
+    assert result.rows[-2]["elapsed_seconds"] < 0.5
+    assert len(tune(BRANIN, "random", seconds=0.5, storage=tmp_path, progress=False).rows) <= len(result.rows) + 1
+
+
+def test_in_memory_equals_on_disk(tmp_path):
+    on_disk = tune(BRANIN, "random", evaluations=5, storage=tmp_path, cost="work", progress=False)
+    in_memory = tune(BRANIN, "random", evaluations=5, cost="work", progress=False)
+    assert timeless(in_memory.rows) == timeless(on_disk.rows)
+    assert in_memory.directory is None
+
+
+@pytest.mark.parametrize(
+    ("how", "state", "message", "error"),
+    [
+        ("raises", "crashed", "RuntimeError: no such layer (workers.py", None),
+        ("memory", "crashed", "out of memory; MemoryError", None),
+        ("device memory", "crashed", "out of memory; RuntimeError: RESOURCE_EXHAUSTED", None),
+        ("diverges", "diverged", "", 300.0),
+        ("nan", "diverged", "the error is nan", 300.0),
+        ("infeasible", "infeasible", "", None),
+    ],
+)
+def test_a_failed_evaluation_is_recorded_and_the_search_goes_on(tmp_path, how, state, message, error):
+    result = tune(failing(how), "random", evaluations=6, storage=tmp_path, progress=False)
+    assert [row["state"] for row in result.rows] == ["ok", state] * 3
+    assert message in result.rows[1]["message"]
+    assert result.rows[1]["error"] == error
+    if error is not None:
+        assert (result.rows[1]["cost_seconds"], result.rows[1]["cost_work"]) == (1.0, 2.0)
+    assert result.hyperparameters in [row["hyperparameters"] for row in result.rows[::2]]
+
+
+def test_no_success_is_an_answer_too():
+    problem = Problem("hopeless", BRANIN.space, lambda *_: 1 / 0, BRANIN.fidelity, initial=2)
+    result = tune(problem, "ei", evaluations=4, progress=False)
+    assert result.hyperparameters is None
+    assert "ZeroDivisionError" in result.message
+    assert "no evaluation has succeeded yet" in result.rows[-1]["warning"]
+
+
+def test_the_wrong_return_type_is_refused_at_once():
+    problem = Problem("typo", BRANIN.space, lambda *_: 0.5, BRANIN.fidelity)
+    with pytest.raises(TypeError, match="expected typo.evaluate to return an Outcome"):
+        tune(problem, "random", evaluations=4, progress=False)
+
+
+def test_work_must_be_stated():
+    problem = Problem("effortless", BRANIN.space, lambda *_: Outcome("ok", 0.5), BRANIN.fidelity)
+    with pytest.raises(ValueError, match="state a cost_work > 0"):
+        tune(problem, "random", evaluations=4, cost="work", progress=False)
+    assert tune(problem, "random", evaluations=1, progress=False).rows[0]["cost_seconds"] > 0
+
+
+def test_report_is_made_once_and_its_failure_costs_nothing(tmp_path):
+    made = []
+
+    def report(seed, hyperparameters):
+        made.append(hyperparameters)
+        return Report(0.25, 1.0, 2.0)
+
+    problem = Problem(**{**vars(BRANIN), "report": report})
+    for _ in range(2):
+        result = tune(problem, "random", evaluations=3, storage=tmp_path, progress=False)
+        assert result.test_error == rows.summary(tmp_path)["test_error"] == 0.25
+    assert made == [result.hyperparameters]
+    broken = Problem(**{**vars(BRANIN), "report": lambda *_: 1 / 0})
+    result = tune(broken, "random", evaluations=3, progress=False)
+    assert result.test_error is None
+    assert "the final training failed: ZeroDivisionError" in result.message
+
+
+def test_interrupted_ibo_equals_uninterrupted(tmp_path):
+    whole = tune(FORRESTER, evaluations=8, cost="work", seed=3, progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        tune(interrupted(FORRESTER, 7), evaluations=8, cost="work", seed=3, storage=tmp_path, progress=False)
+    assert [row["state"] for row in rows.read(tmp_path)] == ["ok"] * 6 + ["preempted"]
+    resumed = tune(FORRESTER, evaluations=8, cost="work", seed=3, storage=tmp_path, progress=False)
+    assert timeless(resumed.rows) == timeless(whole.rows)
+    assert resumed.hyperparameters == whole.hyperparameters
+    reasons = [row["reason"] for row in whole.rows]
+    assert reasons[:4] == ["initial"] * 4
+    assert set(reasons[4:-1]) <= {"acquisition", "guard"}
+    assert (reasons[-1], whole.rows[-1]["s"]) == ("recommendation", 1.0)
+    assert whole.rows[-1]["hyperparameters"] == whole.rows[-1]["recommendation"]
+    assert all(math.isfinite(row["predicted_log_cost"]) for row in whole.rows[4:])
+
+
+def test_optuna_reads_the_study(tmp_path):
+    result = tune(failing("raises"), "random", evaluations=4, storage=tmp_path, progress=False)
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert study.best_value == min(row["error"] for row in result.rows if row["error"] is not None)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL"] * 2
+    assert study.best_params.keys() == {"x1", "x2", "s"}
