@@ -89,7 +89,17 @@ def parsed(text):
 def test_page_holds_the_answer_every_trial_and_all_figures():
     trials = make_trials(30)
     best = best_of(trials)
-    text = page(trials, {**SUMMARY, "best": best["hyperparameters"], "validation_error": 0.0123, "test_error": 0.0345})
+    text = page(
+        trials,
+        {
+            **SUMMARY,
+            "best": best["hyperparameters"],
+            "validation_error": 0.0123,
+            "test_error": 0.0345,
+            "message": "the final training failed",
+        },
+    )
+    assert "<li>the final training failed</li>" in text
     cells = parsed(text).cells
     assert text.count("<svg") == 6
     assert "<b>0.0123</b>" in text

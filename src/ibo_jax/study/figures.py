@@ -71,6 +71,7 @@ class Axis(NamedTuple):
     high: float
     log: bool = False
     choices: tuple[str, ...] = ()
+    integer: bool = False
 
     def unit(self, values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Values to [0, 1] on this axis's scale."""
@@ -81,7 +82,7 @@ class Axis(NamedTuple):
         """Positions in [0, 1] and labels: both ends and round values well between them."""
         if self.choices:
             return [(i / (len(self.choices) - 1), choice) for i, choice in enumerate(self.choices)]
-        locator = LogLocator(numticks=5) if self.log else MaxNLocator(4, steps=[1, 2, 2.5, 5, 10])
+        locator = LogLocator(numticks=5) if self.log else MaxNLocator(4, steps=[1, 2, 2.5, 5, 10], integer=self.integer)
         values = [self.low, *locator.tick_values(self.low, self.high), self.high]
         ticks = [(float(self.unit(np.array(float(value)))), f"{value:.4g}") for value in values]
         return [ticks[0], *(tick for tick in ticks if 0.12 < tick[0] < 0.88), ticks[-1]]
@@ -114,7 +115,8 @@ def errors_over_time(
             axes.scatter(x[here], drawn, 26, fidelity[here], marker=marker, cmap=FIDELITY_MAP, norm=norm, alpha=0.85)
         axes.plot(x[lost], np.full(lost.sum(), 0.985), "v", color=ORANGE, ms=5, transform=axes.get_xaxis_transform())
         axes.step(x, best_so_far(_positive(error, log)), color=BLUE, where="post", label="best observed so far")
-        axes.plot(x, _positive(predicted, log), "--", color=ORANGE, lw=1.3, label="incumbent, predicted at the target")
+        believed = _positive(predicted, log)
+        axes.step(x, believed, "--", color=ORANGE, lw=1.3, where="post", label="incumbent, predicted at the target")
         axes.set_xlabel(label)
         axes.set_xlim(left=min(0.0, _limits(x)[0]))
     right.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -17,6 +17,7 @@ from ibo_jax.study.figures import Axis, Series
 __all__ = ["page", "write_report"]
 
 Row = Mapping[str, Any]
+PARTS = {"cost_seconds": "training", "compile_seconds": "compiling it", "suggest_seconds": "suggestions"}
 
 
 def write_report(directory: Path) -> Path:
@@ -45,7 +46,7 @@ def page(trials: Sequence[Row], summary: Row) -> str:
         subtitle=html.escape(_subtitle(trials, summary)),
         answer=_facts(_answer(trials, summary)),
         best=_facts((name, number(value)) for name, value in _best(trials, summary).items()),
-        warnings=_warnings(trials),
+        warnings=_warnings(trials, summary),
         table=_table(trials, summary),
         footer=html.escape(_footer(summary)),
     )
@@ -102,10 +103,11 @@ def _axes(trials: Sequence[Row], summary: Row) -> tuple[dict[str, Series], list[
             axes.append(Axis(name, 0, len(choices) - 1, choices=tuple(map(str, choices))))
         else:
             values[name] = np.array(chosen, float)
-            axes.append(Axis(name, bounds["low"], bounds["high"], bool(bounds.get("log"))))
+            whole = isinstance(bounds["low"], int)
+            axes.append(Axis(name, bounds["low"], bounds["high"], bool(bounds.get("log")), integer=whole))
     name, bounds = _fidelity_name(summary), summary["fidelity"]
     values[name] = column(trials, "fidelity")
-    return values, [*axes, Axis(name, bounds["low"], bounds["high"])]
+    return values, [*axes, Axis(name, bounds["low"], bounds["high"], integer=bool(bounds["integer"]))]
 
 
 def _errors(trials: Sequence[Row], summary: Row) -> Figure:
@@ -209,7 +211,6 @@ def _best(trials: Sequence[Row], summary: Row) -> Row:
 def _answer(trials: Sequence[Row], summary: Row) -> list[tuple[str, str]]:
     elapsed = column(trials, "elapsed_seconds")
     total = float(np.nanmax(elapsed)) if np.isfinite(elapsed).any() else math.nan
-    training = float(np.nansum(column(trials, "cost_seconds")))
     what, found = "validation error" if _log(summary) else "objective", summary.get("validation_error")
     if found is None:
         errors = column(trials, "error")
@@ -219,22 +220,29 @@ def _answer(trials: Sequence[Row], summary: Row) -> list[tuple[str, str]]:
         ("test error", number(summary.get("test_error"))),
         ("evaluations", f"{len(trials)} of {summary['evaluations'] or len(trials)}"),
         ("wall time", duration(total)),
-        ("of which training", duration(training)),
+        *((f"of which {what}", duration(spent(trials, name))) for name, what in PARTS.items()),
     ]
+
+
+def spent(trials: Sequence[Row], name: str) -> float:
+    """Sum of a column, rows without it left out."""
+    return float(np.nansum(column(trials, name)))
 
 
 def _facts(facts: Iterable[tuple[str, str]]) -> str:
     return "".join(f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>" for name, value in facts)
 
 
-def _warnings(trials: Sequence[Row]) -> str:
+def _warnings(trials: Sequence[Row], summary: Row) -> str:
     """Warnings and the messages of failed trials, equal ones once with the trials that they belong to."""
     said: dict[str, list[str]] = {}
     for row in trials:
         for text in filter(None, (row.get("warning"), row.get("message"))):
             said.setdefault(text, []).append(str(row["number"]))
-    lines = (f"<li>Trial {', '.join(where)}: {html.escape(text)}</li>" for text, where in said.items())
-    return f'<ul class="warnings">{"".join(lines)}</ul>' if said else ""
+    lines = [f"<li>Trial {', '.join(where)}: {html.escape(text)}</li>" for text, where in said.items()]
+    if summary.get("message"):
+        lines.insert(0, f"<li>{html.escape(summary['message'])}</li>")
+    return f'<ul class="warnings">{"".join(lines)}</ul>' if lines else ""
 
 
 def _table(trials: Sequence[Row], summary: Row) -> str:
