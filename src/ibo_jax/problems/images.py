@@ -3,9 +3,10 @@
 References: Ariafar et al. (2021), sections 4.1-4.3 and appendix D, with details from the authors' scripts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+import jax.numpy as jnp
 import optax
 
 from ibo_jax.problems.base import Problem
@@ -15,7 +16,7 @@ from ibo_jax.space import PRESAMPLE_RATIO, Dimension, Fidelity, Float, Integer, 
 from ibo_jax.training import networks, optimizers
 from ibo_jax.training.augmentation import Augmentation, compose, flip, shift
 from ibo_jax.training.datasets import Dataset, load, take
-from ibo_jax.types import Array, Hyperparameters
+from ibo_jax.types import Array
 
 __all__ = ["Protocol", "build"]
 
@@ -76,8 +77,8 @@ def build(name: str, scale: Scale, protocol: Protocol, split: int, description: 
     data = _data(source, setting, protocol, split)
     exclude, fixed = kind.unpenalised, setting.fixed
 
-    def penalty(params: Any, h: Hyperparameters) -> Array:
-        return h["l2"] * networks.squared_kernels(params, exclude=exclude)
+    def penalty(params: Any, h: Mapping) -> Array:
+        return networks.squared_kernels(params, exclude=exclude) * jnp.asarray(h["l2"])
 
     return training_problem(
         name,

@@ -16,7 +16,7 @@ from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, SearchSpace
 from ibo_jax.training import trainer
 from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.datasets import Dataset, check
-from ibo_jax.training.networks import Network
+from ibo_jax.training.networks import Network, as_network
 from ibo_jax.types import Array, Hyperparameters, Value
 
 __all__ = ["PRESAMPLE_SHARE", "training_problem"]
@@ -89,11 +89,9 @@ def training_problem(
             training set. All of it before anything is trained.
     """
     check(data)
-    if fidelity.name not in ("presample_ratio", PRESAMPLE_SHARE.name):
-        raise ValueError(
-            f"{name}: expected the fidelity to be named 'presample_ratio' or {PRESAMPLE_SHARE.name!r}, "
-            f"got {fidelity.name!r}; take PRESAMPLE_RATIO or Fidelity('presample_ratio', low, high, integer=True)"
-        )
+    _check_fidelity(name, fidelity)
+    if epochs < 1:
+        raise ValueError(f"{name}: expected at least one epoch, got {epochs}; train longer")
     task = trainer.Task(network, optimizer, epochs, batch_size or _default_batch_size(space), penalty, augment)
     for hyperparameters in _corners(space):
         _check_task(name, task, hyperparameters, fidelity, data)
@@ -121,7 +119,7 @@ def _default_batch_size(space: SearchSpace) -> Callable[[Hyperparameters], int]:
 
 
 def _presample_ratio(fidelity: Fidelity, value: float, batch_size: int, examples: int) -> float:
-    if fidelity.name != PRESAMPLE_SHARE.name:
+    if fidelity.name == PRESAMPLE_RATIO.name:
         return value
     return round(batch_size * (examples / batch_size) ** value) / batch_size
 
@@ -133,6 +131,20 @@ def _corners(space: SearchSpace) -> list[dict[str, Value]]:
         ends = dimension.choices if isinstance(dimension, Categorical) else (dimension.low, dimension.high)
         sides[0][name], sides[1][name] = ends[0], ends[-1]
     return sides
+
+
+def _check_fidelity(name: str, fidelity: Fidelity) -> None:
+    if fidelity.name not in (PRESAMPLE_RATIO.name, PRESAMPLE_SHARE.name):
+        raise ValueError(
+            f"{name}: expected the fidelity to be named {PRESAMPLE_RATIO.name!r} or {PRESAMPLE_SHARE.name!r}, "
+            f"got {fidelity.name!r}; take PRESAMPLE_RATIO, changing its ends with _replace(low=..., high=...)"
+        )
+    low, high = (1, float("inf")) if fidelity.name == PRESAMPLE_RATIO.name else (0, 1)
+    if not low <= fidelity.low <= fidelity.high <= high:
+        raise ValueError(
+            f"{name}: expected {low} <= low <= high <= {high} of {fidelity.name}, got {fidelity.low} and "
+            f"{fidelity.high}; a presample is never smaller than a batch"
+        )
 
 
 def _check_task(
@@ -150,12 +162,12 @@ def _check_task(
     rates = {key: value for key, value in hyperparameters.items() if isinstance(value, float)}
 
     def outputs(rates: dict[str, Array]) -> tuple[Array, Array]:
-        learner = task.learner(hyperparameters | rates, examples // batch_size)
-        inputs = jnp.zeros((2, *data.train_inputs.shape[1:]), jnp.float32)
-        params = learner.init(jax.random.key(0), inputs)
-        learner.optimizer.init(params)
-        penalty = jnp.zeros(()) if learner.penalty is None else learner.penalty(params)
-        return learner.apply(params, inputs, train=True, key=jax.random.key(0)), penalty
+        h = hyperparameters | rates
+        network, inputs = as_network(task.network(h)), jnp.zeros((2, *data.train_inputs.shape[1:]), jnp.float32)
+        params = network.init(jax.random.key(0), inputs)
+        task.optimizer(h, examples // batch_size).init(params)
+        penalty = jnp.zeros(()) if task.penalty is None else jnp.asarray(task.penalty(params, h))
+        return network.apply(params, inputs, train=True, key=jax.random.key(0)), penalty
 
     with _explained(at, sorted(hyperparameters)):
         logits, loss = jax.eval_shape(outputs, rates)

@@ -119,18 +119,15 @@ def _backward(stride: int, pads: Pads, residuals: tuple[Array, Array], cotangent
     sizes = list(zip(inputs.shape[1:3], kernel.shape[:2], spread, pads, strict=True))
     kernel_pads = [(low, window - 1 + wide - size - low) for size, window, wide, (low, _) in sizes]
     input_pads = [(window - 1 - low, size - wide + low) for size, window, wide, (low, _) in sizes]
-    convolve = partial(lax.conv_general_dilated, window_strides=(1, 1))
-    kernel_gradient = convolve(  # the examples are summed over: they are this convolution's input channels
-        inputs,
-        cotangent,
-        padding=kernel_pads,
+    convolve = partial(lax.conv_general_dilated, window_strides=(1, 1), dimension_numbers=CHANNELS_LAST)
+    # Arrays are transposed by hand, to the one order of axes that is fast in a loop. For the kernel the examples are
+    # summed over, so they take the place of the input channels.
+    kernel_gradient = convolve(
+        inputs.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3), padding=kernel_pads,
         rhs_dilation=(stride, stride),
-        dimension_numbers=("CHWN", "IHWO", "HWNC"),
-    )
-    input_gradient = convolve(
-        cotangent, jnp.flip(kernel, (0, 1)), padding=input_pads, lhs_dilation=(stride, stride),
-        dimension_numbers=("NHWC", "HWOI", "NHWC"),
-    )  # fmt: skip
+    ).transpose(1, 2, 0, 3)  # fmt: skip
+    flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    input_gradient = convolve(cotangent, flipped, padding=input_pads, lhs_dilation=(stride, stride))
     return input_gradient, kernel_gradient
 
 
