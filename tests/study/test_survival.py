@@ -8,12 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from workers import slow_branin
 
 from ibo_jax.study import rows, storage
 from ibo_jax.study.tune import tune
-
-sys.path.insert(0, str(Path(__file__).parent))
-from workers import slow_branin  # noqa: E402
 
 SCRIPT = Path(__file__).with_name("workers.py")
 

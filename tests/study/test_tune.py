@@ -2,19 +2,15 @@
 
 import json
 import math
-import sys
-from pathlib import Path
 
 import optuna
 import pytest
+from workers import failing
 
 from ibo_jax import Outcome, Problem, Report
 from ibo_jax.problems.synthetic import SYNTHETIC
 from ibo_jax.study import rows
 from ibo_jax.study.tune import tune
-
-sys.path.insert(0, str(Path(__file__).parent))
-from workers import failing  # noqa: E402
 
 BRANIN, FORRESTER = SYNTHETIC["branin"], SYNTHETIC["forrester"]
 
@@ -102,7 +98,7 @@ def test_no_success_is_an_answer_too():
 
 def test_the_wrong_return_type_is_refused_at_once():
     problem = Problem("typo", BRANIN.space, lambda *_: 0.5, BRANIN.fidelity)
-    with pytest.raises(TypeError, match="expected typo.evaluate to return an Outcome"):
+    with pytest.raises(TypeError, match=r"expected typo\.evaluate to return an Outcome"):
         tune(problem, "random", evaluations=4, progress=False)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -10,7 +10,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ibo_jax.methods.base import State
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.space import Categorical, Dimension, Fidelity, Float, Integer, SearchSpace
-from ibo_jax.types import Value
 
 __all__ = [
     "Evaluation",
@@ -92,7 +91,7 @@ def distributions(space: SearchSpace, fidelity: Fidelity) -> dict[str, BaseDistr
 
 
 def dimension(found: BaseDistribution) -> Dimension:
-    """Optuna's distribution as a dimension; a stepped one is the number of its step, see `inward` and `outward`.
+    """Optuna's distribution as a dimension; of choices and steps their number, see `inward` and `outward`.
 
     Example:
         >>> dimension(IntDistribution(16, 256, log=True))
@@ -101,7 +100,7 @@ def dimension(found: BaseDistribution) -> Dimension:
         Integer(low=0, high=2, log=False)
     """
     if isinstance(found, CategoricalDistribution):
-        return Categorical(cast(tuple[Value, ...], found.choices))
+        return Categorical(tuple(range(len(found.choices))))
     if not isinstance(found, IntDistribution | FloatDistribution):
         raise ValueError(f"expected a float, int or categorical distribution, got {found}; use one of these")
     if step := _step(found):
@@ -113,6 +112,8 @@ def dimension(found: BaseDistribution) -> Dimension:
 
 def inward(found: BaseDistribution, value: Any) -> Any:
     """Optuna's value as a value of `dimension(found)`."""
+    if isinstance(found, CategoricalDistribution):
+        return int(found.to_internal_repr(value))
     if isinstance(found, IntDistribution | FloatDistribution) and (step := _step(found)):
         return round((value - found.low) / step)
     return value
@@ -120,6 +121,8 @@ def inward(found: BaseDistribution, value: Any) -> Any:
 
 def outward(found: BaseDistribution, value: Any) -> Any:
     """A value of `dimension(found)` as Optuna's."""
+    if isinstance(found, CategoricalDistribution):
+        return found.choices[value]
     if isinstance(found, IntDistribution | FloatDistribution) and (step := _step(found)):
         return min(found.low + value * step, found.high)
     return value

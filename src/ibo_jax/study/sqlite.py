@@ -1,4 +1,4 @@
-"""Open the SQLite file of a study, so that a viewer never breaks a writer, and never touch a file that is not ours."""
+"""The SQLite file of a study: a viewer never breaks a writer, and a file that is not ours is never touched."""
 
 import contextlib
 import sqlite3
@@ -8,27 +8,26 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import BaseModel
 
-__all__ = ["open_sqlite"]
+__all__ = ["open_sqlite", "write_ahead"]
 
 BUSY_SECONDS = 60  # how long a writer waits for another one
 TABLES = {"alembic_version", *BaseModel.metadata.tables}
 
 
 def open_sqlite(path: Path) -> RDBStorage:
-    """The storage in a file, created if there is none; in write-ahead mode, in which readers block nobody.
+    """The storage in a file, created if there is none.
 
     Raises:
-        ValueError: the file is damaged, no SQLite file, or belongs to another program.
+        ValueError: the file is damaged, no SQLite file, of another program, or of an Optuna that this one cannot read.
     """
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             foreign = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             foreign -= TABLES
-            if verdict == "ok" and not foreign:
-                connection.execute("PRAGMA journal_mode=WAL")  # the file remembers it
     except sqlite3.DatabaseError as error:
         verdict, foreign = str(error), set()
+    verdict = " ".join(verdict.split())
     if verdict != "ok":
         raise ValueError(
             f"expected {path} to be a sound SQLite study, got: {verdict}; restore it from a copy or use another folder"
@@ -39,4 +38,13 @@ def open_sqlite(path: Path) -> RDBStorage:
         )
     url = sqlalchemy.engine.URL.create("sqlite", database=str(path)).render_as_string()
     url = url.replace("{", "{{").replace("}", "}}")  # Optuna takes the URL for a template
-    return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
+    try:
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
+    except RuntimeError as error:  # its schema is of another version
+        raise ValueError(f"expected {path} to be readable by this Optuna, got: {error}; install the other") from error
+
+
+def write_ahead(path: Path) -> None:
+    """From now on readers of the file block nobody; the file remembers it."""
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ibo_jax.outcomes import FINAL_STATES
 from ibo_jax.study import locks
-from ibo_jax.study.sqlite import open_sqlite
+from ibo_jax.study.sqlite import open_sqlite, write_ahead
 
 __all__ = ["Store", "is_final", "open_readonly", "open_store"]
 
@@ -152,6 +152,7 @@ def open_store(directory: Path | None, settings: dict[str, Any], versions: dict[
         file = open_sqlite(directory / FILE)
         storage = get_storage(file)
         study_id = _study(storage, settings, versions, str(directory))
+        write_ahead(directory / FILE)
         _sweep(directory)
         return Store(storage, study_id, worker, directory, file, locks.hold(_lock_of(directory, worker)))
 

@@ -1,0 +1,184 @@
+"""IBOSampler in plain Optuna studies."""
+
+import json
+import math
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from ibo_jax.space import Fidelity, Float, Integer
+from ibo_jax.study import convert
+from ibo_jax.study.sampler import IBOSampler
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+PARAMETERS = {
+    "x": FloatDistribution(0.0, 1.0),
+    "step": FloatDistribution(0.0, 0.9, step=0.3),
+    "even": IntDistribution(2, 10, step=2),
+    "width": IntDistribution(4, 64, log=True),
+    "kind": CategoricalDistribution(["a", "b", None]),
+    "presample_ratio": IntDistribution(1, 6),
+}
+
+
+def objective(trial):
+    x = trial.suggest_float("x", 0.0, 1.0)
+    trial.suggest_float("step", 0.0, 0.9, step=0.3)
+    trial.suggest_int("even", 2, 10, step=2)
+    trial.suggest_int("width", 4, 64, log=True)
+    kind = trial.suggest_categorical("kind", ["a", "b", None])
+    assert trial.suggest_float("constant", 0.5, 0.5) == 0.5
+    ratio = trial.suggest_int("presample_ratio", 1, 6)
+    trial.set_user_attr("cost", 1.0 + ratio)
+    return (x - 0.3) ** 2 + (kind == "b") + 0.1 / ratio
+
+
+def values(study):
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_distributions_go_and_come_back(name):
+    found = PARAMETERS[name]
+    axis = convert.dimension(found)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        inside = axis.decode(rng.uniform(size=axis.width))
+        value = convert.outward(found, inside)
+        assert found._contains(found.to_internal_repr(value))
+        assert convert.inward(found, value) == pytest.approx(inside)
+
+
+@pytest.mark.parametrize("axis", [Float(1e-3, 1.0, log=True), Integer(2, 9)])
+def test_dimensions_go_and_come_back(axis):
+    assert convert.dimension(convert.distribution(axis)) == axis
+
+
+def test_state_survives_json_bit_for_bit():
+    rng = np.random.default_rng(0)
+    state = {
+        "position": rng.normal(size=(3, 2)) * 10.0 ** rng.integers(-300, 300, size=(3, 2)),
+        "edge": np.array([-0.0, np.inf, np.nan, 5e-324]),
+        "step": np.array(7),
+        "flag": np.array([True]),
+        "half": np.array([0.1], np.float32),
+    }
+    back = convert.unpack(json.loads(json.dumps(convert.pack(state))))
+    for name, array in state.items():
+        assert back[name].tobytes() == array.tobytes()
+        assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape)
+
+
+def test_observations_take_scale_sign_and_pending():
+    log = convert.Scale("log", floor=1e-3)
+    assert (log.model(0.0), log.model(0.5)) == (math.log(1e-3), math.log(0.5))
+    assert log.natural(log.model(0.5)) == pytest.approx(0.5)
+    up = convert.Scale(sign=-1.0)
+    assert (up.model(2.0), up.natural(-2.0)) == (-2.0, 2.0)
+    found = convert.observations(
+        [convert.Evaluation(np.array([0.5]), 1.0, -1.0, 2.0), convert.Evaluation(np.array([0.7]), 0.5, pending=True)],
+        1,
+    )
+    assert found.count == 2
+    assert found.log_cost[0] == math.log(2.0)
+    assert found.pending.tolist()[:2] == [False, True]
+
+
+def test_seeded_study_repeats_and_resumes(tmp_path):
+    def sampler():
+        return IBOSampler("presample_ratio", cost="cost", method="random", initial=5, seed=1)
+
+    whole = optuna.create_study(sampler=sampler())
+    whole.optimize(objective, n_trials=12)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    for _ in range(3):
+        study = optuna.create_study(storage=url, study_name="s", load_if_exists=True, sampler=sampler())
+        study.optimize(objective, n_trials=4)
+    # The first trial is drawn by Optuna's own generator, which the seed fixes as well.
+    assert values(study) == values(whole)
+
+
+def test_known_space_starts_with_the_design():
+    space = {name: PARAMETERS[name] for name in ("x", "presample_ratio")}
+    study = optuna.create_study(sampler=IBOSampler("presample_ratio", space=space, cost="cost", initial=8, seed=0))
+
+    def simple(trial):
+        x, ratio = trial.suggest_float("x", 0.0, 1.0), trial.suggest_int("presample_ratio", 1, 6)
+        trial.set_user_attr("cost", ratio)
+        return x
+
+    study.optimize(simple, n_trials=8)
+    cells = sorted(int(8 * trial.params["x"]) for trial in study.trials)
+    assert cells == list(range(8))  # a Latin hypercube
+
+
+def test_maximising_finds_the_maximum():
+    study = optuna.create_study(direction="maximize", sampler=IBOSampler(method="ei", initial=4, seed=0))
+    study.optimize(lambda trial: -((trial.suggest_float("x", -1.0, 1.0) - 0.4) ** 2), n_trials=10)
+    assert abs(study.best_params["x"] - 0.4) < 0.05
+
+
+def test_what_is_observed():
+    sampler = IBOSampler("presample_ratio", cost="cost", method="random", seed=0)
+    study = optuna.create_study(sampler=sampler)
+    kinds = {name: PARAMETERS[name] for name in ("x", "presample_ratio")}
+
+    def add(state, x, **more):
+        study.add_trial(create_trial(state=state, params={"x": x, "presample_ratio": 6}, distributions=kinds, **more))
+
+    add(TrialState.COMPLETE, 0.1, value=1.0, user_attrs={"cost": 3})
+    add(TrialState.FAIL, 0.2)
+    add(TrialState.PRUNED, 0.3, value=2.0)
+    add(TrialState.RUNNING, 0.4)
+    add(TrialState.COMPLETE, 0.5, value=math.inf, user_attrs={"cost": 3})
+    found = sampler._observed(study, study.trials, sampler._axes(kinds))
+    assert found.x[: found.count, 0].tolist() == [0.1, 0.4]
+    assert found.pending[: found.count].tolist() == [False, True]
+    assert found.fidelity[: found.count].tolist() == [1.0, 1.0]
+
+
+def test_duration_is_the_default_cost():
+    sampler = IBOSampler(method="random", seed=0)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=3)
+    found = sampler._observed(study, study.trials, sampler._axes({"x": PARAMETERS["x"]}))
+    durations = [math.log(trial.duration.total_seconds()) for trial in study.trials]
+    assert found.log_cost[:3].tolist() == durations
+
+
+def test_dynamic_parameters_are_random_with_a_warning():
+    def conditional(trial):
+        depth = trial.suggest_int("depth", 1, 2)
+        return sum(trial.suggest_float(f"x{layer}", 0.0, 1.0) for layer in range(depth))
+
+    study = optuna.create_study(sampler=IBOSampler(method="random", initial=2, seed=0))
+    with pytest.warns(UserWarning, match="x1 is not in every completed trial"):
+        study.optimize(conditional, n_trials=10)
+
+    def disjoint(trial):
+        return trial.suggest_float(f"x{trial.number}", 0.0, 1.0)
+
+    study = optuna.create_study(sampler=IBOSampler(method="random", initial=2, seed=0))
+    with pytest.warns(UserWarning, match="no parameter is common to all completed trials"):
+        study.optimize(disjoint, n_trials=3)
+
+
+def test_fallbacks_of_the_method_are_warned_of():
+    study = optuna.create_study(sampler=IBOSampler(space={"x": PARAMETERS["x"]}, initial=2, seed=0))
+
+    def failing(trial):
+        trial.suggest_float("x", 0.0, 1.0)
+        raise RuntimeError
+
+    with pytest.warns(UserWarning, match="no evaluation has succeeded yet"):
+        study.optimize(failing, n_trials=3, catch=RuntimeError)
+
+
+def test_fidelity_from_a_float():
+    sampler = IBOSampler("s", seed=0)
+    axes = sampler._axes({"x": PARAMETERS["x"], "s": FloatDistribution(0.2, 1.0)})
+    assert axes.fidelity == Fidelity("s", 0.2, 1.0)
+    assert axes.decode(*axes.encode({"x": 0.25, "s": 0.6})) == pytest.approx({"x": 0.25, "s": 0.6})

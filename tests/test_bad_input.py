@@ -1,0 +1,282 @@
+"""What people get wrong, and what they are told, before anything is trained: by Python and by the command."""
+
+import sqlite3
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import optax
+import optuna
+import pytest
+from flax import linen
+
+from ibo_jax import (
+    Categorical,
+    Fidelity,
+    Float,
+    IBOSampler,
+    Integer,
+    Problem,
+    SearchSpace,
+    cli,
+    split_arrays,
+    training_problem,
+    tune,
+)
+from ibo_jax.problems.synthetic import SYNTHETIC
+
+FORRESTER = SYNTHETIC["forrester"]
+LINE = SearchSpace({"learning_rate": Float(1e-4, 1e-1, log=True)})
+RNG = np.random.default_rng(0)
+INPUTS, LABELS = RNG.normal(size=(60, 4)).astype(np.float32), np.arange(60) % 3
+
+
+def untouched(*_):
+    raise AssertionError("something was evaluated")
+
+
+def tuned(method="random", problem=FORRESTER, **options):
+    problem = Problem(**{**vars(problem), "evaluate": untouched}) if isinstance(problem, Problem) else problem
+    return tune(problem, method, **{"evaluations": 3, "progress": False, **options})
+
+
+def problem_like(**changes):
+    return Problem(**{**vars(FORRESTER), **changes})
+
+
+def trained(inputs=INPUTS, labels=LABELS, outputs=3, space=LINE, **options):
+    data = options.pop("data", None) or split_arrays(inputs, labels)
+    return training_problem(
+        "mine", space, data, network=lambda h: linen.Dense(outputs),
+        optimizer=lambda h, steps: optax.sgd(h["learning_rate"]),
+        **{"epochs": 1, "batch_size": lambda h: 4, **options},
+    )  # fmt: skip
+
+
+def spoiled(index=0, value=np.nan):
+    inputs = INPUTS.copy()
+    inputs[index] = value
+    return inputs
+
+
+def sampled(space, objective=lambda trial: 0.0, directions=("minimize",), trials=2, **options):
+    study = optuna.create_study(directions=list(directions), sampler=IBOSampler(method="random", seed=0, **options))
+
+    def suggest_all(trial):
+        for name, distribution in space.items():
+            trial._suggest(name, distribution)
+        return objective(trial)
+
+    study.optimize(suggest_all, n_trials=trials)
+
+
+X = optuna.distributions.FloatDistribution(0.0, 1.0)
+
+BAD_CALLS = {
+    "empty space": (lambda: SearchSpace({}), "at least one dimension, got none"),
+    "low above high": (lambda: SearchSpace({"x": Float(1.0, 0.1)}), "x: expected low < high"),
+    "low equals high": (lambda: SearchSpace({"x": Integer(3, 3)}), "x: expected low < high"),
+    "log over zero": (lambda: SearchSpace({"x": Float(0.0, 1.0, log=True)}), "x: expected low > 0 on a log scale"),
+    "infinite bound": (lambda: SearchSpace({"x": Float(0.0, np.inf)}), "x: expected finite bounds"),
+    "NaN bound": (lambda: SearchSpace({"x": Float(np.nan, 1.0)}), "x: expected finite bounds"),
+    "one choice": (lambda: SearchSpace({"x": Categorical(("a",))}), "x: expected at least two different choices"),
+    "bounds not wrapped": (lambda: SearchSpace({"x": (0, 1)}), "x: expected Float, Integer or Categorical"),
+    "missing hyperparameter": (lambda: LINE.encode({}), r"none for \['learning_rate'\]"),
+    "unknown problem": (lambda: tuned(problem="mnits-fcn"), "got 'mnits-fcn'; did you mean 'mnist-fcn'"),
+    "no problem": (lambda: tuned(problem=LINE), "expected a Problem or the name of one"),
+    "unknown method": (lambda: tuned("ibbo"), r"expected a method among .*got 'ibbo'"),
+    "unknown protocol": (lambda: tuned(protocol="papers"), r"expected a protocol among .*got 'papers'"),
+    "unknown cost": (lambda: tuned(cost="money"), r"expected a cost among .*got 'money'"),
+    "budget of zero": (lambda: tuned(evaluations=0), "whole number of evaluations >= 1, got 0"),
+    "negative budget": (lambda: tuned(evaluations=-5), "whole number of evaluations >= 1, got -5"),
+    "zero seconds": (lambda: tuned(evaluations=None, seconds=0.0), "positive, finite number of seconds, got 0"),
+    "NaN seconds": (lambda: tuned(seconds=float("nan")), "positive, finite number of seconds, got nan"),
+    "negative seed": (lambda: tuned(seed=-1), "expected a seed in"),
+    "storage by address": (lambda: tuned(storage="sqlite:///study.db"), "expected a folder for the study"),
+    "B below b": (
+        lambda: tuned(problem=problem_like(fidelity=Fidelity("presample_ratio", 0, 6, integer=True))),
+        "presample_ratio: expected whole levels from 1, got 0",
+    ),
+    "fidelity upside down": (
+        lambda: tuned(problem=problem_like(fidelity=Fidelity("s", 1.0, 0.0))),
+        r"s: expected finite low <= high, got \[1.0, 0.0\]",
+    ),
+    "fidelity named as a hyperparameter": (
+        lambda: tuned(problem=problem_like(fidelity=Fidelity("x1", 0.0, 1.0))),
+        "got 'x1', which is both",
+    ),
+    "unknown transform": (lambda: tuned(problem=problem_like(transform="sqrt")), "expected transform 'log' or"),
+    "floor of zero": (lambda: tuned(problem=problem_like(floor=0.0)), "expected a floor > 0"),
+    "no initial design": (lambda: tuned(problem=problem_like(initial=0)), "at least one initial point, got 0"),
+    "more classes than outputs": (lambda: trained(outputs=2), "expected logits .* for the 3 classes"),
+    "labels out of range": (
+        lambda: split_arrays(INPUTS, LABELS, num_classes=2),
+        r"expected labels in 0\.\.1, got 0\.\.2",
+    ),
+    "negative labels": (lambda: split_arrays(INPUTS, LABELS - 1), r"expected labels in 0.*got -1"),
+    "labels that are no numbers": (lambda: split_arrays(INPUTS, LABELS.astype(float)), "whole-number labels"),
+    "one-hot labels": (lambda: split_arrays(INPUTS, np.eye(3, dtype=int)[LABELS]), "argmax"),
+    "NaN in data": (lambda: split_arrays(spoiled(), LABELS), "expected finite inputs, got NaN or infinity"),
+    "infinity in data": (lambda: split_arrays(spoiled(value=np.inf), LABELS), "expected finite inputs"),
+    "lengths differ": (lambda: split_arrays(INPUTS, LABELS[:-1]), "as many labels as inputs, got 59 and 60"),
+    "no data": (lambda: split_arrays(INPUTS[:0], LABELS[:0]), "at least one example"),
+    "batch larger than data": (lambda: trained(batch_size=lambda h: 1000), "narrow the batch size"),
+    "presample larger than data": (lambda: trained(batch_size=lambda h: 10), "narrow the batch size or the fidelity"),
+    "hyperparameter not in the space": (
+        lambda: trained(batch_size=lambda h: h["batch"]),
+        "every hyperparameter that the functions read, got no 'batch'",
+    ),
+    "sampler without initial design": (lambda: IBOSampler(initial=0), "at least one initial point"),
+    "sampler of unknown method": (lambda: IBOSampler(method="tpe"), "expected a method among"),
+    "sampler, fidelity missing in space": (
+        lambda: IBOSampler("B", space={"x": X}),
+        r"expected the fidelity 'B' among the parameters, got \['x'\]",
+    ),
+    "sampler, fidelity missing in study": (lambda: sampled({"x": X}, fidelity="B"), "expected the fidelity 'B' among"),
+    "sampler, fidelity from zero": (
+        lambda: sampled({"x": X, "B": optuna.distributions.IntDistribution(0, 6)}, fidelity="B"),
+        "to be whole numbers from 1 or more",
+    ),
+    "sampler, cost missing": (lambda: sampled({"x": X}, cost="flops"), "positive cost in its user attribute 'flops'"),
+    "sampler, two objectives": (
+        lambda: sampled({"x": X}, lambda trial: (0.0, 1.0), ("minimize", "minimize")),
+        "study of one objective, got 2",
+    ),
+    "sampler, log of what is maximised": (
+        lambda: sampled({"x": X}, directions=("maximize",), transform="log"),
+        'expected transform="identity"',
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def unchecked_types():
+    """As users run it: without the type checks of the tests."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("what", BAD_CALLS)
+def test_python_says_what_is_wrong(what):
+    call, message = BAD_CALLS[what]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def not_a_database(folder: Path) -> None:
+    (folder / "study.db").write_text("this is a shopping list" * 100)
+
+
+def foreign_database(folder: Path) -> None:
+    with sqlite3.connect(folder / "study.db") as connection:
+        connection.execute("CREATE TABLE customers (name TEXT)")
+
+
+def foreign_study(folder: Path) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{folder / 'study.db'}", study_name="theirs")
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=1)
+
+
+def damaged(folder: Path) -> None:
+    started(folder)
+    content = bytearray((folder / "study.db").read_bytes())
+    content[4096:12288] = bytes(RNG.integers(0, 256, 8192, dtype=np.uint8))
+    (folder / "study.db").write_bytes(content)
+
+
+def truncated(folder: Path) -> None:
+    started(folder)
+    content = (folder / "study.db").read_bytes()
+    (folder / "study.db").write_bytes(content[: len(content) // 2])
+
+
+def started(folder: Path, **options) -> None:
+    tune(FORRESTER, "random", evaluations=2, storage=folder, progress=False, **options)
+
+
+def started_on_branin(folder: Path) -> None:
+    tune(SYNTHETIC["branin"], "random", evaluations=2, storage=folder, progress=False)
+
+
+BAD_STUDIES = {
+    "not a database": (not_a_database, "sound SQLite study, got: file is not a database"),
+    "a database of another program": (foreign_database, r"found the tables \['customers'\]"),
+    "a study of another program": (foreign_study, r"one study of ibo_jax .*found \['theirs'\]"),
+    "damaged": (damaged, "sound SQLite study, got"),
+    "truncated": (truncated, "sound SQLite study, got"),
+    "another seed": (lambda folder: started(folder, seed=1), "found seed 1 instead of 0"),
+    "another cost": (lambda folder: started(folder, cost="work"), "found cost 'work' instead of 'seconds'"),
+    "another protocol": (lambda folder: started(folder, protocol="paper"), "found protocol 'paper' instead"),
+    "another problem": (started_on_branin, "found problem 'branin' instead of 'forrester'"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_STUDIES)
+def test_a_study_that_is_not_this_one_is_left_alone(what, tmp_path, capsys):
+    make, message = BAD_STUDIES[what]
+    make(tmp_path)
+    before = (tmp_path / "study.db").read_bytes()
+    with pytest.raises(ValueError, match=message):
+        tuned(storage=tmp_path)
+    status = cli.main(["tune", "forrester", "--method", "random", "--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert status == 2
+    assert said.startswith("ibo-jax: expected")
+    assert len(said.splitlines()) == 1
+    assert (tmp_path / "study.db").read_bytes() == before
+
+
+def test_a_changed_space_is_another_search(tmp_path):
+    started(tmp_path)
+    wider = problem_like(space=SearchSpace({"x1": Float(0.0, 2.0)}), evaluate=untouched)
+    with pytest.raises(ValueError, match=r"found space .*'high': 1.0.* instead of .*'high': 2.0"):
+        tune(wider, "random", evaluations=3, storage=tmp_path, progress=False)
+
+
+BAD_COMMANDS = {
+    "tune nonsense": "got 'nonsense'",
+    "tune forrester --method nonsense": "got 'nonsense'",
+    "tune forrester --scale huge": "expected a scale",
+    "tune forrester --cost money": "expected a cost",
+    "tune forrester --protocol nonsense": "expected a protocol",
+    "tune forrester --evaluations 0": "whole number of evaluations",
+    "tune forrester --evaluations -1": "whole number of evaluations",
+    "tune forrester --seconds -1": "positive, finite number of seconds",
+    "tune forrester --seconds nan": "positive, finite number of seconds",
+    "tune forrester --seed -1": "expected a seed",
+    "tune forrester --out file": "got the file file",
+    "tune forrester --evaluations many": "invalid int value",
+    "tune forrester --unknown": "unrecognized arguments",
+    "tune": "required: PROBLEM",
+    "": "required: COMMAND",
+    "show nowhere": "found no study.db there",
+    "report nowhere": "found no study.db there",
+    "report file": "found no study.db there",
+}
+
+
+@pytest.mark.parametrize("line", BAD_COMMANDS)
+def test_the_command_says_what_is_wrong(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    try:
+        status = cli.main(line.split())
+    except SystemExit as exit_:  # of argparse
+        status = exit_.code
+    captured = capsys.readouterr()
+    assert status == 2
+    assert BAD_COMMANDS[line] in captured.err
+    assert "Traceback" not in captured.err
+    assert [path.name for path in Path().iterdir()] == ["file"]  # nothing was written
+
+
+def test_a_missing_data_set_says_how_to_get_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cli.main(["tune", "mnist-fcn", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "mnist" in said
+    assert "TFDS_DATA_DIR" in said
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,91 @@
+"""The command, as a person runs it: a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ibo_jax import cli
+from ibo_jax.problems import catalogue
+from ibo_jax.study import rows
+
+
+def command(*arguments: str, folder: Path, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ibo_jax.cli", *arguments],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    )  # fmt: skip
+
+
+def test_tune_show_report(tmp_path):
+    process = command("tune", "forrester", "--method", "random", "--evaluations", "4", folder=tmp_path)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    folder = tmp_path / "runs" / "forrester-random-0"
+    assert output.splitlines()[3].startswith("trial 4/4, ok ")
+    for said in ("validation error", "report.html", "rows.jsonl", "study.db"):
+        assert said in output
+    assert len((folder / "rows.jsonl").read_text().splitlines()) == 4
+    assert json.loads((folder / "rows.jsonl").read_text().splitlines()[3])["number"] == 3
+
+
+def test_show_and_report(tmp_path, capsys):
+    assert cli.main(["tune", "forrester", "--method", "random", "--evaluations", "3", "--out", str(tmp_path)]) == 0
+    (tmp_path / "report.html").unlink()
+    capsys.readouterr()
+    assert cli.main(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
+    assert (tmp_path / "report.html").exists()
+    assert cli.main(["show", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "forrester, random, seed 0" in shown
+    assert "validation error" in shown
+
+
+def test_problems(capsys):
+    assert cli.main(["problems"]) == 0
+    shown = capsys.readouterr().out
+    for name in catalogue.names():
+        assert name in shown
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_with_everything_saved(tmp_path, number, status):
+    arguments = ("tune", "forrester", "--method", "random", "--out", "out", "--evaluations")
+    process = command(*arguments, "100000", folder=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    seen = [process.stdout.readline() for _ in range(5)]
+    assert seen[4].startswith("trial 5/100000"), process.stderr.read()
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    assert "Traceback" not in errors
+    saved = rows.read(tmp_path / "out")
+    assert len(saved) >= 5 + output.count("trial ")
+    assert len((tmp_path / "out" / "rows.jsonl").read_text().splitlines()) == len(saved)
+    total = str(len(saved) + 2)
+    process = command(*arguments, total, folder=tmp_path)
+    assert process.wait(timeout=120) == 0
+    resumed = rows.read(tmp_path / "out")
+    assert [row for row in saved if row["state"] == "ok"] == resumed[: len([r for r in saved if r["state"] == "ok"])]
+    assert len(resumed) == int(total)
+
+
+def test_import_is_light():
+    heavy = "optuna matplotlib rich jax flax sqlalchemy"
+    code = f"import sys, ibo_jax, ibo_jax.cli; print(*[m for m in {heavy.split()} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_public_names_exist():
+    import ibo_jax
+
+    assert sorted(ibo_jax.__all__) == dir(ibo_jax)
+    for name in ibo_jax.__all__:
+        assert getattr(ibo_jax, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = ibo_jax.nonsense
