@@ -69,7 +69,7 @@ CNN_PAPER: dict[str, Dimension] = {
 }
 CNN_COARSE: dict[str, Dimension] = {
     "log2_batch_size": Integer(5, 7),
-    "learning_rate": Float(1e-5, 0.1, log=True),
+    "learning_rate": Float(1e-5, 0.01, log=True),
     "decay": DECAY,
     "l2": Float(1e-7, 1e-3, log=True),
     "log2_filters": Integer(4, 5),
@@ -94,7 +94,7 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
     },
     "mnist-fcn": {
         "smoke": Setting(FCN_COARSE, {}, 1, 8, 3, (2000, 1000, 1000), "standard", "half a minute"),
-        "cpu": Setting(FCN_COARSE, {}, 6, 25, 5, ALL, "standard", "15 minutes on two cores"),
+        "cpu": Setting(FCN_COARSE, {}, 8, 25, 5, ALL, "standard", "10 minutes on two cores"),
         "paper": Setting(FCN_PAPER, {}, 50, 50, 5, ALL, "unit", "hours on a GPU"),
     },
     "cifar10-cnn": {
@@ -102,7 +102,7 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
             CNN_COARSE | {"log2_batch_size": Integer(4, 5), "log2_filters": Integer(2, 3)},
             {}, 1, 6, 3, (512, 256, 256), "standard", "half a minute",
         ),
-        "cpu": Setting(CNN_COARSE, {}, 4, 8, 3, (8000, 2000, 2000), "standard", "15 minutes on two cores"),
+        "cpu": Setting(CNN_COARSE, {}, 6, 8, 3, (8000, 2000, 2000), "standard", "10 minutes on two cores"),
         "paper": Setting(CNN_PAPER, {}, 50, 100, 5, ALL, "unit", "a day on a GPU"),
     },
     "cifar10-resnet": {
