@@ -17,7 +17,7 @@ from ibo_jax.types import Array, Bool, Float, Int, PRNGKeyArray
 
 __all__ = ["Epoch", "Examples", "Learner", "Sampling", "State", "epoch", "evaluate", "in_chunks", "start", "step"]
 
-CHUNK = 512  # examples in one forward pass without gradients: bounds memory
+CHUNK, CHUNK_CPU = 512, 64  # examples in one forward pass without gradients: bounds memory, and on CPU fits the cache
 
 
 class Examples(NamedTuple):
@@ -128,8 +128,13 @@ def evaluate(params: Any, examples: Examples, learner: Learner) -> tuple[Int[Arr
     return jnp.sum(wrong, dtype=jnp.int32), jnp.mean(losses)
 
 
-def in_chunks(function: Callable[[Array], Any], values: Array, limit: int = CHUNK) -> Any:
-    """`function(values)` for a function of each row by itself, on at most `limit` rows at a time."""
+def in_chunks(function: Callable[[Array], Any], values: Array, limit: int | None = None) -> Any:
+    """`function(values)` for a function of each row by itself, on at most `limit` rows at a time.
+
+    The default limit bounds memory; on CPU it also makes scoring by a convolutional network a third faster.
+    """
+    if limit is None:
+        limit = CHUNK_CPU if jax.default_backend() == "cpu" else CHUNK
     count = -(-len(values) // limit)
     if count == 1:
         return function(values)
