@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from ibo_jax.study import figures
-from ibo_jax.study.report import page
+from ibo_jax.study.report import number as shown
+from ibo_jax.study.report import page, write_report
+from ibo_jax.study.tune import tune
 
 SPACE = {
     "learning_rate": {"low": 1e-4, "high": 0.1, "log": True},
@@ -186,3 +188,14 @@ def test_axis_ticks_stay_inside_and_keep_apart():
         assert units[-1] == 1.0
         assert min(np.diff(units)) > 0.1
         assert 3 <= len(units) <= 9
+
+
+def test_report_of_a_real_study(tmp_path):
+    result = tune("branin", "random", evaluations=6, storage=tmp_path, progress=False)
+    path = write_report(tmp_path)
+    text = path.read_text()
+    cells = parsed(text).cells
+    assert path == tmp_path / "report.html"
+    assert [cells[i] for i in range(0, len(cells), len(cells) // 6)] == list("012345")
+    assert f"<b>{shown(result.hyperparameters['x1'])}</b><span>x1</span>" in text
+    assert shown(result.rows[3]["error"]) in cells
