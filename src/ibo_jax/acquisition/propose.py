@@ -170,7 +170,7 @@ def _maximise_gain(key, models: Surrogates, beliefs, pool, scores, always, level
     x = jnp.concatenate([pool[gumbel_top_k(key_drawn, scores, third)], uniform, near])
     s = _spread_fidelities(key_s, len(x), levels, pool.dtype)
     candidates = jnp.concatenate([x, s[:, None]], axis=1)
-    rates = jax.lax.map(log_rate, candidates, batch_size=64)
+    rates = jax.vmap(log_rate)(candidates)
     tops = candidates[jax.lax.top_k(rates, STARTS)[1]]
     if levels is None:
         ends, values = maximise(log_rate, tops)
