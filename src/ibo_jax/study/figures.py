@@ -273,3 +273,5 @@ def _colour_bar(figure: Figure, norm: Normalize, cmap: Colormap, label: str, axe
     bar.outline.set_visible(False)
     if isinstance(norm, LogNorm):
         _log_ticks(bar.ax.yaxis, *bar.ax.get_ylim())
+    else:
+        bar.ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))

@@ -17,7 +17,7 @@ from ibo_jax.study.figures import Axis, Series
 __all__ = ["page", "write_report"]
 
 Row = Mapping[str, Any]
-PARTS = {"cost_seconds": "training", "compile_seconds": "compiling it", "suggest_seconds": "suggestions"}
+PARTS = {"cost_seconds": "training", "compile_seconds": "compiling", "suggest_seconds": "suggesting"}
 
 
 def write_report(directory: Path) -> Path:
@@ -220,7 +220,7 @@ def _answer(trials: Sequence[Row], summary: Row) -> list[tuple[str, str]]:
         ("test error", number(summary.get("test_error"))),
         ("evaluations", f"{len(trials)} of {summary['evaluations'] or len(trials)}"),
         ("wall time", duration(total)),
-        *((f"of which {what}", duration(spent(trials, name))) for name, what in PARTS.items()),
+        *((f"of it {what}", duration(spent(trials, name))) for name, what in PARTS.items()),
     ]
 
 
