@@ -28,7 +28,7 @@ def describe(name: str, scale: str = "cpu") -> str:
 
     Example:
         >>> describe("digits-mlp", "smoke")
-        "multilayer perceptron on scikit-learn's 8 x 8 digits (embedded), RMSprop; 3 epochs, 8 evaluations: seconds"
+        "multilayer perceptron on scikit-learn's 8 x 8 digits (embedded), RMSprop; 3 epochs, 8 evaluations: half a minute"
     """
     _check(name, scale, "default")
     if name in SYNTHETIC:

@@ -5,7 +5,9 @@ and "smoke" sizes are powers of two, given by their exponents: every new width, 
 seconds, and a grid this coarse is soon met again, so that most trials of a small study compile nothing.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from ibo_jax.space import Dimension, Float, Integer
 
@@ -15,31 +17,33 @@ Scale = Literal["smoke", "cpu", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "cpu", "paper")
 
 
+ALL = (None, None, None)
+
+
 class Setting(NamedTuple):
     """One problem at one scale.
 
     Attributes:
         space: what is searched.
-        fixed: further values that network and optimiser read, as if they were hyperparameters.
         epochs: of one training.
         evaluations: default total of a study.
+        cost: what such a study takes, for people.
         initial: default size of its initial design.
         images: training, validation and test examples; None for all.
         normalise: see `training.datasets.load`.
-        cost: what a study takes, for people.
+        fixed: further values that network and optimiser read, as if they were hyperparameters.
     """
 
     space: dict[str, Dimension]
-    fixed: dict[str, int]
     epochs: int
     evaluations: int
-    initial: int
-    images: tuple[int | None, int | None, int | None]
-    normalise: Literal["standard", "unit", "zca"]
     cost: str
+    initial: int = 5
+    images: tuple[int | None, int | None, int | None] = ALL
+    normalise: Literal["standard", "unit", "zca"] = "standard"
+    fixed: Mapping[str, int] = MappingProxyType({})
 
 
-ALL = (None, None, None)
 DECAY = Float(1e-7, 1e-3, log=True)
 
 FCN_PAPER: dict[str, Dimension] = {
@@ -82,44 +86,43 @@ RESNET: dict[str, Dimension] = {
     "momentum": Float(0.1, 0.999),
 }
 WRN_28_2 = {"depth": 28, "widen": 2, "batch_size": 128, "drop_epochs": 40}
-WRN_10_1 = {"depth": 10, "widen": 1, "batch_size": 32}
+WRN_10_1 = {"depth": 10, "widen": 1, "batch_size": 32, "drop_epochs": 4}
+
+FEW_TRAINED: dict[str, Any] = {"evaluations": 6, "initial": 3, "epochs": 1}
+RESNET_SMOKE = Setting(RESNET, cost="a minute", images=(256, 128, 128), fixed=WRN_10_1, **FEW_TRAINED)
+RESNET_CPU = Setting(
+    RESNET, epochs=5, evaluations=8, cost="15 minutes on two cores", initial=3, images=(4000, 2000, 2000),
+    fixed=WRN_10_1,
+)  # fmt: skip
+RESNET_PAPER = Setting(RESNET, epochs=50, evaluations=50, cost="a day on a GPU", normalise="zca", fixed=WRN_28_2)
+CNN_SMOKE = CNN_COARSE | {"log2_batch_size": Integer(4, 5), "log2_filters": Integer(2, 3)}
+DIGITS_PAPER = FCN_PAPER | {"batch_size": Integer(8, 128, log=True)}  # six batches fit into 1,000 examples
 
 SETTINGS: dict[str, dict[Scale, Setting]] = {
     "digits-mlp": {
-        "smoke": Setting(DIGITS_COARSE, {}, 3, 8, 3, ALL, "standard", "seconds"),
-        "cpu": Setting(DIGITS_COARSE, {}, 30, 30, 5, ALL, "standard", "two minutes on two cores"),
-        "paper": Setting(
-            FCN_PAPER | {"batch_size": Integer(8, 128, log=True)}, {}, 50, 50, 5, ALL, "unit", "minutes on two cores"
-        ),
+        "smoke": Setting(DIGITS_COARSE, epochs=3, evaluations=8, cost="half a minute", initial=3),
+        "cpu": Setting(DIGITS_COARSE, epochs=30, evaluations=30, cost="two minutes on two cores"),
+        "paper": Setting(DIGITS_PAPER, epochs=50, evaluations=50, cost="minutes on two cores", normalise="unit"),
     },
     "mnist-fcn": {
-        "smoke": Setting(FCN_COARSE, {}, 1, 8, 3, (2000, 1000, 1000), "standard", "half a minute"),
-        "cpu": Setting(FCN_COARSE, {}, 8, 25, 5, ALL, "standard", "10 minutes on two cores"),
-        "paper": Setting(FCN_PAPER, {}, 50, 50, 5, ALL, "unit", "hours on a GPU"),
+        "smoke": Setting(FCN_COARSE, cost="half a minute", images=(2000, 1000, 1000), **FEW_TRAINED),
+        "cpu": Setting(FCN_COARSE, epochs=8, evaluations=25, cost="10 minutes on two cores"),
+        "paper": Setting(FCN_PAPER, epochs=50, evaluations=50, cost="hours on a GPU", normalise="unit"),
     },
     "cifar10-cnn": {
-        "smoke": Setting(
-            CNN_COARSE | {"log2_batch_size": Integer(4, 5), "log2_filters": Integer(2, 3)},
-            {}, 1, 6, 3, (512, 256, 256), "standard", "half a minute",
-        ),
-        "cpu": Setting(CNN_COARSE, {}, 6, 8, 3, (8000, 2000, 2000), "standard", "10 minutes on two cores"),
-        "paper": Setting(CNN_PAPER, {}, 50, 100, 5, ALL, "unit", "a day on a GPU"),
-    },
-    "cifar10-resnet": {
-        "smoke": Setting(RESNET, WRN_10_1 | {"drop_epochs": 2}, 1, 6, 3, (256, 128, 128), "standard", "a minute"),
+        "smoke": Setting(CNN_SMOKE, cost="a minute", images=(512, 256, 256), **FEW_TRAINED),
         "cpu": Setting(
-            RESNET, WRN_10_1 | {"drop_epochs": 4}, 5, 8, 3, (4000, 2000, 2000), "standard", "15 minutes on two cores"
+            CNN_COARSE, epochs=6, evaluations=8, cost="10 minutes on two cores", initial=3, images=(8000, 2000, 2000)
         ),
-        "paper": Setting(RESNET, WRN_28_2, 50, 50, 5, ALL, "zca", "a day on a GPU"),
+        "paper": Setting(CNN_PAPER, epochs=50, evaluations=100, cost="a day on a GPU", normalise="unit"),
     },
+    "cifar10-resnet": {"smoke": RESNET_SMOKE, "cpu": RESNET_CPU, "paper": RESNET_PAPER},
     "cifar100-resnet": {
-        "smoke": Setting(RESNET, WRN_10_1 | {"drop_epochs": 2}, 1, 6, 3, (256, 128, 128), "standard", "a minute"),
-        "cpu": Setting(
-            RESNET, WRN_10_1 | {"drop_epochs": 4}, 5, 8, 3, (4000, 2000, 2000), "standard", "15 minutes on two cores"
-        ),
-        "paper": Setting(RESNET, WRN_28_2, 200, 50, 5, ALL, "zca", "days on a GPU"),
+        "smoke": RESNET_SMOKE,
+        "cpu": RESNET_CPU,
+        "paper": RESNET_PAPER._replace(epochs=200, cost="days on a GPU"),
     },
-}  # fmt: skip
+}
 
 
 def size(hyperparameters: dict, name: str) -> int:

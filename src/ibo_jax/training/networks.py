@@ -4,7 +4,8 @@
 one. Examples must not influence one another (no batch normalisation): importance sampling scores them one by one.
 
 References:
-    [AriafarEtAl2021] Weight the search by importance: the experiments' networks (sections 4.1-4.3, appendix D).
+    [AriafarEtAl2021] Faster & more reliable tuning of neural networks: Bayesian optimization with importance sampling.
+        AISTATS 2021; the networks of sections 4.1-4.3 and appendix D.
     [ZagoruykoKomodakis2016] Wide residual networks. BMVC 2016.
 """
 
