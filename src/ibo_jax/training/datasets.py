@@ -13,6 +13,7 @@ from ibo_jax.training import image_files
 __all__ = ["NAMES", "Dataset", "check", "load", "merged", "split_arrays", "take"]
 
 NAMES = ("digits", "mnist", "cifar10", "cifar100")
+COUNTED_AT_ONCE = 1_000_000  # pixels; counting makes an eight-byte copy of them
 CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100}
 Inputs = np.ndarray
 Labels = Int[np.ndarray, "example"]
@@ -224,7 +225,10 @@ def _moments(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over all axes but the last; a constant feature is divided by one."""
     flat = inputs.reshape(-1, inputs.shape[-1])
     if inputs.dtype == np.uint8:  # by counting values: exact, and no float copy of the images
-        counts = np.stack([np.bincount(channel, minlength=256) for channel in flat.T])
+        counts = np.zeros((flat.shape[-1], 256), np.int64)
+        for start in range(0, len(flat), COUNTED_AT_ONCE):
+            block = flat[start : start + COUNTED_AT_ONCE]
+            counts += [np.bincount(channel, minlength=256) for channel in block.T]
         values = np.arange(256)
         mean = counts @ values / len(flat)
         deviation = np.sqrt(counts @ values**2 / len(flat) - mean**2)
