@@ -28,8 +28,8 @@ def generated(monkeypatch):
         if source == "digits":
             return load(source, valid_size=valid_size, normalise=normalise, split=split)
         generator, classes = np.random.default_rng(0), CLASSES[source]
-        inputs = generator.integers(0, 256, (3600, *SHAPES[source])).astype(np.uint8)
-        data = split_arrays(inputs, np.arange(3600) % classes, valid_fraction=0.1, test=0.1, num_classes=classes)
+        inputs = generator.integers(0, 256, (4800, *SHAPES[source])).astype(np.uint8)
+        data = split_arrays(inputs, np.arange(4800) % classes, valid_fraction=0.1, test=0.1, num_classes=classes)
         stand_in = {"valid_inputs": data.test_inputs, "valid_labels": data.test_labels} if valid_size == 0 else {}
         return data._replace(name=source, **stand_in)
 
@@ -55,7 +55,7 @@ def test_every_name_has_settings_summary_and_data():
 @pytest.mark.parametrize("protocol", catalogue.PROTOCOLS)
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_every_problem_passes_its_own_checks_at_every_scale(name, protocol, generated, monkeypatch):
-    monkeypatch.setattr("ibo_jax.problems.training._check_task", lambda *arguments: None)  # shapes: the next test
+    monkeypatch.setattr("ibo_jax.problems.training._check_task", lambda *arguments: None)  # shapes: the next tests
     for scale in SCALES:
         made = build(name, scale, protocol, 0, "")
         assert made.fidelity == FIDELITIES[protocol]
@@ -72,6 +72,11 @@ def test_every_problem_trains_at_the_smallest_scale(name, generated):
     assert outcome.state in ("ok", "diverged")
     assert 0 <= outcome.error <= 1
     assert outcome.cost_work > 0
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_every_problem_of_published_size_passes_its_checks(name, generated):
+    assert build(name, "paper", "default", 0, "").report is not None
 
 
 def test_the_paper_spaces_and_sizes_are_the_published_ones():

@@ -34,6 +34,13 @@ def test_parameter_counts_equal_hand_counts():
     assert count(WideResNet(100, depth=10, widen=1), IMAGE) == wide_resnet_by_hand(10, 1, 100)
 
 
+def test_parameters_are_float32_whatever_the_mode():
+    with jax.enable_x64(True):
+        for module in (MLP(10), CNN(10), WideResNet(10, depth=10)):
+            params = jax.eval_shape(as_network(module).init, jax.random.key(0), jnp.zeros((1, *IMAGE), jnp.float32))
+            assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
 def test_wide_resnet_is_the_published_one_written_out():
     network, images = as_network(WideResNet(5, depth=10, widen=2)), jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
     params = jax.jit(network.init)(jax.random.key(0), images)

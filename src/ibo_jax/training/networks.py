@@ -180,11 +180,12 @@ class Conv(linen.Module):
 
     @linen.compact
     def __call__(self, inputs: Array) -> Array:
-        kernel = self.param("kernel", self.initialise, (self.window, self.window, inputs.shape[-1], self.filters))
+        shape = (self.window, self.window, inputs.shape[-1], self.filters)
+        kernel = self.param("kernel", self.initialise, shape, jnp.float32)
         x = layers.conv(inputs, kernel.astype(inputs.dtype), self.stride)
         if not self.use_bias:
             return x
-        return x + self.param("bias", linen.initializers.zeros, (self.filters,)).astype(x.dtype)
+        return x + self.param("bias", linen.initializers.zeros, (self.filters,), jnp.float32).astype(x.dtype)
 
 
 class LayerNorm(linen.Module):
@@ -192,8 +193,9 @@ class LayerNorm(linen.Module):
 
     @linen.compact
     def __call__(self, inputs: Array) -> Array:
-        gain = self.param("gain", linen.initializers.ones, ())
-        return layers.layer_norm(inputs, gain, self.param("bias", linen.initializers.zeros, (inputs.shape[-1],)))
+        gain = self.param("gain", linen.initializers.ones, (), jnp.float32)
+        bias = self.param("bias", linen.initializers.zeros, (inputs.shape[-1],), jnp.float32)
+        return layers.layer_norm(inputs, gain, bias)
 
 
 class _Block(linen.Module):
