@@ -110,14 +110,10 @@ def _tune(chosen: argparse.Namespace) -> int:
 
 
 def _print_answer(result: "Result", directory: Path) -> None:
-    from rich.console import Console
-
     from ibo_jax.study.progress import number
 
-    console = Console(highlight=False, soft_wrap=True)
-    for name, value in (result.hyperparameters or {}).items():
-        console.print(f"  {name:<20} {number(value)}")
     facts = {
+        **{f"  {name}": number(value) for name, value in (result.hyperparameters or {}).items()},
         "validation error": number(result.validation_error),
         "predicted error": number(result.predicted_error),
         "test error": number(result.test_error),
@@ -128,7 +124,7 @@ def _print_answer(result: "Result", directory: Path) -> None:
     }
     for name, fact in facts.items():
         if fact:
-            console.print(f"[bold]{name:<22}[/bold] {fact}", markup=True)
+            print(f"{name:<20} {fact}")
 
 
 def _problems(chosen: argparse.Namespace) -> int:

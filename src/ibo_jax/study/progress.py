@@ -104,11 +104,12 @@ class Screen(Progress):
             f"left {clock(seconds_left(self.rows, self.evaluations, self.seconds, elapsed))}",
         ]
         done = len(self.rows) / self.evaluations if self.evaluations else elapsed / (self.seconds or math.inf)
+        line = Table.grid(padding=(0, 1))
+        line.add_row(ProgressBar(total=1.0, completed=min(done, 1.0), width=24), Text(" · ".join(status)))
         doing = f"{self.doing} ({now - self.since:.0f} s)" if self.doing else ""
         return Group(
             table(self.rows[-SHOWN:], self.fidelity, title=self.title, best=best_error(self.rows)),
-            ProgressBar(total=1.0, completed=min(done, 1.0)),
-            Text(" · ".join(status)),
+            line,
             Text(doing, style="cyan"),
         )
 

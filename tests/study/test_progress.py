@@ -1,0 +1,71 @@
+"""What a person sees."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ibo_jax.problems.synthetic import SYNTHETIC
+from ibo_jax.study import progress
+from ibo_jax.study.tune import tune
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return tune(SYNTHETIC["branin"], "random", evaluations=4, progress=False).rows
+
+
+def shown(screen: progress.Screen) -> str:
+    console = Console(width=160, file=io.StringIO())
+    console.print(screen.render())
+    return console.file.getvalue()
+
+
+def test_screen_shows_the_newest_trials_and_what_is_left(rows):
+    screen = progress.Screen("branin, random, seed 0", "s", 8, None)
+    assert "0 of 8 trials" in shown(screen)
+    screen.update(rows, elapsed=61.0)
+    screen.note("trial 5: training at s 1")
+    text = shown(screen)
+    best = progress.number(progress.best_error(rows))
+    for said in ("branin, random, seed 0", "4 of 8 trials", f"best {best}", "elapsed 1:01", "trial 5: training at s 1"):
+        assert said in text
+    assert len([line for line in text.splitlines() if line.rstrip().endswith("ok")]) == 4
+
+
+def test_screen_keeps_to_the_newest(rows):
+    many = [{**row, "number": index} for index, row in enumerate(rows * 10)]
+    screen = progress.Screen("", "s", None, 3600.0)
+    screen.update(many, elapsed=600.0)
+    text = shown(screen)
+    assert len([line for line in text.splitlines() if line.rstrip().endswith("ok")]) == progress.SHOWN
+    assert "40 of ? trials" in text
+    assert "left 50:00" in text or "left 49:5" in text
+
+
+def test_lines_say_each_trial_once(rows, capsys):
+    lines = progress.Lines("s", 4, None)
+    lines.update([], 0.0)
+    lines.update(rows[:2], 1.0)
+    lines.update(rows[:2], 2.0)
+    lines.update(rows, 3.0)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in said] == [f"trial {number}/4" for number in (1, 2, 3, 4)]
+    resumed = progress.Lines("s", 4, None)
+    resumed.update(rows[:3], 0.0)
+    resumed.update(rows, 1.0)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("resumed after 3 trials, best ")
+    assert len(said) == 2
+
+
+def test_seconds_left_is_the_tighter_limit(rows):
+    slots = [{**row, "suggest_seconds": 1.0, "evaluate_seconds": 2.0} for row in rows]
+    assert progress.seconds_left(slots, 10, None, 12.0) == 18.0
+    assert progress.seconds_left(slots, 10, 20.0, 12.0) == 8.0
+    assert progress.seconds_left([], 10, None, 0.0) is None
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, "-"), (59.6, "1:00"), (61.0, "1:01"), (3661.0, "1:01:01")])
+def test_clock(seconds, text):
+    assert progress.clock(seconds) == text
