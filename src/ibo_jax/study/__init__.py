@@ -1,0 +1,1 @@
+"""The shell around the methods: studies on disk, the loop, the clock, the report."""
