@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.scipy.special import log_ndtr, logsumexp, xlogy
 from jaxtyping import Array, Float
 
-__all__ = ["cholesky", "entropy", "in_float64", "log_expected_improvement", "log_mean_exp"]
+__all__ = ["cholesky", "each_draw", "entropy", "in_float64", "log_expected_improvement", "log_mean_exp"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,6 +36,20 @@ def in_float64(function: Callable[P, R]) -> Callable[P, R]:
             return jax.device_get(function(*args, **kwargs))
 
     return wrapper
+
+
+def each_draw(function: Callable[..., R], *stacks: Any) -> R:
+    """Map over the leading axis one element after another, where `function` factorises a matrix.
+
+    `jax.vmap` would batch the factorisations, and jaxlib splits a LAPACK batch over the very thread pool that waits for
+    it: with two cores two such calls at once wait for ever (seen with jaxlib 0.10.2). It is no slower: LAPACK works
+    matrix by matrix anyway.
+
+    Example:
+        >>> each_draw(jnp.linalg.cholesky, jnp.stack([jnp.eye(2), 4.0 * jnp.eye(2)])).shape
+        (2, 2, 2)
+    """
+    return jax.lax.map(lambda stack: function(*stack), stacks)
 
 
 def cholesky(matrix: Float[Array, "n n"], jitter: float = 1e-9) -> Float[Array, "n n"]:

@@ -39,6 +39,7 @@ class Belief(NamedTuple):
     posterior: Posterior
     representers: Float[Array, "representer dimension"]
     whitened: Float[Array, "observation representer"]
+    factor: Float[Array, "representer representer"]
     inverse_factor: Float[Array, "representer representer"]
     base: Float[Array, "sample representer"]
     values: Float[Array, "sample representer"]
@@ -75,7 +76,7 @@ def believe(
     members = jax.nn.one_hot(jnp.argmin(values, axis=1), len(representers), dtype=values.dtype)
     inverse_factor = solve_triangular(factor, jnp.eye(len(representers)), lower=True)
     return Belief(
-        posterior, representers, whitened, inverse_factor, base, values, members, jnp.mean(members, axis=0)
+        posterior, representers, whitened, factor, inverse_factor, base, values, members, jnp.mean(members, axis=0)
     )
 
 
@@ -107,7 +108,7 @@ def pathwise_gain(
     explained, variance = _explained(belief, x, s)
     noise = belief.posterior.noise
     observed = jnp.sqrt(variance + noise)
-    gain = jnp.linalg.solve(belief.inverse_factor, explained) / observed  # S(r, x) / sqrt(v + noise)
+    gain = belief.factor @ explained / observed  # S(r, x) / sqrt(v + noise)
     rest = jnp.maximum(variance - explained @ explained, 0.0) + noise
     own = jax.random.normal(key, (len(belief.base),), belief.base.dtype)
     residual = (belief.base @ explained + jnp.sqrt(rest) * own) / observed

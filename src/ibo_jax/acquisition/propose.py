@@ -11,6 +11,7 @@ from ibo_jax.acquisition.entropy_search import base_samples, believe, symmetric_
 from ibo_jax.acquisition.expected_improvement import best_mean, log_ei, mean_at_target
 from ibo_jax.acquisition.maximise import maximise
 from ibo_jax.acquisition.representers import draw_representers, gumbel_top_k, refined_pool
+from ibo_jax.numerics import each_draw
 from ibo_jax.observations import Observations
 from ibo_jax.surrogate.kernels import KernelParameters
 from ibo_jax.surrogate.model import cost_data, error_data, standardise
@@ -63,10 +64,10 @@ def surrogates(observations: Observations, error: KernelParameters, cost: Kernel
     cost_observed, cost_location, cost_scale = standardise(cost_data(observations))
     pending = jnp.asarray(observations.pending & observations.mask)
     return Surrogates(
-        jax.vmap(lambda parameters: imagine(parameters, error_observed, pending))(error),
+        each_draw(lambda parameters: imagine(parameters, error_observed, pending), error),
         error_location,
         error_scale,
-        jax.vmap(lambda parameters: condition(parameters, cost_observed))(cost),
+        each_draw(lambda parameters: condition(parameters, cost_observed), cost),
         cost_location,
         cost_scale,
     )
@@ -112,7 +113,7 @@ def propose(
         always = jnp.concatenate([recommendation[None], kept])
         representers = draw_representers(key_representers, pool, scores, always, REPRESENTERS)
         base = base_samples(key_base, SAMPLES, REPRESENTERS)
-        beliefs = jax.vmap(lambda posterior: believe(posterior, representers, base))(models.error)
+        beliefs = each_draw(lambda posterior: believe(posterior, representers, base), models.error)
         x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels)
         entropy = jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs))
 
