@@ -70,8 +70,8 @@ def test_without_importance_it_equals_a_plain_optax_loop_step_by_step(digits, dt
     slope = jax.jit(jax.grad(loss))
     whole = jax.jit(lambda s: steps.epoch(key, s, examples, learner, sampling, 12)[0])(state)
     for key_step in jax.random.split(key, 12):
-        key_batch, key_dropout = jax.random.split(key_step)
-        index = jax.random.randint(jax.random.split(key_batch)[0], (20,), 0, 1000, jnp.int32)
+        key_batch, _, key_dropout = jax.random.split(key_step, 3)
+        index = jax.random.randint(key_batch, (20,), 0, 1000, jnp.int32)
         gradient = slope(by_hand[0], index, key_dropout)
         updates, optimizer_state = optimizer.update(gradient, by_hand[1], by_hand[0])
         by_hand = (optax.apply_updates(by_hand[0], updates), optimizer_state)
@@ -94,9 +94,9 @@ def test_an_importance_step_equals_one_written_by_hand(digits):
     state = steps.State(params, learner.optimizer.init(params), jnp.asarray(10.0))
     result, (_, by_importance) = steps.step(jax.random.key(3), state, examples, learner, sampling)
 
-    key_batch, key_dropout = jax.random.split(jax.random.key(3))
+    key_batch, _, key_dropout = jax.random.split(jax.random.key(3), 3)
     key_pool, key_draw = jax.random.split(key_batch)
-    pool = jax.random.randint(jax.random.split(key_pool)[0], (40,), 0, 1000, jnp.int32)
+    pool = jax.random.randint(key_pool, (40,), 0, 1000, jnp.int32)
     inputs = (images - digits.mean) / digits.scale
     logits = net.apply(params, inputs[pool], train=False, key=None)
     scores = np.asarray(jnp.linalg.norm(jax.nn.softmax(logits) - jax.nn.one_hot(labels[pool], 10), axis=1))

@@ -40,7 +40,7 @@ class Task:
         epochs: number of epochs of len(train) // batch_size steps each.
         batch_size: examples in a step.
         penalty: `penalty(params, hyperparameters)`, added to the loss and never weighted by importance.
-        augment: `augment(key, images)` on raw images as stored.
+        augment: `augment(key, images)` on raw images as stored; called with one image at a time, under `vmap`.
     """
 
     network: Callable[[Hyperparameters], Network | Any]
