@@ -11,7 +11,7 @@ from ibo_jax.acquisition.entropy_search import base_samples, believe, symmetric_
 from ibo_jax.acquisition.expected_improvement import best_mean, log_ei, mean_at_target
 from ibo_jax.acquisition.maximise import maximise
 from ibo_jax.acquisition.representers import draw_representers, gumbel_top_k, refined_pool
-from ibo_jax.numerics import each_draw
+from ibo_jax.numerics import SEQUENTIAL, each_draw
 from ibo_jax.observations import Observations
 from ibo_jax.surrogate.kernels import KernelParameters
 from ibo_jax.surrogate.model import cost_data, error_data, standardise
@@ -73,7 +73,7 @@ def surrogates(observations: Observations, error: KernelParameters, cost: Kernel
     )
 
 
-@partial(jax.jit, static_argnames=("levels", "acquisition"))
+@partial(jax.jit, static_argnames=("levels", "acquisition"), compiler_options=SEQUENTIAL)
 def propose(
     key: PRNGKeyArray,
     observations: Observations,

@@ -35,6 +35,7 @@ class TrainingData(NamedTuple):
             x=jnp.where(self.mask[:, None], self.x, 0.0),
             s=jnp.where(self.mask, self.s, 0.0),
             y=jnp.where(self.mask, self.y, 0.0),
+            basis=jnp.asarray(self.basis),
         )
 
 

@@ -76,6 +76,6 @@ def _prior(dimension: int, tilt: tuple[float, float], log_spread: tuple[float, f
     return Prior(mean, sd)
 
 
-def _data(observations: Observations, values: np.ndarray, basis: tuple[float, float]) -> TrainingData:
+def _data(observations: Observations, values, basis: tuple[float, float]) -> TrainingData:
     mask = observations.mask & ~observations.pending
     return TrainingData(observations.x, observations.fidelity, values, mask, np.asarray(basis))
