@@ -113,18 +113,18 @@ def _print_answer(result: "Result", directory: Path) -> None:
     from ibo_jax.study.progress import number
 
     facts = {
-        **{f"  {name}": number(value) for name, value in (result.hyperparameters or {}).items()},
-        "validation error": number(result.validation_error),
-        "predicted error": number(result.predicted_error),
-        "test error": number(result.test_error),
+        **{f"  {name}": value for name, value in (result.hyperparameters or {}).items()},
+        "validation error": result.validation_error,
+        "predicted error": result.predicted_error,
+        "test error": result.test_error,
         "warning": result.message,
         "study": f"{directory / 'study.db'} (optuna-dashboard sqlite:///{directory / 'study.db'})",
         "rows": directory / "rows.jsonl",
         "report": directory / "report.html",
     }
     for name, fact in facts.items():
-        if fact:
-            print(f"{name:<20} {fact}")
+        if fact is not None and fact != "":
+            print(f"{name:<20} {number(fact)}")
 
 
 def _problems(chosen: argparse.Namespace) -> int:

@@ -126,10 +126,14 @@ def make_progress(
 
 
 def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | None = None) -> Table:
-    """Slots as a table; the best of them stands out."""
-    found = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in ("trial", "error", "predicted best", fidelity, "importance steps", "train s", "compile s", "suggest s"):
-        found.add_column(name, justify="right")
+    """Slots as a table that fits 80 columns; the best of them stands out.
+
+    "predicted" is the predicted error of the incumbent at the target, "IS share" the share of importance steps.
+    """
+    found = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
+    axis = "B/b" if fidelity == "presample_ratio" else fidelity
+    for name in ("trial", "error", "predicted", axis, "IS share", "train s", "compile", "suggest"):
+        found.add_column(name, justify="right", no_wrap=True)
     found.add_column("by")
     found.add_column("state", max_width=60, overflow="ellipsis", no_wrap=True)
     for row in rows:
