@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 __all__ = ["SEQUENTIAL", "cholesky", "each_draw", "entropy", "in_float64", "log_expected_improvement", "log_mean_exp"]
 
 SEQUENTIAL = {"xla_cpu_multi_thread_eigen": False}
-"""Options for `jax.jit` of programs made of many small operations: splitting each over threads costs more than it gains."""
+"""Options of `jax.jit` for programs of many small operations, which splitting over threads makes slower."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

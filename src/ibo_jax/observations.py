@@ -26,7 +26,7 @@ class Observations(NamedTuple):
     pending: Bool[np.ndarray, "observation"]
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """Rows in use, pending ones included."""
         return int(np.sum(self.mask))
 
@@ -43,19 +43,23 @@ def empty(dimension: int, capacity: int = CAPACITY_STEP) -> Observations:
 
 
 def append(
-    observations: Observations, x: np.ndarray, fidelity: float, objective: float = 0.0, log_cost: float = 0.0,
-    *, pending: bool = False,
+    observations: Observations,
+    x: np.ndarray,
+    fidelity: float,
+    objective: float = 0.0,
+    log_cost: float = 0.0,
+    *,
+    pending: bool = False,
 ) -> Observations:
     """The same observations and one more, at the next capacity if the buffers are full.
 
     Example:
-        >>> append(empty(2), np.array([0.1, 0.2]), fidelity=1.0, objective=-3.0, log_cost=0.5).count
+        >>> append(empty(2), np.array([0.1, 0.2]), fidelity=1.0, objective=-3.0, log_cost=0.5).size
         1
     """
-    row = observations.count
-    size = capacity_for(row + 1)
-    grown = (np.pad(field, [(0, max(0, size - len(field)))] + [(0, 0)] * (field.ndim - 1)) for field in observations)
-    grown = Observations(*grown)
+    row = observations.size
+    extra = max(0, capacity_for(row + 1) - len(observations.mask))
+    grown = Observations(*(np.pad(field, [(0, extra)] + [(0, 0)] * (field.ndim - 1)) for field in observations))
     for field, value in zip(grown, (x, fidelity, objective, log_cost, True, pending), strict=True):
         field[row] = value
     return grown

@@ -9,7 +9,7 @@ from jaxtyping import Float as FloatArray
 
 from ibo_jax.types import Hyperparameters, Value
 
-__all__ = ["Categorical", "Dimension", "Fidelity", "Float", "Integer", "PRESAMPLE_RATIO", "SearchSpace"]
+__all__ = ["PRESAMPLE_RATIO", "Categorical", "Dimension", "Fidelity", "Float", "Integer", "SearchSpace"]
 
 
 class Float(NamedTuple):
@@ -89,8 +89,10 @@ class SearchSpace:
 
     def __init__(self, dimensions: Mapping[str, Dimension]):
         if not dimensions:
-            raise ValueError("expected a search space with at least one dimension, got none; add one, for example "
-                             'SearchSpace({"learning_rate": Float(1e-4, 1e-1, log=True)})')
+            raise ValueError(
+                "expected a search space with at least one dimension, got none; add one, for example "
+                'SearchSpace({"learning_rate": Float(1e-4, 1e-1, log=True)})'
+            )
         for name, dimension in dimensions.items():
             _check(name, dimension)
         self.dimensions: dict[str, Dimension] = dict(dimensions)
@@ -150,7 +152,7 @@ class Fidelity(NamedTuple):
     def decode(self, s: float) -> float | int:
         low, high = _scaled(self.integer, self.low, self.high)
         value = low + s * (high - low)
-        return int(round(math.exp(value))) if self.integer else float(np.clip(value, self.low, self.high))
+        return round(math.exp(value)) if self.integer else float(np.clip(value, self.low, self.high))
 
     @property
     def levels(self) -> tuple[float, ...] | None:
@@ -175,8 +177,10 @@ def _scaled(log: bool, *values: float) -> list[float]:
 def _check(name: str, dimension: Dimension) -> None:
     if isinstance(dimension, Categorical):
         if len(set(dimension.choices)) < 2:
-            raise ValueError(f"{name}: expected at least two different choices, got {dimension.choices}; "
-                             "drop the dimension or add a choice")
+            raise ValueError(
+                f"{name}: expected at least two different choices, got {dimension.choices}; "
+                "drop the dimension or add a choice"
+            )
         return
     if not isinstance(dimension, Float | Integer):
         raise ValueError(f"{name}: expected Float, Integer or Categorical, got {dimension!r}; wrap the bounds in one")

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
-__all__ = ["Array", "Bool", "Float", "Hyperparameters", "Int", "NumpyFloat", "PRNGKeyArray", "UInt8", "Value"]
+__all__ = ["AnyArray", "Array", "Bool", "Float", "Hyperparameters", "Int", "PRNGKeyArray", "UInt8", "Value"]
 
 Value = float | int | str | bool
 Hyperparameters = Mapping[str, Value]
-NumpyFloat = np.ndarray
+AnyArray = Array | np.ndarray
+"""An array of JAX or of NumPy: what enters a jitted program, and leaves it through `numerics.in_float64`."""

@@ -82,7 +82,7 @@ def test_observations_take_scale_sign_and_pending():
         [convert.Evaluation(np.array([0.5]), 1.0, -1.0, 2.0), convert.Evaluation(np.array([0.7]), 0.5, pending=True)],
         1,
     )
-    assert found.count == 2
+    assert found.size == 2
     assert found.log_cost[0] == math.log(2.0)
     assert found.pending.tolist()[:2] == [False, True]
 
@@ -135,9 +135,9 @@ def test_what_is_observed():
     add(TrialState.RUNNING, 0.4)
     add(TrialState.COMPLETE, 0.5, value=math.inf, user_attrs={"cost": 3})
     found = sampler._observed(study, study.trials, sampler._axes(kinds))
-    assert found.x[: found.count, 0].tolist() == [0.1, 0.4]
-    assert found.pending[: found.count].tolist() == [False, True]
-    assert found.fidelity[: found.count].tolist() == [1.0, 1.0]
+    assert found.x[: found.size, 0].tolist() == [0.1, 0.4]
+    assert found.pending[: found.size].tolist() == [False, True]
+    assert found.fidelity[: found.size].tolist() == [1.0, 1.0]
 
 
 def test_duration_is_the_default_cost():

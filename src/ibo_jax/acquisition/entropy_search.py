@@ -22,11 +22,12 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import ndtri
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from ibo_jax.numerics import cholesky, entropy
 from ibo_jax.surrogate.kernels import MultiTaskKernel
 from ibo_jax.surrogate.posterior import Posterior, cross
+from ibo_jax.types import AnyArray
 
 __all__ = ["Belief", "base_samples", "believe", "pathwise_gain", "symmetric_gain"]
 
@@ -37,25 +38,25 @@ class Belief(NamedTuple):
     """What one draw of the surrogate believes about the optimum at the target: `probabilities` are p_min."""
 
     posterior: Posterior
-    representers: Float[Array, "representer dimension"]
-    whitened: Float[Array, "observation representer"]
-    factor: Float[Array, "representer representer"]
-    inverse_factor: Float[Array, "representer representer"]
-    base: Float[Array, "sample representer"]
-    values: Float[Array, "sample representer"]
-    members: Float[Array, "sample representer"]
-    probabilities: Float[Array, "representer"]
+    representers: Float[AnyArray, "representer dimension"]
+    whitened: Float[AnyArray, "observation representer"]
+    factor: Float[AnyArray, "representer representer"]
+    inverse_factor: Float[AnyArray, "representer representer"]
+    base: Float[AnyArray, "sample representer"]
+    values: Float[AnyArray, "sample representer"]
+    members: Float[AnyArray, "sample representer"]
+    probabilities: Float[AnyArray, "representer"]
 
     @property
-    def entropy(self) -> Float[Array, ""]:
+    def entropy(self) -> Float[AnyArray, ""]:
         """H[x*] over the representers, nats."""
         return entropy(self.probabilities)
 
 
-def base_samples(key: PRNGKeyArray, samples: int, representers: int) -> Float[Array, "sample representer"]:
+def base_samples(key: PRNGKeyArray, samples: int, representers: int) -> Float[AnyArray, "sample representer"]:
     """Standard normal draws whose sample mean is exactly 0 and covariance exactly the identity.
 
-    With matched moments the symmetric gain cannot be negative: variances within groups average below the whole's.
+    With matched moments a gain of nothing is estimated as nothing, whatever the number of samples.
     Needs samples > representers.
     """
     normal = jax.random.normal(key, (samples, representers), jnp.result_type(float))
@@ -65,7 +66,9 @@ def base_samples(key: PRNGKeyArray, samples: int, representers: int) -> Float[Ar
 
 
 def believe(
-    posterior: Posterior, representers: Float[Array, "representer dimension"], base: Float[Array, "sample representer"]
+    posterior: Posterior,
+    representers: Float[AnyArray, "representer dimension"],
+    base: Float[AnyArray, "sample representer"],
 ) -> Belief:
     """The distribution of the optimum's place over the representers at s = 1, by joint samples of the function."""
     target = (representers, jnp.ones(len(representers)))
@@ -80,7 +83,7 @@ def believe(
     )
 
 
-def symmetric_gain(belief: Belief, x: Float[Array, "dimension"], s: Float[Array, ""]) -> Float[Array, ""]:
+def symmetric_gain(belief: Belief, x: Float[AnyArray, "dimension"], s: Float[AnyArray, ""]) -> Float[AnyArray, ""]:
     """Information about the optimum in an observation at (x, s), nats: H[y] - sum_r p_r H[y | x* = r].
 
     y is Gaussian; given that r is optimal it is taken as Gaussian with the moments of its group of samples. y's part
@@ -98,8 +101,8 @@ def symmetric_gain(belief: Belief, x: Float[Array, "dimension"], s: Float[Array,
 
 
 def pathwise_gain(
-    belief: Belief, key: PRNGKeyArray, x: Float[Array, "dimension"], s: Float[Array, ""], *, fantasies: int = 9
-) -> Float[Array, ""]:
+    belief: Belief, key: PRNGKeyArray, x: Float[AnyArray, "dimension"], s: Float[AnyArray, ""], *, fantasies: int = 9
+) -> Float[AnyArray, ""]:
     """Information about the optimum in an observation at (x, s), nats: H[x*] - mean over fantasised y of H[x* | y].
 
     Each joint sample of the function is conditioned on y by f + S (y - f(x) - e) / (v + noise), at y of the middle

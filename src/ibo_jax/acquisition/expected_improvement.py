@@ -6,20 +6,21 @@ References:
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ibo_jax.numerics import log_expected_improvement, log_mean_exp
 from ibo_jax.surrogate.posterior import Posterior, predict
+from ibo_jax.types import AnyArray
 
 __all__ = ["best_mean", "log_ei", "mean_at_target"]
 
 
-def mean_at_target(posteriors: Posterior, x: Float[Array, "point dimension"]) -> Float[Array, "draw point"]:
+def mean_at_target(posteriors: Posterior, x: Float[AnyArray, "point dimension"]) -> Float[AnyArray, "draw point"]:
     """Predicted outputs (standardised) at s = 1, for each draw."""
     return jax.vmap(lambda posterior: predict(posterior, x, jnp.ones(len(x)))[0])(posteriors)
 
 
-def best_mean(posteriors: Posterior) -> Float[Array, "draw"]:
+def best_mean(posteriors: Posterior) -> Float[AnyArray, "draw"]:
     """The lowest prediction at the target among evaluated x, per draw: what an improvement improves on."""
 
     def lowest(posterior):
@@ -30,8 +31,8 @@ def best_mean(posteriors: Posterior) -> Float[Array, "draw"]:
 
 
 def log_ei(
-    posteriors: Posterior, x: Float[Array, "point dimension"], best: Float[Array, "draw"]
-) -> Float[Array, "point"]:
+    posteriors: Posterior, x: Float[AnyArray, "point dimension"], best: Float[AnyArray, "draw"]
+) -> Float[AnyArray, "point"]:
     """Log of the expected improvement on `best` at s = 1, mean over draws of the improvement itself."""
 
     def one(posterior, threshold):

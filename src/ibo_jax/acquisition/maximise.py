@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
+
+from ibo_jax.types import AnyArray
 
 __all__ = ["maximise"]
 
@@ -22,20 +24,20 @@ FIRST_RADIUS, LARGEST_RADIUS = 0.1, 0.8  # in t, where x = sin^2(t) and t is in 
 class Search(NamedTuple):
     """One start on its way: where, value and gradient there, the inverse Hessian, the trust region."""
 
-    t: Float[Array, "dimension"]
-    value: Float[Array, ""]
-    gradient: Float[Array, "dimension"]
-    inverse_hessian: Float[Array, "dimension dimension"]
-    radius: Float[Array, ""]
-    scaled: Bool[Array, ""]
+    t: Float[AnyArray, "dimension"]
+    value: Float[AnyArray, ""]
+    gradient: Float[AnyArray, "dimension"]
+    inverse_hessian: Float[AnyArray, "dimension dimension"]
+    radius: Float[AnyArray, ""]
+    scaled: Bool[AnyArray, ""]
 
 
 def maximise(
-    function: Callable[[Float[Array, "dimension"]], Float[Array, ""]],
-    starts: Float[Array, "start dimension"],
+    function: Callable[[Float[AnyArray, "dimension"]], Float[AnyArray, ""]],
+    starts: Float[AnyArray, "start dimension"],
     *,
     steps: int = 30,
-) -> tuple[Float[Array, "start dimension"], Float[Array, "start"]]:
+) -> tuple[Float[AnyArray, "start dimension"], Float[AnyArray, "start"]]:
     """Local maxima of `function` on [0, 1]^dimension, one a start, and the values there; never worse than the start.
 
     The box is left to x = sin^2(t): smooth, and its faces can be reached. A dimension without gradient stays.
@@ -84,7 +86,7 @@ def _step(loss, search: Search) -> Search:
 
 
 def _learn_curvature(search: Search, step, change):
-    """The BFGS update of the inverse Hessian [NocedalWright2006, equation 6.17], skipped where curvature is not positive."""
+    """The BFGS update of the inverse Hessian [NocedalWright2006, equation 6.17], where curvature is positive."""
     curvature = step @ change
     learnt = curvature > 1e-10 * jnp.sqrt((step @ step) * (change @ change) + 1e-30)  # False for NaN
     rho = 1.0 / jnp.where(learnt, curvature, 1.0)

@@ -1,11 +1,11 @@
-"""From fitted surrogates to the next point, in one program: pool, representers, belief, gain per cost, its maximiser."""
+"""From fitted surrogates to the next point, in one program: pool, representers, belief, gain per cost."""
 
 from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from ibo_jax.acquisition.entropy_search import base_samples, believe, symmetric_gain
 from ibo_jax.acquisition.expected_improvement import best_mean, log_ei, mean_at_target
@@ -16,6 +16,7 @@ from ibo_jax.observations import Observations
 from ibo_jax.surrogate.kernels import KernelParameters
 from ibo_jax.surrogate.model import cost_data, error_data, standardise
 from ibo_jax.surrogate.posterior import Posterior, condition, imagine, predict
+from ibo_jax.types import AnyArray
 
 __all__ = ["Proposal", "propose"]
 
@@ -32,27 +33,27 @@ Levels = tuple[float, ...] | None
 class Proposal(NamedTuple):
     """The maximiser of the acquisition, and the answers of the surrogate; objectives in the units of observations."""
 
-    x: Float[Array, "dimension"]
-    s: Float[Array, ""]
-    acquisition: Float[Array, ""]
-    incumbent: Float[Array, "dimension"]
-    incumbent_mean: Float[Array, ""]
-    recommendation: Float[Array, "dimension"]
-    recommendation_mean: Float[Array, ""]
-    entropy: Float[Array, ""]
+    x: Float[AnyArray, "dimension"]
+    s: Float[AnyArray, ""]
+    acquisition: Float[AnyArray, ""]
+    incumbent: Float[AnyArray, "dimension"]
+    incumbent_mean: Float[AnyArray, ""]
+    recommendation: Float[AnyArray, "dimension"]
+    recommendation_mean: Float[AnyArray, ""]
+    entropy: Float[AnyArray, ""]
 
 
 class Surrogates(NamedTuple):
     """Both processes given the observations, a draw a row, and how to undo the standardisation of their outputs."""
 
     error: Posterior
-    error_location: Float[Array, ""]
-    error_scale: Float[Array, ""]
+    error_location: Float[AnyArray, ""]
+    error_scale: Float[AnyArray, ""]
     cost: Posterior
-    cost_location: Float[Array, ""]
-    cost_scale: Float[Array, ""]
+    cost_location: Float[AnyArray, ""]
+    cost_scale: Float[AnyArray, ""]
 
-    def log_cost(self, x: Float[Array, "point dimension"], s: Float[Array, "point"]) -> Float[Array, "point"]:
+    def log_cost(self, x: Float[AnyArray, "point dimension"], s: Float[AnyArray, "point"]) -> Float[AnyArray, "point"]:
         """Log of the predicted cost: the exponential of the mean log cost, averaged over draws."""
         mean = jax.vmap(lambda posterior: predict(posterior, x, s)[0])(self.cost)
         return jax.nn.logsumexp(self.cost_location + self.cost_scale * mean, axis=0) - jnp.log(len(mean))
@@ -108,7 +109,7 @@ def propose(
         tops = pool[jax.lax.top_k(scores, STARTS)[1]]
         ends, values = maximise(lambda x: log_ei(models.error, x[None], best)[0], tops)
         chosen = jnp.argmax(values)
-        x, s, value, entropy = ends[chosen], jnp.ones(()), values[chosen], jnp.nan
+        x, s, value, entropy = ends[chosen], jnp.ones(()), values[chosen], jnp.asarray(jnp.nan)
     else:
         always = jnp.concatenate([recommendation[None], kept])
         representers = draw_representers(key_representers, pool, scores, always, REPRESENTERS)
@@ -129,9 +130,9 @@ def predict_at(
     observations: Observations,
     error: KernelParameters,
     cost: KernelParameters,
-    x: Float[Array, "dimension"],
-    s: Float[Array, ""],
-) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    x: Float[AnyArray, "dimension"],
+    s: Float[AnyArray, ""],
+) -> tuple[Float[AnyArray, ""], Float[AnyArray, ""], Float[AnyArray, ""]]:
     """Predicted objective at (x, s), its standard deviation (noise included), and predicted log cost."""
     models = surrogates(observations, error, cost)
     mean, variance = jax.vmap(lambda posterior: predict(posterior, x[None], s[None]))(models.error)
@@ -144,7 +145,7 @@ def predict_at(
     )
 
 
-def _recommend(models: Surrogates, pool: Float[Array, "point dimension"]):
+def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"]):
     """The x of lowest predicted mean at the target, anywhere, and that mean."""
 
     def score(x):
@@ -186,11 +187,11 @@ def _maximise_gain(key, models: Surrogates, beliefs, pool, scores, always, level
     return ends[chosen, :-1], ends[chosen, -1], jnp.exp(values[chosen])
 
 
-def _spread_fidelities(key, count: int, levels: Levels, dtype) -> Float[Array, "count"]:
+def _spread_fidelities(key, count: int, levels: Levels, dtype) -> Float[AnyArray, "count"]:
     """Fidelities for candidates: the levels in equal shares; or uniform, with a share at the target and one at 0."""
     key_uniform, key_order = jax.random.split(key)
     if levels is not None:
-        s = jnp.resize(jnp.asarray(levels, dtype), count)
+        s = jnp.resize(jnp.asarray(levels, dtype), (count,))
     else:
         s = jax.random.uniform(key_uniform, (count,), dtype)
         share = jnp.arange(count) / count

@@ -8,18 +8,20 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
+
+from ibo_jax.types import AnyArray
 
 __all__ = ["draw_representers", "refined_pool"]
 
-Score = Callable[[Float[Array, "point dimension"]], Float[Array, "point"]]
+Score = Callable[[Float[AnyArray, "point dimension"]], Float[AnyArray, "point"]]
 UNIFORM, LOCAL, PER_ROUND = 512, 256, 128
 ROUND_SCALES = (0.1, 0.05, 0.02, 0.01)  # standard deviations of the steps around good points, in the unit cube
 
 
 def refined_pool(
-    key: PRNGKeyArray, score: Score, centres: Float[Array, "centre dimension"]
-) -> tuple[Float[Array, "point dimension"], Float[Array, "point"]]:
+    key: PRNGKeyArray, score: Score, centres: Float[AnyArray, "centre dimension"]
+) -> tuple[Float[AnyArray, "point dimension"], Float[AnyArray, "point"]]:
     """Points that cover the cube and crowd where `score` (a log density) is high, with their scores.
 
     Uniform points and steps around `centres`, then rounds of ever smaller steps around points drawn by score: in six
@@ -52,21 +54,21 @@ def refined_pool(
 
 def draw_representers(
     key: PRNGKeyArray,
-    pool: Float[Array, "point dimension"],
-    scores: Float[Array, "point"],
-    always: Float[Array, "kept dimension"],
+    pool: Float[AnyArray, "point dimension"],
+    scores: Float[AnyArray, "point"],
+    always: Float[AnyArray, "kept dimension"],
     count: int,
-) -> Float[Array, "representer dimension"]:
+) -> Float[AnyArray, "representer dimension"]:
     """`count` points: those of `always`, the rest drawn without replacement in proportion to exp(scores)."""
     drawn = gumbel_top_k(key, scores, count - len(always))
     return jnp.concatenate([always, pool[drawn]])
 
 
-def gumbel_top_k(key: PRNGKeyArray, scores: Float[Array, "point"], k: int):
+def gumbel_top_k(key: PRNGKeyArray, scores: Float[AnyArray, "point"], k: int):
     """Indices of k points drawn without replacement in proportion to exp(scores)."""
     return jax.lax.top_k(scores + jax.random.gumbel(key, scores.shape, scores.dtype), k)[1]
 
 
-def _reflect(x: Float[Array, "point dimension"]) -> Float[Array, "point dimension"]:
+def _reflect(x: Float[AnyArray, "point dimension"]) -> Float[AnyArray, "point dimension"]:
     """Points that stepped out of the unit cube, folded back at its faces."""
     return 1.0 - jnp.abs(1.0 - jnp.abs(x) % 2.0)

@@ -31,7 +31,8 @@ def make(name: str, dimension: int, levels: tuple[float, ...] | None, *, protoco
     if name == "random":
         # The cheapest presample ratio is plain training; any other axis is searched at its target.
         return functools.partial(random_search.suggest, fidelity=1.0 if levels is None else levels[0])
+    from ibo_jax.acquisition.propose import Acquisition
     from ibo_jax.methods import ibo
 
-    acquisition = {"ibo": "information_gain", "ei": "expected_improvement"}[name]
+    acquisition: Acquisition = "information_gain" if name == "ibo" else "expected_improvement"
     return functools.partial(ibo.suggest, levels=levels, guarded=protocol == "default", acquisition=acquisition)

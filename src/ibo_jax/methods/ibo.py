@@ -68,9 +68,7 @@ def suggest(
     """
     key_fit, key_propose, key_random = jax.random.split(key, 3)
     fits = fit_surrogates(key_fit, observations, state)
-    proposal = _propose(
-        key_propose, observations, fits.error, fits.cost, levels=levels, acquisition=acquisition
-    )
+    proposal = _propose(key_propose, observations, fits.error, fits.cost, levels=levels, acquisition=acquisition)
     if not np.all(np.isfinite(proposal.x)):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         return fallback._replace(warning="the surrogate was not finite: a random point was tried"), state
@@ -87,7 +85,8 @@ def fit_surrogates(key: PRNGKeyArray, observations: Observations, state: State |
         # A cold chain on many observations takes deep trees: find the way on a few first.
         key, key_few = jax.random.split(key)
         state = fit_surrogates(key_few, Observations(*(field[:CAPACITY_STEP] for field in observations)), None).state
-    parts, draws, warnings = {}, {}, []
+    parts: State = {}
+    draws, warnings = {}, []
     for name, key_part, data, prior in (
         ("error", jax.random.fold_in(key, 0), model.error_data(observations), model.error_prior(dimension)),
         ("cost", jax.random.fold_in(key, 1), model.cost_data(observations), model.cost_prior(dimension)),
@@ -105,7 +104,7 @@ def _chain(state: State, name: str) -> nuts.Chain:
 
 
 def _neglected(observations: Observations) -> bool:
-    last = observations.fidelity[: observations.count][-GUARD_WINDOW:]
+    last = observations.fidelity[: observations.size][-GUARD_WINDOW:]
     return len(last) == GUARD_WINDOW and bool(np.all(last < 1.0))
 
 
@@ -115,15 +114,15 @@ def _describe(
     """The suggestion with what the surrogates predict for it."""
     mean, sd, log_cost = _predict_at(observations, fits.error, fits.cost, x, np.asarray(s))
     return Suggestion(
-        x=x,
+        x=np.asarray(x),
         fidelity=s,
         reason=reason,
         predicted_objective=float(mean),
         predicted_sd=float(sd),
         predicted_log_cost=float(log_cost),
-        incumbent=proposal.incumbent,
+        incumbent=np.asarray(proposal.incumbent),
         incumbent_objective=float(proposal.incumbent_mean),
-        recommendation=proposal.recommendation,
+        recommendation=np.asarray(proposal.recommendation),
         recommendation_objective=float(proposal.recommendation_mean),
         entropy=float(proposal.entropy),
         warning=fits.warning,

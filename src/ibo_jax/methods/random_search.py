@@ -21,7 +21,7 @@ def suggest(
     incumbent, objective = observations.x[best], float(observations.objective[best])
     unknown = float("nan")
     return Suggestion(
-        x=rng.uniform(size=observations.x.shape[1]),
+        x=rng.uniform(size=(observations.x.shape[1],)),
         fidelity=fidelity,
         reason="random",
         predicted_objective=unknown,

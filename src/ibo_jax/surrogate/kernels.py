@@ -10,7 +10,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import tinygp
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from ibo_jax.types import AnyArray
 
 __all__ = ["CONSTANT_VARIANCE", "COST_BASIS", "ERROR_BASIS", "KernelParameters", "MultiTaskKernel", "matern52"]
 
@@ -24,15 +26,15 @@ COST_BASIS: Basis = (0.0, 1.0)  # phi(s) = s, a larger fidelity costs more
 class KernelParameters(NamedTuple):
     """Hyperparameters of one Gaussian process, unconstrained; outputs are standardised, x lives in the unit cube."""
 
-    log_length_scale: Float[Array, "*draw dimension"]
-    log_amplitude: Float[Array, "*draw"]
-    tilt: Float[Array, "*draw"]
-    log_spread: Float[Array, "*draw"]
-    log_noise: Float[Array, "*draw"]
+    log_length_scale: Float[AnyArray, "*draw dimension"]
+    log_amplitude: Float[AnyArray, "*draw"]
+    tilt: Float[AnyArray, "*draw"]
+    log_spread: Float[AnyArray, "*draw"]
+    log_noise: Float[AnyArray, "*draw"]
 
 
 @jax.custom_jvp
-def matern52(r2: Float[Array, "..."]) -> Float[Array, "..."]:
+def matern52(r2: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
     """Matern-5/2 correlation of a squared scaled distance, with a derivative that is finite at zero.
 
     Example:
@@ -49,13 +51,13 @@ def _matern52_jvp(primals, tangents):
     return matern52(r2), matern52_slope(r2) * dr2
 
 
-def matern52_slope(r2: Float[Array, "..."]) -> Float[Array, "..."]:
+def matern52_slope(r2: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
     """Derivative of `matern52` with respect to the squared distance."""
     a = jnp.sqrt(5.0 * jnp.maximum(r2, 0.0))
     return -5.0 / 6.0 * (1.0 + a) * jnp.exp(-a)
 
 
-def squared_distances(a: Float[Array, "n dimension"], b: Float[Array, "m dimension"]) -> Float[Array, "n m"]:
+def squared_distances(a: Float[AnyArray, "n dimension"], b: Float[AnyArray, "m dimension"]) -> Float[AnyArray, "n m"]:
     """All squared distances by one matrix product; differences below rounding are zero."""
     return jnp.maximum(jnp.sum(a**2, -1)[:, None] + jnp.sum(b**2, -1)[None, :] - 2.0 * a @ b.T, 0.0)
 
@@ -74,13 +76,13 @@ class MultiTaskKernel(tinygp.kernels.Kernel):
     """
 
     parameters: KernelParameters
-    basis: Float[Array, "2"]
+    basis: Float[AnyArray, "2"]
 
-    def features(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+    def features(self, s: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
         """phi(s), a quadratic for errors and linear for costs."""
         return self.basis[0] * (1.0 - s) ** 2 + self.basis[1] * s
 
-    def tasks(self, s: Float[Array, "..."], other: Float[Array, "..."]) -> Float[Array, "..."]:
+    def tasks(self, s: Float[AnyArray, "..."], other: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
         """The fidelity's factor (1, phi) Sigma (1, phi')^T, broadcast over both arguments."""
         phi, phi_other = self.features(s), self.features(other)
         tilt, spread = self.parameters.tilt, jnp.exp(self.parameters.log_spread)

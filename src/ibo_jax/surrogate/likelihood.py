@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from ibo_jax.surrogate.kernels import (
     KernelParameters,
@@ -14,6 +14,7 @@ from ibo_jax.surrogate.kernels import (
     matern52_slope,
     squared_distances,
 )
+from ibo_jax.types import AnyArray
 
 __all__ = ["JITTER", "TrainingData", "log_likelihood", "masked_gram"]
 
@@ -23,11 +24,11 @@ JITTER = 1e-6  # added to the noise variance of standardised outputs
 class TrainingData(NamedTuple):
     """Standardised outputs at (x, s), padded: only rows with `mask` exist, whatever the others hold."""
 
-    x: Float[Array, "observation dimension"]
-    s: Float[Array, "observation"]
-    y: Float[Array, "observation"]
-    mask: Bool[Array, "observation"]
-    basis: Float[Array, "2"]
+    x: Float[AnyArray, "observation dimension"]
+    s: Float[AnyArray, "observation"]
+    y: Float[AnyArray, "observation"]
+    mask: Bool[AnyArray, "observation"]
+    basis: Float[AnyArray, "2"]
 
     def cleaned(self) -> "TrainingData":
         """Zeros in place of padding, so that NaN there cannot spread."""
@@ -39,7 +40,7 @@ class TrainingData(NamedTuple):
         )
 
 
-def masked_gram(parameters: KernelParameters, data: TrainingData) -> Float[Array, "observation observation"]:
+def masked_gram(parameters: KernelParameters, data: TrainingData) -> Float[AnyArray, "observation observation"]:
     """Covariance of the observations, noise included; padded rows are those of an identity matrix."""
     gram = MultiTaskKernel(parameters, data.basis)((data.x, data.s), (data.x, data.s))
     pairs = data.mask[:, None] & data.mask[None, :]
@@ -48,7 +49,7 @@ def masked_gram(parameters: KernelParameters, data: TrainingData) -> Float[Array
 
 
 @jax.custom_vjp
-def log_likelihood(parameters: KernelParameters, data: TrainingData) -> Float[Array, ""]:
+def log_likelihood(parameters: KernelParameters, data: TrainingData) -> Float[AnyArray, ""]:
     """Log marginal likelihood log N(y; 0, K + noise) of one hyperparameter vector, nats.
 
     The gradient is 1/2 tr((alpha alpha^T - K^-1) dK) in closed form, about a third cheaper than reverse mode; data
@@ -68,7 +69,9 @@ def _backward(gradient, cotangent):
 log_likelihood.defvjp(_forward, _backward)
 
 
-def _value_and_gradient(parameters: KernelParameters, data: TrainingData) -> tuple[Float[Array, ""], KernelParameters]:
+def _value_and_gradient(
+    parameters: KernelParameters, data: TrainingData
+) -> tuple[Float[AnyArray, ""], KernelParameters]:
     data = data.cleaned()
     n = data.y.shape[0]
     factor = jnp.linalg.cholesky(masked_gram(parameters, data), symmetrize_input=False)

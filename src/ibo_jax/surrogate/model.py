@@ -9,11 +9,12 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ibo_jax.observations import Observations
 from ibo_jax.surrogate.kernels import COST_BASIS, ERROR_BASIS, KernelParameters
 from ibo_jax.surrogate.likelihood import TrainingData, log_likelihood
+from ibo_jax.types import AnyArray
 
 __all__ = ["Prior", "cost_data", "cost_prior", "error_data", "error_prior", "potential", "standardise"]
 
@@ -45,7 +46,7 @@ def cost_data(observations: Observations) -> TrainingData:
     return _data(observations, observations.log_cost, COST_BASIS)
 
 
-def standardise(data: TrainingData) -> tuple[TrainingData, Float[Array, ""], Float[Array, ""]]:
+def standardise(data: TrainingData) -> tuple[TrainingData, Float[AnyArray, ""], Float[AnyArray, ""]]:
     """The same data with outputs of mean 0 and standard deviation 1, and their location and scale.
 
     Padding becomes zero, whatever it held. If all outputs are equal the scale is 1.
@@ -58,7 +59,7 @@ def standardise(data: TrainingData) -> tuple[TrainingData, Float[Array, ""], Flo
     return data._replace(y=jnp.where(data.mask, (data.y - location) / scale, 0.0)), location, scale
 
 
-def potential(parameters: KernelParameters, data: TrainingData, prior: Prior) -> Float[Array, ""]:
+def potential(parameters: KernelParameters, data: TrainingData, prior: Prior) -> Float[AnyArray, ""]:
     """Negative log posterior density of kernel hyperparameters given standardised data, nats, up to a constant."""
     log_prior = sum(
         jnp.sum(dist.Normal(mean, sd).log_prob(value))
@@ -70,7 +71,9 @@ def potential(parameters: KernelParameters, data: TrainingData, prior: Prior) ->
 def _prior(dimension: int, tilt: tuple[float, float], log_spread: tuple[float, float]) -> Prior:
     length_scale, amplitude, noise = (-0.5, 1.0), (0.0, 1.0), (-6.0, 1.5)
     mean, sd = (
-        KernelParameters(np.full(dimension, length_scale[i]), *map(np.asarray, (amplitude[i], tilt[i], log_spread[i], noise[i])))
+        KernelParameters(
+            np.full(dimension, length_scale[i]), *map(np.asarray, (amplitude[i], tilt[i], log_spread[i], noise[i]))
+        )
         for i in (0, 1)
     )
     return Prior(mean, sd)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
 from numpyro.infer.hmc import hmc
 from numpyro.infer.hmc_util import dual_averaging
 
@@ -23,6 +23,7 @@ from ibo_jax.numerics import SEQUENTIAL
 from ibo_jax.surrogate.kernels import KernelParameters
 from ibo_jax.surrogate.likelihood import TrainingData
 from ibo_jax.surrogate.model import Prior, potential, standardise
+from ibo_jax.types import AnyArray
 
 __all__ = ["COLD_WARM_UP", "DRAWS", "WARM_UP", "Chain", "FitInfo", "cold_chain", "fit"]
 
@@ -37,19 +38,19 @@ TARGET_ACCEPTANCE = 0.8
 class Chain(NamedTuple):
     """What the next fit starts from. Positions are prior-standardised: (parameters - prior mean) / prior sd."""
 
-    position: Float[Array, "parameter"]
-    step_size: Float[Array, ""]
-    inverse_mass: Float[Array, "parameter"]
-    cold: Bool[Array, ""]
+    position: Float[AnyArray, "parameter"]
+    step_size: Float[AnyArray, ""]
+    inverse_mass: Float[AnyArray, "parameter"]
+    cold: Bool[AnyArray, ""]
 
 
 class FitInfo(NamedTuple):
     """For people and for fallbacks: is every draw finite, how many diverged, mean acceptance, leapfrogs a draw."""
 
-    finite: Bool[Array, ""]
-    divergences: Int[Array, ""]
-    acceptance: Float[Array, ""]
-    leapfrogs: Float[Array, ""]
+    finite: Bool[AnyArray, ""]
+    divergences: Int[AnyArray, ""]
+    acceptance: Float[AnyArray, ""]
+    leapfrogs: Float[AnyArray, ""]
 
 
 def cold_chain(dimension: int) -> Chain:

@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from ibo_jax.surrogate.kernels import KernelParameters, MultiTaskKernel
 from ibo_jax.surrogate.likelihood import TrainingData, masked_gram
+from ibo_jax.types import AnyArray
 
 __all__ = ["Posterior", "condition", "covariance", "cross", "imagine", "predict"]
 
-Points = tuple[Float[Array, "point dimension"], Float[Array, "point"]]
+Points = tuple[Float[AnyArray, "point dimension"], Float[AnyArray, "point"]]
 
 
 class Posterior(NamedTuple):
@@ -23,11 +24,11 @@ class Posterior(NamedTuple):
 
     parameters: KernelParameters
     data: TrainingData
-    inverse_factor: Float[Array, "observation observation"]
-    whitened: Float[Array, "observation"]
+    inverse_factor: Float[AnyArray, "observation observation"]
+    whitened: Float[AnyArray, "observation"]
 
     @property
-    def noise(self) -> Float[Array, ""]:
+    def noise(self) -> Float[AnyArray, ""]:
         """Variance of the observation noise."""
         return jnp.exp(self.parameters.log_noise)
 
@@ -40,7 +41,9 @@ def condition(parameters: KernelParameters, data: TrainingData) -> Posterior:
     return Posterior(parameters, data, inverse_factor, inverse_factor @ data.y)
 
 
-def cross(posterior: Posterior, x: Float[Array, "point dimension"], s: Float[Array, "point"]) -> Float[Array, "n point"]:
+def cross(
+    posterior: Posterior, x: Float[AnyArray, "point dimension"], s: Float[AnyArray, "point"]
+) -> Float[AnyArray, "n point"]:
     """Whitened covariance L^-1 k(X, points) between the observations and points: what every prediction is made of."""
     kernel = MultiTaskKernel(posterior.parameters, posterior.data.basis)
     gram = kernel((posterior.data.x, posterior.data.s), (x, s))
@@ -48,8 +51,8 @@ def cross(posterior: Posterior, x: Float[Array, "point dimension"], s: Float[Arr
 
 
 def predict(
-    posterior: Posterior, x: Float[Array, "point dimension"], s: Float[Array, "point"]
-) -> tuple[Float[Array, "point"], Float[Array, "point"]]:
+    posterior: Posterior, x: Float[AnyArray, "point dimension"], s: Float[AnyArray, "point"]
+) -> tuple[Float[AnyArray, "point"], Float[AnyArray, "point"]]:
     """Mean and variance of the latent function (without noise) at points."""
     whitened = cross(posterior, x, s)
     kernel = MultiTaskKernel(posterior.parameters, posterior.data.basis)
@@ -57,13 +60,13 @@ def predict(
     return posterior.whitened @ whitened, jnp.maximum(variance, 1e-12)
 
 
-def covariance(posterior: Posterior, first: Points, second: Points) -> Float[Array, "point other"]:
+def covariance(posterior: Posterior, first: Points, second: Points) -> Float[AnyArray, "point other"]:
     """Posterior covariance of the latent function between two batches of points; negative values are kept."""
     kernel = MultiTaskKernel(posterior.parameters, posterior.data.basis)
     return kernel(first, second) - cross(posterior, *first).T @ cross(posterior, *second)
 
 
-def imagine(parameters: KernelParameters, data: TrainingData, pending: Bool[Array, "observation"]) -> Posterior:
+def imagine(parameters: KernelParameters, data: TrainingData, pending: Bool[AnyArray, "observation"]) -> Posterior:
     """The process given data and, at pending rows, its own predictions: the uncertainty there falls, no mean moves."""
     mean, _ = predict(condition(parameters, data), data.x, data.s)
     filled = data._replace(y=jnp.where(pending, mean, data.y), mask=data.mask | pending)
