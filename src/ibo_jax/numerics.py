@@ -12,8 +12,10 @@ from typing import Any, ParamSpec, TypeVar
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr, logsumexp, xlogy
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from threadpoolctl import ThreadpoolController
+
+from ibo_jax.types import AnyArray
 
 __all__ = ["SEQUENTIAL", "cholesky", "each_draw", "entropy", "in_float64", "log_expected_improvement", "log_mean_exp"]
 
@@ -66,25 +68,25 @@ def each_draw(function: Callable[..., R], *stacks: Any) -> R:
     return jax.lax.map(lambda stack: function(*stack), stacks)
 
 
-def cholesky(matrix: Float[Array, "n n"], jitter: float = 1e-9) -> Float[Array, "n n"]:
+def cholesky(matrix: Float[AnyArray, "n n"], jitter: float = 1e-9) -> Float[AnyArray, "n n"]:
     """Lower Cholesky factor after adding `jitter` times the mean of the diagonal; NaN if still not definite."""
     n = matrix.shape[-1]
     return jnp.linalg.cholesky(matrix + jitter * jnp.trace(matrix) / n * jnp.eye(n), symmetrize_input=False)
 
 
-def entropy(probabilities: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
+def entropy(probabilities: Float[AnyArray, "*batch n"]) -> Float[AnyArray, "*batch"]:
     """Shannon entropy over the last axis, nats; zero probabilities count zero."""
     return -jnp.sum(xlogy(probabilities, probabilities), axis=-1)
 
 
-def log_mean_exp(values: Float[Array, "*batch n"], axis: int = 0) -> Float[Array, "..."]:
+def log_mean_exp(values: Float[AnyArray, "*batch n"], axis: int = 0) -> Float[AnyArray, "..."]:
     """Log of the mean of exponentials, without overflow."""
     return logsumexp(values, axis=axis) - math.log(values.shape[axis])
 
 
 def log_expected_improvement(
-    mean: Float[Array, "*batch"], variance: Float[Array, "*batch"], best: Float[Array, "..."]
-) -> Float[Array, "*batch"]:
+    mean: Float[AnyArray, "*batch"], variance: Float[AnyArray, "*batch"], best: Float[AnyArray, "..."]
+) -> Float[AnyArray, "*batch"]:
     """Log of E max(best - f, 0) for f ~ N(mean, variance), finite far below zero [AmentEtAl2023, section 4.1].
 
     Below z = -30 the difference phi(z) + z Phi(z) cancels and its asymptotic series takes over.

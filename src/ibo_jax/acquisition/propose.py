@@ -179,9 +179,8 @@ def _maximise_gain(key, models: Surrogates, beliefs, pool, scores, always, level
     else:
         fixed = jnp.arange(dimension + 1) == dimension
         frozen, _ = maximise(lambda point: log_rate(jnp.where(fixed, jax.lax.stop_gradient(point), point)), tops)
-        frozen = frozen.at[:, -1].set(tops[:, -1])
         every_level = jnp.tile(jnp.asarray(levels, pool.dtype), STARTS)
-        ends = jnp.repeat(frozen, len(levels), axis=0).at[:, -1].set(every_level)
+        ends = jnp.column_stack([jnp.repeat(frozen[:, :-1], len(levels), axis=0), every_level])
         values = jax.vmap(log_rate)(ends)
     chosen = jnp.argmax(values)
     return ends[chosen, :-1], ends[chosen, -1], jnp.exp(values[chosen])
