@@ -8,7 +8,7 @@ import ctypes
 import functools
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -28,7 +28,7 @@ KEPT = 16  # about 5 MB each
 class Trainable(Protocol):
     """Anything hashable that turns hyperparameters, some of them traced, into a learner."""
 
-    def learner(self, hyperparameters: Hyperparameters, steps_per_epoch: int) -> Learner: ...
+    def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: int) -> Learner: ...
 
 
 class Programs(NamedTuple):

@@ -5,7 +5,7 @@ epoch with the data on the device. The same arguments on the same machine give t
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,8 +50,8 @@ class Task:
     penalty: Callable[[Any, Hyperparameters], Array] | None = None
     augment: Augmentation | None = None
 
-    def learner(self, hyperparameters: Hyperparameters, steps_per_epoch: int) -> Learner:
-        """The task with hyperparameters filled in."""
+    def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: int) -> Learner:
+        """The task with hyperparameters filled in, the real ones as arrays, traced ones included."""
         network = as_network(self.network(hyperparameters))
         optimizer = self.optimizer(hyperparameters, steps_per_epoch)
         penalty = self.penalty
