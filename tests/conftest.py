@@ -20,3 +20,5 @@ from jaxtyping import install_import_hook  # noqa: E402
 
 # The numeric tower: where a float is expected an int will do, as for mypy.
 install_import_hook("ibo_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+collect_ignore_glob = ["*conftest.py"]  # loaded by pytest already; to collect doctests of two would clash by name
