@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import time
@@ -98,6 +99,29 @@ def test_missing_data_names_variable_and_command(monkeypatch, tmp_path):
     monkeypatch.setenv("IBO_JAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"(?s)TFDS_DATA_DIR.*load\(\"mnist\", download=True\)"):
+        load("mnist")
+
+
+def test_a_copy_in_another_form_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("IBO_JAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    about = {"name": "mnist", "version": "3.0.1", "fileFormat": "tfrecord", "splits": []}
+    (folder / "dataset_info.json").write_text(json.dumps(about))
+    with pytest.raises(FileNotFoundError, match=r"(?s)ArrayRecord form.*TFRECORD"):
+        load("mnist")
+
+
+def test_a_fault_inside_tfds_is_not_taken_for_missing_data(monkeypatch, tmp_path):
+    import tensorflow_datasets
+
+    def broken(*_, **__):
+        raise AttributeError("broken installation")
+
+    monkeypatch.setenv("IBO_JAX_CACHE", str(tmp_path))
+    monkeypatch.setattr(tensorflow_datasets, "builder", broken)
+    with pytest.raises(AttributeError, match="broken installation"):
         load("mnist")
 
 

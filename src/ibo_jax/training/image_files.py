@@ -34,20 +34,33 @@ def images(name: str, download: bool) -> tuple[np.ndarray, ...]:
 
 
 def open_source(name: str, part: str, download: bool) -> Any:
-    """Records of TFDS with random access."""
+    """Records of TFDS with random access.
+
+    Raises:
+        FileNotFoundError: no copy is prepared, or it is in another form than ArrayRecord. Anything else that goes
+            wrong inside TFDS is a fault and stays what it is.
+    """
     import tensorflow_datasets as tfds
 
     folder = os.environ.get("TFDS_DATA_DIR")
-    options = {"data_dir": folder, "download": download, "builder_kwargs": {"file_format": "array_record"}}
     try:
-        return tfds.data_source(name, split=part, **options)
-    except Exception as error:  # TFDS raises a dozen kinds; all mean that no prepared copy could be opened
-        raise FileNotFoundError(
-            f"{name}: expected a copy prepared by TensorFlow Datasets in ArrayRecord form, got none in "
-            f"{folder or '~/tensorflow_datasets'} ({type(error).__name__}); set the environment variable "
-            "TFDS_DATA_DIR to the folder that holds one, or fetch it once with\n"
-            f"  python -c 'from ibo_jax.training.datasets import load; load(\"{name}\", download=True)'"
-        ) from error
+        builder = tfds.builder(name, data_dir=folder, file_format="array_record")
+    except ValueError as error:  # a copy in another form; TFDS says which
+        raise FileNotFoundError(f"{_missing(name, folder)}\n({error})") from error
+    if download:
+        builder.download_and_prepare()
+    if not builder.is_prepared():
+        raise FileNotFoundError(_missing(name, folder))
+    return builder.as_data_source(split=part)
+
+
+def _missing(name: str, folder: str | None) -> str:
+    return (
+        f"{name}: expected a copy prepared by TensorFlow Datasets in ArrayRecord form, got none in "
+        f"{folder or '~/tensorflow_datasets'}; set the environment variable TFDS_DATA_DIR to the folder that holds "
+        "one, or fetch it once with\n"
+        f"  python -c 'from ibo_jax.training.datasets import load; load(\"{name}\", download=True)'"
+    )
 
 
 def decode(source: Any, folder: Path, part: str, chunk: int = 1000) -> None:
