@@ -95,9 +95,12 @@ def symmetric_gain(belief: Belief, x: Float[AnyArray, "dimension"], s: Float[Any
     projected = belief.base @ explained
     count = jnp.sum(belief.members, axis=0)
     mean, square = (value @ belief.members / jnp.maximum(count, 1.0) for value in (projected, projected**2))
-    within = (count * (square - mean**2) + SHRINKAGE * total) / (count + SHRINKAGE)
-    conditional = belief.probabilities @ jnp.log(jnp.maximum(within, 0.0) + rest)
-    return 0.5 * (jnp.log(total + rest) - conditional)
+    freedom = jnp.maximum(count - 1.0, 0.0)
+    within = (count * (square - mean**2) + SHRINKAGE * total) / (freedom + SHRINKAGE)
+    # The log of an estimated variance is low by half its relative variance: unmended, chance alone would make any y
+    # look informative by representers / (2 samples) nats, and a maximiser would chase that.
+    low = freedom * (within / ((within + rest) * (freedom + SHRINKAGE))) ** 2
+    return 0.5 * (jnp.log(total + rest) - belief.probabilities @ (jnp.log(within + rest) + low))
 
 
 def pathwise_gain(

@@ -5,13 +5,13 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Bool, Float, PRNGKeyArray
 
 from ibo_jax.acquisition.entropy_search import base_samples, believe, symmetric_gain
 from ibo_jax.acquisition.expected_improvement import best_mean, log_ei, mean_at_target
 from ibo_jax.acquisition.maximise import maximise
 from ibo_jax.acquisition.representers import draw_representers, gumbel_top_k, refined_pool
-from ibo_jax.numerics import SEQUENTIAL, each_draw
+from ibo_jax.numerics import each_draw
 from ibo_jax.observations import Observations
 from ibo_jax.surrogate.kernels import KernelParameters
 from ibo_jax.surrogate.model import cost_data, error_data, standardise
@@ -31,11 +31,17 @@ Levels = tuple[float, ...] | None
 
 
 class Proposal(NamedTuple):
-    """The maximiser of the acquisition, and the answers of the surrogate; objectives in the units of observations."""
+    """Where to go and what is predicted there, and the answers so far; objectives in the units of observations.
+
+    `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `acquisition` is NaN where the guard chose.
+    """
 
     x: Float[AnyArray, "dimension"]
     s: Float[AnyArray, ""]
     acquisition: Float[AnyArray, ""]
+    mean: Float[AnyArray, ""]
+    sd: Float[AnyArray, ""]
+    log_cost: Float[AnyArray, ""]
     incumbent: Float[AnyArray, "dimension"]
     incumbent_mean: Float[AnyArray, ""]
     recommendation: Float[AnyArray, "dimension"]
@@ -52,6 +58,12 @@ class Surrogates(NamedTuple):
     cost: Posterior
     cost_location: Float[AnyArray, ""]
     cost_scale: Float[AnyArray, ""]
+
+    def objective(self, x: Float[AnyArray, "dimension"], s: Float[AnyArray, ""]):
+        """Predicted objective at one point and its standard deviation over draws, noise included, in its own units."""
+        mean, variance = jax.vmap(lambda posterior: predict(posterior, x[None], s[None]))(self.error)
+        variance = jnp.mean(variance[:, 0] + self.error.noise) + jnp.var(mean[:, 0])
+        return self.error_location + self.error_scale * jnp.mean(mean), self.error_scale * jnp.sqrt(variance)
 
     def log_cost(self, x: Float[AnyArray, "point dimension"], s: Float[AnyArray, "point"]) -> Float[AnyArray, "point"]:
         """Log of the predicted cost: the exponential of the mean log cost, averaged over draws."""
@@ -74,12 +86,13 @@ def surrogates(observations: Observations, error: KernelParameters, cost: Kernel
     )
 
 
-@partial(jax.jit, static_argnames=("levels", "acquisition"), compiler_options=SEQUENTIAL)
+@partial(jax.jit, static_argnames=("levels", "acquisition"))
 def propose(
     key: PRNGKeyArray,
     observations: Observations,
     error: KernelParameters,
     cost: KernelParameters,
+    guard: Bool[AnyArray, ""],
     *,
     levels: Levels,
     acquisition: Acquisition = "information_gain",
@@ -91,6 +104,7 @@ def propose(
         observations: padded; at least one row that is not pending.
         error: draws of the error's hyperparameters, from `surrogate.nuts.fit`.
         cost: draws of the log cost's hyperparameters, as many.
+        guard: propose the recommendation at the target instead of the maximiser.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         acquisition: "information_gain" (about the optimum at the target, per predicted cost; equation 6 of Ariafar
             et al. 2021) or "expected_improvement" (at the target, whatever it costs).
@@ -113,35 +127,33 @@ def propose(
     else:
         always = jnp.concatenate([recommendation[None], kept])
         representers = draw_representers(key_representers, pool, scores, always, REPRESENTERS)
-        base = base_samples(key_base, SAMPLES, REPRESENTERS)
-        beliefs = each_draw(lambda posterior: believe(posterior, representers, base), models.error)
+        # a base of its own for each draw: the Monte-Carlo errors of the gain then average out over draws
+        keys = jax.random.split(key_base, len(best))
+        beliefs = each_draw(
+            lambda posterior, key: believe(posterior, representers, base_samples(key, SAMPLES, REPRESENTERS)),
+            models.error,
+            keys,
+        )
         x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels)
         entropy = jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs))
 
-    def in_units(mean):
-        return models.error_location + models.error_scale * mean
-
-    incumbent_mean = in_units(evaluated_mean[order[0]])
-    return Proposal(x, s, value, kept[0], incumbent_mean, recommendation, in_units(recommendation_mean), entropy)
-
-
-@jax.jit
-def predict_at(
-    observations: Observations,
-    error: KernelParameters,
-    cost: KernelParameters,
-    x: Float[AnyArray, "dimension"],
-    s: Float[AnyArray, ""],
-) -> tuple[Float[AnyArray, ""], Float[AnyArray, ""], Float[AnyArray, ""]]:
-    """Predicted objective at (x, s), its standard deviation (noise included), and predicted log cost."""
-    models = surrogates(observations, error, cost)
-    mean, variance = jax.vmap(lambda posterior: predict(posterior, x[None], s[None]))(models.error)
-    noise = jnp.exp(error.log_noise)
-    sd = jnp.sqrt(jnp.mean(variance[:, 0] + noise) + jnp.var(mean[:, 0]))
-    return (
-        models.error_location + models.error_scale * jnp.mean(mean),
-        models.error_scale * sd,
-        models.log_cost(x[None], s[None])[0],
+    x, s = jnp.where(guard, recommendation, x), jnp.where(guard, 1.0, s)
+    mean, sd = models.objective(x, s)
+    incumbent_mean, recommendation_mean = (
+        models.error_location + models.error_scale * value for value in (evaluated_mean[order[0]], recommendation_mean)
+    )
+    return Proposal(
+        x=x,
+        s=s,
+        acquisition=jnp.where(guard, jnp.nan, value),
+        mean=mean,
+        sd=sd,
+        log_cost=models.log_cost(x[None], s[None])[0],
+        incumbent=kept[0],
+        incumbent_mean=incumbent_mean,
+        recommendation=recommendation,
+        recommendation_mean=recommendation_mean,
+        entropy=entropy,
     )
 
 

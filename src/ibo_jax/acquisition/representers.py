@@ -40,7 +40,7 @@ def refined_pool(
         pool, scores = carry
         key, scale, start = step
         key_pick, key_step = jax.random.split(key)
-        picked = pool[gumbel_top_k(key_pick, scores, PER_ROUND)]
+        picked = pool[jax.random.choice(key_pick, len(pool), (PER_ROUND,), p=jax.nn.softmax(scores))]
         moved = _reflect(picked + scale * jax.random.normal(key_step, picked.shape, picked.dtype))
         pool = jax.lax.dynamic_update_slice(pool, moved, (start, 0))
         return (pool, jax.lax.dynamic_update_slice(scores, score(moved), (start,))), None

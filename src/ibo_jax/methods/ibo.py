@@ -10,8 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ibo_jax.acquisition import propose as acquisition_program
-from ibo_jax.acquisition.propose import Acquisition, Levels, Proposal
+from ibo_jax.acquisition.propose import Acquisition, Levels, Proposal, propose
 from ibo_jax.methods import random_search
 from ibo_jax.methods.base import State, Suggestion
 from ibo_jax.numerics import in_float64
@@ -24,8 +23,7 @@ __all__ = ["fit_surrogates", "suggest"]
 GUARD_WINDOW = 3  # with none of so many last evaluations at the target, the recommendation is tried there
 
 _fit = in_float64(nuts.fit)
-_propose = in_float64(acquisition_program.propose)
-_predict_at = in_float64(acquisition_program.predict_at)
+_propose = in_float64(propose)
 
 
 class Fits(NamedTuple):
@@ -68,14 +66,14 @@ def suggest(
     """
     key_fit, key_propose, key_random = jax.random.split(key, 3)
     fits = fit_surrogates(key_fit, observations, state)
-    proposal = _propose(key_propose, observations, fits.error, fits.cost, levels=levels, acquisition=acquisition)
+    guard = guarded and acquisition == "information_gain" and _neglected(observations)
+    proposal = _propose(
+        key_propose, observations, fits.error, fits.cost, np.asarray(guard), levels=levels, acquisition=acquisition
+    )
     if not np.all(np.isfinite(proposal.x)):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         return fallback._replace(warning="the surrogate was not finite: a random point was tried"), state
-    x, s, reason = proposal.x, float(proposal.s), "acquisition"
-    if guarded and acquisition == "information_gain" and _neglected(observations):
-        x, s, reason = proposal.recommendation, 1.0, "guard"
-    return _describe(observations, fits, proposal, x, s, reason), fits.state
+    return _describe(proposal, "guard" if guard else "acquisition", fits.warning), fits.state
 
 
 def fit_surrogates(key: PRNGKeyArray, observations: Observations, state: State | None) -> Fits:
@@ -108,22 +106,19 @@ def _neglected(observations: Observations) -> bool:
     return len(last) == GUARD_WINDOW and bool(np.all(last < 1.0))
 
 
-def _describe(
-    observations: Observations, fits: Fits, proposal: Proposal, x: np.ndarray, s: float, reason: str
-) -> Suggestion:
-    """The suggestion with what the surrogates predict for it."""
-    mean, sd, log_cost = _predict_at(observations, fits.error, fits.cost, x, np.asarray(s))
+def _describe(proposal: Proposal, reason: str, warning: str) -> Suggestion:
+    """The proposal in the terms of every method."""
     return Suggestion(
-        x=np.asarray(x),
-        fidelity=s,
+        x=np.asarray(proposal.x),
+        fidelity=float(proposal.s),
         reason=reason,
-        predicted_objective=float(mean),
-        predicted_sd=float(sd),
-        predicted_log_cost=float(log_cost),
+        predicted_objective=float(proposal.mean),
+        predicted_sd=float(proposal.sd),
+        predicted_log_cost=float(proposal.log_cost),
         incumbent=np.asarray(proposal.incumbent),
         incumbent_objective=float(proposal.incumbent_mean),
         recommendation=np.asarray(proposal.recommendation),
         recommendation_objective=float(proposal.recommendation_mean),
         entropy=float(proposal.entropy),
-        warning=fits.warning,
+        warning=warning,
     )

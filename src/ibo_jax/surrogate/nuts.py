@@ -19,7 +19,6 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray
 from numpyro.infer.hmc import hmc
 from numpyro.infer.hmc_util import dual_averaging
 
-from ibo_jax.numerics import SEQUENTIAL
 from ibo_jax.surrogate.kernels import KernelParameters
 from ibo_jax.surrogate.likelihood import TrainingData
 from ibo_jax.surrogate.model import Prior, potential, standardise
@@ -59,7 +58,7 @@ def cold_chain(dimension: int) -> Chain:
     return Chain(np.zeros(parameters), np.asarray(0.1), np.ones(parameters), np.asarray(True))
 
 
-@partial(jax.jit, static_argnames=("draws", "tree_depth"), compiler_options=SEQUENTIAL)
+@partial(jax.jit, static_argnames=("draws", "tree_depth"))
 def fit(
     key: PRNGKeyArray,
     data: TrainingData,

@@ -28,7 +28,7 @@ class Posterior(NamedTuple):
     whitened: Float[AnyArray, "observation"]
 
     @property
-    def noise(self) -> Float[AnyArray, ""]:
+    def noise(self) -> Float[AnyArray, "*draw"]:
         """Variance of the observation noise."""
         return jnp.exp(self.parameters.log_noise)
 
