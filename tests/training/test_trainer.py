@@ -259,6 +259,16 @@ def test_only_sizes_compile(digits):
     assert programs.compiled.cache_info().currsize == 0
 
 
+def test_only_so_many_programs_are_kept(digits, monkeypatch):
+    monkeypatch.setattr(programs, "KEPT", 2)
+    release_memory()
+    kept = []
+    for units in (8, 9, 8, 10, 10):
+        train(0, TASK, HYPERPARAMETERS | {"units": units}, 1, digits)
+        kept.append(programs.compiled.cache_info().currsize)
+    assert kept == [1, 2, 2, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("task", "changes", "ratio", "message"),
     [

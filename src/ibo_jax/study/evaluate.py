@@ -1,7 +1,6 @@
-"""One evaluation that always ends in an outcome, and the memory that many of them leave behind."""
+"""One evaluation that always ends in an outcome."""
 
 import math
-import sys
 import time
 import traceback
 from pathlib import Path
@@ -11,9 +10,8 @@ from ibo_jax.outcomes import Outcome, State
 from ibo_jax.problems.base import Problem
 from ibo_jax.types import Hyperparameters
 
-__all__ = ["GROWTH_MEGABYTES", "evaluate", "release_memory", "resident_megabytes"]
+__all__ = ["evaluate"]
 
-GROWTH_MEGABYTES = 300  # compiled programs are given back after this much growth: about sixty of a small network
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
 
 
@@ -46,23 +44,6 @@ def evaluate(
     if not outcome.cost_seconds > 0:
         outcome = outcome._replace(cost_seconds=max(seconds - outcome.compile_seconds, 1e-9))
     return outcome, seconds
-
-
-def resident_megabytes() -> float:
-    """Memory of this process; 0 where the system does not tell."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * 4096 / 1e6 if statm.exists() else 0.0
-
-
-def release_memory(allowed: float) -> float:
-    """Give compiled programs back if the process has outgrown `allowed` megabytes; the new allowance.
-
-    Does nothing if nothing was trained in this process.
-    """
-    if resident_megabytes() > allowed and (programs := sys.modules.get("ibo_jax.training.programs")):
-        programs.release_memory()
-        return resident_megabytes() + GROWTH_MEGABYTES
-    return allowed
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.attempt import refresh, take, work
 from ibo_jax.study.convert import plain
-from ibo_jax.study.evaluate import GROWTH_MEGABYTES, release_memory, resident_megabytes
 from ibo_jax.study.propose import propose, seed_of
 from ibo_jax.study.rows import Row
 from ibo_jax.study.search import Search, Slots, observed, prepare, state_after
@@ -106,11 +105,9 @@ def run(search: Search) -> Result:
 
 
 def _evaluate_all(search: Search) -> None:
-    allowed = resident_megabytes() + GROWTH_MEGABYTES
     while True:
         if ticket := take(search):
             work(search, ticket)
-            allowed = release_memory(allowed)
         elif _others_work(search):
             search.progress.note("waiting for the last trials of other workers")
             time.sleep(POLL_SECONDS)
