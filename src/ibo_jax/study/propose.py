@@ -67,7 +67,14 @@ def propose(
     if slot >= len(x) and known:
         suggestion, state = proposer.suggest(key, observations, state)
         if last and suggestion.reason != "random":
-            suggestion = suggestion._replace(x=suggestion.recommendation, fidelity=1.0, reason="recommendation")
+            suggestion = suggestion._replace(
+                x=suggestion.recommendation,
+                fidelity=1.0,
+                reason="recommendation",
+                predicted_objective=suggestion.recommendation_objective,
+                predicted_sd=np.nan,  # known at the point that the acquisition chose, not here
+                predicted_log_cost=np.nan,
+            )
         return suggestion, state
     suggestion, _ = proposer.fallback(key, observations, None)
     if not known:
