@@ -164,5 +164,8 @@ def test_symmetric_estimator_ranks_as_the_pathwise_one(n):
     gains = [both(parameters, jax.random.key(100 + i)) for i, parameters in enumerate(chosen)]
     symmetric, pathwise = np.mean(np.array(gains), axis=0)
     better = np.argsort(pathwise)[len(pathwise) // 2 :]
-    assert spearmanr(symmetric[better], pathwise[better]).statistic >= 0.9
-    assert pathwise[np.argmax(symmetric)] >= 0.8 * pathwise.max()
+    correlation = spearmanr(symmetric[better], pathwise[better]).statistic
+    ratio = pathwise[np.argmax(symmetric)] / pathwise.max()
+    print(f"n = {n}: Spearman {correlation:.3f}, gain at the argmax over the best {ratio:.3f}")
+    assert correlation >= 0.9
+    assert ratio >= 0.8

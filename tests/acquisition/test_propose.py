@@ -1,4 +1,4 @@
-"""The program that proposes: cost enters as a divisor, representers cover what they must, one compilation suffices."""
+"""The program that proposes: cost enters as a divisor, predictions are the surrogate's, representers cover the best."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,12 @@ import pytest
 from ibo_jax.acquisition import propose as program
 from ibo_jax.acquisition.representers import draw_representers, refined_pool
 from ibo_jax.methods import ibo
+from ibo_jax.numerics import in_float64
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import value
+from ibo_jax.surrogate.likelihood import JITTER
+from ibo_jax.surrogate.posterior import predict
+from reference import gaussian_process as twin
 
 KEY = jax.random.key(3)
 
@@ -26,8 +30,10 @@ def fits():
     return ibo.fit_surrogates(KEY, observations(8), None)
 
 
-def propose(fits, seen: Observations, **options):
-    return ibo._propose(KEY, seen, fits.error, fits.cost, levels=None, **options)
+def propose(fits, seen: Observations, *, guard: bool = False, levels=None, acquisition: str = "information_gain"):
+    """The program that a search runs, called just as it does, so that the tests share its compilations."""
+    draws = (fits.error, fits.cost)
+    return ibo._propose(KEY, seen, *draws, np.asarray(guard), levels=levels, acquisition=acquisition)
 
 
 def test_twice_the_cost_is_half_the_acquisition(fits):
@@ -56,8 +62,59 @@ def test_incumbent_is_evaluated_and_the_recommendation_no_worse(fits):
 
 def test_levels_are_respected(fits):
     levels = (0.0, 0.4, 1.0)
-    proposal = ibo._propose(KEY, observations(8), fits.error, fits.cost, levels=levels)
-    assert float(proposal.s) in levels
+    assert float(propose(fits, observations(8), levels=levels).s) in levels
+
+
+def test_the_guard_proposes_the_recommendation_at_the_target(fits):
+    free, guarded = (propose(fits, observations(8), guard=guard) for guard in (False, True))
+    np.testing.assert_array_equal(guarded.x, free.recommendation)
+    assert guarded.s == 1.0
+    assert np.isnan(guarded.acquisition)
+    assert free.acquisition > 0
+    assert guarded.mean == pytest.approx(float(free.recommendation_mean), rel=1e-9)
+
+
+def test_predictions_at_the_chosen_point_equal_the_twin(fits):
+    """Averaged over draws, in the units of the observations; the spread is that of a noisy observation."""
+    seen = observations(8)
+    proposal = propose(fits, seen)
+    points, point = (seen.x[:8], seen.fidelity[:8]), (proposal.x[None], proposal.s[None])
+
+    def predictions(draws, phi, y):
+        values = (y[:8] - y[:8].mean()) / y[:8].std()
+        for scale, amplitude, tilt, spread, noise in zip(*draws, strict=True):
+            kernel = twin.Kernel(np.exp(scale), np.exp(amplitude), tilt, np.exp(spread), np.exp(noise) + JITTER)
+            mean, covariance = twin.posterior(kernel, phi, points, values, point)
+            yield y[:8].mean() + y[:8].std() * mean[0], y[:8].var() * (covariance[0, 0] + np.exp(noise))
+
+    means, variances = np.array(list(predictions(fits.error, twin.phi_error, seen.objective))).T
+    log_costs, _ = np.array(list(predictions(fits.cost, twin.phi_cost, seen.log_cost))).T
+    assert proposal.mean == pytest.approx(means.mean(), rel=1e-6)
+    assert proposal.sd == pytest.approx(np.sqrt(variances.mean() + means.var()), rel=1e-5)
+    assert proposal.log_cost == pytest.approx(np.log(np.mean(np.exp(log_costs))), abs=1e-6)
+
+
+def test_pending_outcomes_are_imagined_where_they_are(fits):
+    @in_float64
+    def latent(seen, error, cost, x, s):
+        models = program.surrogates(seen, error, cost)
+        return jax.vmap(lambda posterior: predict(posterior, x[None], s[None]))(models.error)
+
+    seen, x, s = observations(8), np.array([0.97]), np.array(0.1)
+    waiting = append(seen, x, float(s), np.nan, np.nan, pending=True)
+    (mean, variance), (imagined, after) = (latent(o, fits.error, fits.cost, x, s) for o in (seen, waiting))
+    np.testing.assert_allclose(imagined, mean, atol=1e-6)
+    noise = np.exp(fits.error.log_noise)[:, None] + JITTER
+    assert np.all(variance > noise)  # else there is nothing to lower
+    np.testing.assert_allclose(after, variance * noise / (variance + noise), rtol=1e-4)
+
+
+def test_the_incumbent_is_never_a_pending_point(fits):
+    seen = observations(8)
+    best = propose(fits, seen).recommendation
+    assert best not in seen.x[:8]
+    waiting = append(seen, best, 1.0, np.nan, np.nan, pending=True)
+    assert propose(fits, waiting).incumbent in seen.x[:8]
 
 
 def test_padding_of_nan_proposes_the_same_exactly(fits):
@@ -66,19 +123,6 @@ def test_padding_of_nan_proposes_the_same_exactly(fits):
     poisoned = seen._replace(x=seen.x + hole[:, None], **{name: getattr(seen, name) + hole
                              for name in ("fidelity", "objective", "log_cost")})  # fmt: skip
     jax.tree.map(np.testing.assert_array_equal, propose(fits, seen), propose(fits, poisoned))
-
-
-def test_a_search_compiles_once_a_capacity():
-    compiled = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, _, **__: compiled.append(event) if event.endswith("backend_compile_duration") else None
-    )
-    state = None
-    for count in (4, 5, 6, 20):
-        _, state = ibo.suggest(jax.random.fold_in(KEY, count), observations(count), state)
-        if count == 4:
-            compiled.clear()
-    assert compiled == []
 
 
 def test_the_pool_stays_in_the_cube_and_crowds_where_the_score_is_high():

@@ -1,0 +1,163 @@
+"""Algorithm 1 over a run of forty trials: what every suggestion keeps to, the guard, pending trials, and programs."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from ibo_jax.methods import ibo, make
+from ibo_jax.methods.initial import initial_design
+from ibo_jax.observations import Observations, append, capacity_for, empty
+from ibo_jax.problems.synthetic import value
+
+KEY, LEVELS, INITIAL, TRIALS = jax.random.key(0), (0.0, 0.4, 1.0), 6, 40
+
+
+def evaluate(seen: Observations, x: np.ndarray, s: float) -> Observations:
+    """Forrester's function of one variable, at cost 0.2 + s."""
+    return append(seen, x, s, float(value("forrester", x[None], np.array([s]))[0]), float(np.log(0.2 + s)))
+
+
+def designed(fidelities: tuple[float, ...]) -> Observations:
+    """Evaluations at even places, at these fidelities one after another."""
+    seen = empty(1)
+    for i, s in enumerate(fidelities):
+        seen = evaluate(seen, np.array([(i + 0.5) / len(fidelities)]), s)
+    return seen
+
+
+def suggest(key, seen: Observations, state=None, **options):
+    return ibo.suggest(key, seen, state, levels=LEVELS, **options)
+
+
+def assert_equal(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Each trial's observations, state and suggestion; how often the compiler ran; the programs of the run."""
+    compilations, steps = [], []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **__: compilations.append(event) if event.endswith("backend_compile_duration") else None
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for program in (ibo._fit, ibo._propose):
+            patch.setattr(program, "programs", {})
+        seen, state = empty(1), None
+        for x, s in zip(*initial_design(KEY, INITIAL, 1, LEVELS), strict=True):
+            seen = evaluate(seen, x, s)
+        for trial in range(INITIAL, TRIALS):
+            before, compilations[:] = (seen, state), []
+            suggestion, state = suggest(jax.random.fold_in(KEY, trial), seen, state)
+            steps.append((*before, suggestion, len(compilations)))
+            seen = evaluate(seen, suggestion.x, suggestion.fidelity)
+        yield steps, (dict(ibo._fit.programs), dict(ibo._propose.programs))
+
+
+def test_a_run_compiles_each_program_once_a_capacity(run):
+    steps, programs = run
+    capacities = [capacity_for(seen.size) for seen, *_ in steps]
+    assert set(capacities) == {32, 64}
+    assert [len(kept) for kept in programs] == [2, 2]
+    first = [capacities.index(capacity) for capacity in (32, 64)]
+    assert [trial for trial, (*_, compiled) in enumerate(steps) if compiled] == first
+
+
+def test_suggestions_stay_in_the_cube_and_at_the_levels(run):
+    for seen, _, suggestion, _ in run[0]:
+        for x in (suggestion.x, suggestion.incumbent, suggestion.recommendation):
+            assert x.shape == (1,)
+            assert np.all((x >= 0) & (x <= 1))
+        assert suggestion.fidelity in LEVELS
+        assert suggestion.warning == ""
+        assert suggestion.incumbent in seen.x[: seen.size]
+        assert suggestion.predicted_sd > 0
+        assert np.all(np.isfinite([v for v in suggestion if isinstance(v, float)]))
+
+
+def test_the_run_finds_the_optimum(run):
+    suggestion = run[0][-1][2]
+    assert suggestion.recommendation[0] == pytest.approx(0.75725, abs=0.01)  # Forrester et al., 2008
+    assert suggestion.recommendation_objective == pytest.approx(-6.02074, abs=0.1)
+
+
+def test_the_run_guards_the_target(run):
+    for seen, _, suggestion, _ in run[0]:
+        neglected = np.all(seen.fidelity[: seen.size][-3:] < 1.0)
+        assert suggestion.reason == ("guard" if neglected else "acquisition")
+
+
+@pytest.mark.parametrize("trial", [0, -1])
+def test_the_same_arguments_give_the_same_suggestion(run, trial):
+    seen, state, suggestion, _ = run[0][trial]
+    key = jax.random.fold_in(KEY, seen.size)
+    assert_equal(suggest(key, seen, state)[0], suggestion)
+    other, _ = suggest(jax.random.key(99), seen, state)
+    assert not np.array_equal(other.predicted_sd, suggestion.predicted_sd)
+
+
+def test_state_goes_through_json_bit_for_bit(run):
+    seen, state, suggestion, _ = run[0][-1]
+    text = json.dumps({name: array.tolist() for name, array in state.items()})
+    restored = {name: np.asarray(values) for name, values in json.loads(text).items()}
+    assert_equal(suggest(jax.random.fold_in(KEY, seen.size), seen, restored)[0], suggestion)
+
+
+def test_padding_of_nan_changes_nothing(run):
+    seen, state, suggestion, _ = run[0][-1]
+    hole = np.where(seen.mask, 0.0, np.nan)
+    names = ("fidelity", "objective", "log_cost")
+    poisoned = seen._replace(x=seen.x + hole[:, None], **{name: getattr(seen, name) + hole for name in names})
+    assert_equal(suggest(jax.random.fold_in(KEY, seen.size), poisoned, state)[0], suggestion)
+
+
+def test_a_cold_start_on_many_observations_agrees_with_the_carried_chain(run):
+    seen, state, suggestion, _ = run[0][-1]
+    cold, after = suggest(KEY, seen, None)
+    assert cold.warning == ""
+    assert {name: array.shape for name, array in after.items()} == {name: a.shape for name, a in state.items()}
+    assert cold.recommendation[0] == pytest.approx(suggestion.recommendation[0], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("fidelities", "protocol", "reason"),
+    [
+        ((1.0, 1.0, 0.0, 0.4, 0.0), "default", "guard"),
+        ((0.0, 0.0, 1.0, 0.4, 0.0), "default", "acquisition"),
+        ((0.4, 0.0), "default", "acquisition"),
+        ((1.0, 1.0, 0.0, 0.4, 0.0), "paper", "acquisition"),
+        ((1.0, 1.0, 0.0, 0.4, 0.0), "scripts", "acquisition"),
+    ],
+)
+def test_the_guard_fires_after_three_cheap_evaluations(fidelities, protocol, reason):
+    suggestion, _ = make("ibo", 1, LEVELS, protocol=protocol)(KEY, designed(fidelities), None)
+    assert suggestion.reason == reason
+    if reason == "guard":
+        assert suggestion.fidelity == 1.0
+        np.testing.assert_array_equal(suggestion.x, suggestion.recommendation)
+        assert suggestion.predicted_objective == pytest.approx(suggestion.recommendation_objective)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_pending_trial_moves_the_next_and_enters_no_fit(seed):
+    seen, key = designed((1.0, 0.0, 0.4, 1.0, 0.0, 1.0)), jax.random.key(seed)
+    alone, state = suggest(key, seen)
+    beside, state_beside = suggest(key, append(seen, alone.x, alone.fidelity, np.nan, np.nan, pending=True))
+    assert_equal(state_beside, state)
+    assert beside.reason == "acquisition"
+    assert beside.incumbent in seen.x[: seen.size]  # not the place that nobody has seen yet
+    assert abs(beside.x[0] - alone.x[0]) > 0.02 or beside.fidelity > alone.fidelity
+
+
+@pytest.mark.parametrize("objective", [np.nan, np.inf, 1e300])
+def test_objectives_that_cannot_be_fitted_lead_to_a_random_point_and_a_warning(objective):
+    seen = designed((1.0, 0.4, 1.0))
+    suggestion, state = suggest(KEY, append(seen, np.array([0.9]), 1.0, objective, 0.0))
+    assert suggestion.reason == "random"
+    assert suggestion.warning
+    assert state is None
+    assert 0.0 <= suggestion.x[0] <= 1.0
+    assert suggestion.fidelity == 1.0
+    assert suggestion.incumbent_objective == seen.objective[: seen.size].min()

@@ -1,0 +1,95 @@
+"""Double precision on request, factorisation, and formulas in log space against integrals that keep their digits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from scipy.integrate import quad
+
+from ibo_jax.numerics import cholesky, each_draw, entropy, in_float64, log_expected_improvement, log_mean_exp
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def log_ei_and_slope(z: float) -> tuple[float, float]:
+    """log E max(z + u, 0) for standard normal u, and its derivative, without cancellation in either tail.
+
+    Below zero it is phi(z) / z^2 times the integral of t exp(-t - (t / z)^2 / 2), and the derivative is Phi(z) over it.
+    """
+    if z >= 0:
+        total = scipy.stats.norm.pdf(z) + z * scipy.stats.norm.cdf(z)
+        return np.log(total), scipy.stats.norm.cdf(z) / total
+    zeroth, _ = quad(lambda t: np.exp(-t - 0.5 * (t / z) ** 2), 0, 60, epsabs=0)
+    first, _ = quad(lambda t: t * np.exp(-t - 0.5 * (t / z) ** 2), 0, 60, epsabs=0)
+    return scipy.stats.norm.logpdf(z) + np.log(first / z**2), -z * zeroth / first
+
+
+@pytest.mark.parametrize("z", [-1e4, -300.0, -40.0, -25.01, -24.99, -12.0, -3.0, -0.5, 0.0, 1.0, 6.0, 40.0])
+def test_log_expected_improvement_and_its_slope_in_both_tails(float64, z):
+    sd, best = 0.7, 0.4
+    mean = jnp.asarray(best - z * sd)
+    value, slope = jax.value_and_grad(log_expected_improvement)(mean, jnp.asarray(sd**2), jnp.asarray(best))
+    expected, expected_slope = log_ei_and_slope((best - float(mean)) / sd)
+    assert float(value) == pytest.approx(np.log(sd) + expected, rel=1e-8, abs=1e-7)
+    assert float(slope) == pytest.approx(-expected_slope / sd, rel=1e-6)
+
+
+def test_log_expected_improvement_has_finite_gradients_without_variance(float64):
+    for mean in (-1.0, 0.0, 1.0):
+        arguments = (jnp.asarray(mean), jnp.zeros(()), jnp.zeros(()))
+        value, gradient = jax.value_and_grad(log_expected_improvement, argnums=(0, 1))(*arguments)
+        assert np.all(np.isfinite([value, *gradient]))
+
+
+def test_entropy_counts_zeros_as_zero(float64):
+    p = np.array([[0.2, 0.8, 0.0], [0.0, 1.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    np.testing.assert_allclose(entropy(p), scipy.stats.entropy(p, axis=1), atol=1e-15)
+
+
+def test_log_mean_exp_does_not_overflow(float64):
+    np.testing.assert_allclose(log_mean_exp(jnp.array([[1e4, -1e4], [1e4, -1e4]])), [1e4, -1e4])
+    np.testing.assert_allclose(log_mean_exp(jnp.log(jnp.array([[1.0, 3.0]])), axis=1), [np.log(2.0)])
+
+
+def test_cholesky_of_a_singular_matrix_and_of_one_that_is_none(float64):
+    singular = 4.0 * jnp.ones((5, 5))
+    factor = cholesky(singular)
+    np.testing.assert_allclose(factor @ factor.T, singular, atol=1e-7)
+    assert np.all(factor == np.tril(factor))
+    assert np.any(np.isnan(cholesky(jnp.diag(jnp.array([1.0, -1.0])))))
+
+
+def test_each_draw_equals_mapping_one_by_one(float64):
+    stack = np.random.default_rng(0).normal(size=(4, 3, 3))
+    stack, shift = stack @ np.swapaxes(stack, 1, 2) + np.eye(3), np.arange(4.0)
+    mapped = each_draw(lambda matrix, by: jnp.linalg.cholesky(matrix) + by, stack, shift)
+    np.testing.assert_allclose(mapped, np.linalg.cholesky(stack) + shift[:, None, None], rtol=1e-12)
+
+
+def test_in_float64_computes_in_double_precision_and_leaves_the_process_alone():
+    add = in_float64(lambda x, key: {"sum": x + 1e-12, "draw": jax.random.normal(key, (2,), x.dtype)})
+    result = add(np.ones(3), jax.random.key(0))
+    assert all(isinstance(leaf, np.ndarray) and leaf.dtype == np.float64 for leaf in result.values())
+    np.testing.assert_array_equal(result["sum"], np.ones(3) + 1e-12)
+    assert jnp.ones(3).dtype == (jnp.ones(3) + 1e-12).dtype == jnp.float32
+
+
+def test_in_float64_keeps_a_program_a_shape_and_keyword():
+    traced = []
+
+    @in_float64
+    def scale(x, *, by):
+        traced.append(x.shape)
+        return by * x
+
+    for x, by in ((np.ones(2), 3), (np.zeros(2), 3), (np.ones(4), 3), (np.ones(2), 5)):
+        np.testing.assert_array_equal(scale(x, by=by), by * x)
+    assert traced == [(2,), (4,), (2,)]
+    jax.clear_caches()  # as after a training
+    scale(np.ones(4), by=3)
+    assert len(traced) == len(scale.programs) == 3
