@@ -111,7 +111,7 @@ def propose(
     """
     key_pool, key_representers, key_base, key_candidates = jax.random.split(key, 4)
     models = surrogates(observations, error, cost)
-    evaluated, mask = models.error.data.x[0], models.error.data.mask[0]
+    evaluated, mask = models.error.data.x[0], jnp.asarray(observations.mask & ~observations.pending)
     evaluated_mean = jnp.where(mask, jnp.mean(mean_at_target(models.error, evaluated), axis=0), jnp.inf)
     order = jnp.argsort(evaluated_mean)
     kept = evaluated[jnp.where(jnp.arange(KEPT) < jnp.sum(mask), order[:KEPT], order[0])]

@@ -70,7 +70,7 @@ def suggest(
     proposal = _propose(
         key_propose, observations, fits.error, fits.cost, np.asarray(guard), levels=levels, acquisition=acquisition
     )
-    if not np.all(np.isfinite(proposal.x)):
+    if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         return fallback._replace(warning="the surrogate was not finite: a random point was tried"), state
     return _describe(proposal, "guard" if guard else "acquisition", fits.warning), fits.state

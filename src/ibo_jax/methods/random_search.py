@@ -16,7 +16,7 @@ def suggest(
     """A uniform point at the given encoded fidelity; the answer is the observed best."""
     del state
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
-    seen = observations.mask & ~observations.pending
+    seen = observations.mask & ~observations.pending & np.isfinite(observations.objective)
     best = int(np.argmin(np.where(seen, observations.objective, np.inf)))
     incumbent, objective = observations.x[best], float(observations.objective[best])
     unknown = float("nan")

@@ -60,11 +60,11 @@ def cost_data(observations: Observations) -> TrainingData:
 def standardise(data: TrainingData) -> tuple[TrainingData, Float[AnyArray, ""], Float[AnyArray, ""]]:
     """The same data with outputs of mean 0 and standard deviation 1, and their location and scale.
 
-    Padding becomes zero, whatever it held. If all outputs are equal the scale is 1.
+    Outputs of padding become zero, whatever they held; its places stay, because pending rows are imagined there. If
+    all outputs are equal the scale is 1.
     """
-    data = data.cleaned()
     count = jnp.maximum(jnp.sum(data.mask), 1)
-    location = jnp.sum(data.y) / count
+    location = jnp.sum(jnp.where(data.mask, data.y, 0.0)) / count
     variance = jnp.sum(jnp.where(data.mask, (data.y - location) ** 2, 0.0)) / count
     scale = jnp.where(variance > 1e-20, jnp.sqrt(jnp.maximum(variance, 1e-20)), 1.0)
     return data._replace(y=jnp.where(data.mask, (data.y - location) / scale, 0.0)), location, scale
