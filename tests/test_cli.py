@@ -17,7 +17,10 @@ from ibo_jax.study import rows
 def command(*arguments: str, folder: Path, **options) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "ibo_jax.cli", *arguments],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # a background job of a shell ignores Ctrl-C, and so would its children: tests run there too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (no threads)
+        **options,
     )  # fmt: skip
 
 

@@ -3,8 +3,8 @@
     k((x, s), (z, t)) = constant + amplitude * M52(x, z) * (1 + l (phi(s) + phi(t)) + (l^2 + d^2) phi(s) phi(t))
 
 with M52 the Matern-5/2 correlation [1, eq. 4.17] of per-axis scaled distance, l the `tilt`, d the `spread`, and phi a
-basis that is (1 - s)^2 for the error and s for the cost [2, section 3.1]: the kernel of two correlated functions, the
-target's and its bias, of which the first has variance `amplitude`.
+basis that is 1 - s for the error, as published (1 - s)^2 [2, section 3.1], and s for the cost: the kernel of two
+correlated functions, the target's and its bias, of which the first has variance `amplitude`.
 
 [1] Rasmussen and Williams, "Gaussian processes for machine learning", 2006.
 [2] Klein et al., "Fast Bayesian optimization of machine learning hyperparameters on large datasets", AISTATS 2017.
@@ -33,7 +33,11 @@ class Kernel(NamedTuple):
 
 
 def phi_error(s: np.ndarray) -> np.ndarray:
-    return (1.0 - np.asarray(s)) ** 2
+    return 1.0 - np.asarray(s, np.float64)
+
+
+def phi_published(s: np.ndarray) -> np.ndarray:
+    return phi_error(s) ** 2
 
 
 def phi_cost(s: np.ndarray) -> np.ndarray:

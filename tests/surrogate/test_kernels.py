@@ -7,14 +7,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibo_jax.surrogate.kernels import COST_BASIS, ERROR_BASIS, KernelParameters, MultiTaskKernel
+from ibo_jax.surrogate.kernels import (
+    COST_BASIS,
+    ERROR_BASIS,
+    PUBLISHED_ERROR_BASIS,
+    Basis,
+    KernelParameters,
+    MultiTaskKernel,
+)
 from reference import gaussian_process as twin
 
-BASES = [(ERROR_BASIS, twin.phi_error), (COST_BASIS, twin.phi_cost)]
+BASES = [
+    (ERROR_BASIS, twin.phi_error),
+    (PUBLISHED_ERROR_BASIS, twin.phi_published),
+    (COST_BASIS, twin.phi_cost),
+]
 PARAMETERS = KernelParameters(np.log([0.3, 0.9, 0.5]), np.log(1.7), np.array(0.4), np.log(0.6), np.log(0.02))
 
 
-def kernel_of(parameters: KernelParameters, basis: tuple[float, float]) -> MultiTaskKernel:
+def kernel_of(parameters: KernelParameters, basis: Basis) -> MultiTaskKernel:
     return MultiTaskKernel(jax.tree.map(jnp.asarray, parameters), jnp.array(basis))
 
 
@@ -37,7 +48,7 @@ def test_equals_the_twin(basis, phi):
     np.testing.assert_allclose(gram, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("basis", [ERROR_BASIS, COST_BASIS])
+@pytest.mark.parametrize("basis", [ERROR_BASIS, PUBLISHED_ERROR_BASIS, COST_BASIS])
 def test_vectorised_call_equals_evaluate_pair_by_pair(basis):
     kernel, left, right = kernel_of(PARAMETERS, basis), points(2, 6), points(3, 4)
     pairs = [
@@ -55,7 +66,7 @@ def test_amplitude_is_the_variance_at_the_target():
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.floats(-4, 3), min_size=3, max_size=3), st.floats(-4, 4), st.floats(-4, 4), st.floats(-5, 3),
-    st.integers(0, 2**31), st.sampled_from([ERROR_BASIS, COST_BASIS]),
+    st.integers(0, 2**31), st.sampled_from([ERROR_BASIS, PUBLISHED_ERROR_BASIS, COST_BASIS]),
 )  # fmt: skip
 def test_positive_semi_definite_for_any_hyperparameters(log_length_scale, log_amplitude, tilt, log_spread, seed, basis):
     with jax.enable_x64(True):  # examples run outside of the fixture

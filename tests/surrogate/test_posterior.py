@@ -8,12 +8,16 @@ import tinygp
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
-from ibo_jax.surrogate.kernels import COST_BASIS, ERROR_BASIS, KernelParameters, MultiTaskKernel
+from ibo_jax.surrogate.kernels import COST_BASIS, ERROR_BASIS, PUBLISHED_ERROR_BASIS, KernelParameters, MultiTaskKernel
 from ibo_jax.surrogate.likelihood import JITTER, TrainingData, log_likelihood
 from ibo_jax.surrogate.posterior import condition, covariance, imagine, predict
 from reference import gaussian_process as twin
 
-BASES = [(ERROR_BASIS, twin.phi_error), (COST_BASIS, twin.phi_cost)]
+BASES = [
+    (ERROR_BASIS, twin.phi_error),
+    (PUBLISHED_ERROR_BASIS, twin.phi_published),
+    (COST_BASIS, twin.phi_cost),
+]
 LENGTH_SCALE, NOISE = np.array([0.3, 0.9, 0.5]), 0.02
 COUNT, CAPACITY = 15, 32
 
@@ -70,7 +74,7 @@ def test_mean_and_covariance_equal_the_twin_across_fidelities(basis, phi):
     np.testing.assert_allclose(log_likelihood(parameters(), padded(x, s, y, basis)), likelihood, rtol=1e-12)
 
 
-@pytest.mark.parametrize("basis", [ERROR_BASIS, COST_BASIS])
+@pytest.mark.parametrize("basis", [ERROR_BASIS, PUBLISHED_ERROR_BASIS, COST_BASIS])
 def test_tinygp_with_the_kernel_agrees(basis):
     x, s, y = raw(2)
     z, t = targets()
@@ -82,7 +86,7 @@ def test_tinygp_with_the_kernel_agrees(basis):
     np.testing.assert_allclose(variance, conditioned.variance, atol=1e-8)
 
 
-@pytest.mark.parametrize("basis", [ERROR_BASIS, COST_BASIS])
+@pytest.mark.parametrize("basis", [ERROR_BASIS, PUBLISHED_ERROR_BASIS, COST_BASIS])
 def test_closed_form_gradient_equals_autodiff(basis):
     x, s, y = raw(3)
 

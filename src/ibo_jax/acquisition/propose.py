@@ -13,7 +13,7 @@ from ibo_jax.acquisition.maximise import maximise
 from ibo_jax.acquisition.representers import draw_representers, gumbel_top_k, refined_pool
 from ibo_jax.numerics import each_draw
 from ibo_jax.observations import Observations
-from ibo_jax.surrogate.kernels import KernelParameters
+from ibo_jax.surrogate.kernels import ERROR_BASIS, Basis, KernelParameters
 from ibo_jax.surrogate.model import cost_data, error_data, standardise
 from ibo_jax.surrogate.posterior import Posterior, condition, imagine, predict
 from ibo_jax.types import AnyArray
@@ -71,9 +71,11 @@ class Surrogates(NamedTuple):
         return jax.nn.logsumexp(self.cost_location + self.cost_scale * mean, axis=0) - jnp.log(len(mean))
 
 
-def surrogates(observations: Observations, error: KernelParameters, cost: KernelParameters) -> Surrogates:
+def surrogates(
+    observations: Observations, error: KernelParameters, cost: KernelParameters, error_basis: Basis = ERROR_BASIS
+) -> Surrogates:
     """Condition both processes for every draw; pending evaluations get imagined errors."""
-    error_observed, error_location, error_scale = standardise(error_data(observations))
+    error_observed, error_location, error_scale = standardise(error_data(observations, error_basis))
     cost_observed, cost_location, cost_scale = standardise(cost_data(observations))
     pending = jnp.asarray(observations.pending & observations.mask)
     return Surrogates(
@@ -86,7 +88,7 @@ def surrogates(observations: Observations, error: KernelParameters, cost: Kernel
     )
 
 
-@partial(jax.jit, static_argnames=("levels", "acquisition"))
+@partial(jax.jit, static_argnames=("levels", "acquisition", "error_basis"))
 def propose(
     key: PRNGKeyArray,
     observations: Observations,
@@ -96,6 +98,7 @@ def propose(
     *,
     levels: Levels,
     acquisition: Acquisition = "information_gain",
+    error_basis: Basis = ERROR_BASIS,
 ) -> Proposal:
     """The next (x, s), the incumbent and the recommendation.
 
@@ -108,9 +111,10 @@ def propose(
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         acquisition: "information_gain" (about the optimum at the target, per predicted cost; equation 6 of Ariafar
             et al. 2021) or "expected_improvement" (at the target, whatever it costs).
+        error_basis: how the error may depend on the fidelity, as in the fit.
     """
     key_pool, key_representers, key_base, key_candidates = jax.random.split(key, 4)
-    models = surrogates(observations, error, cost)
+    models = surrogates(observations, error, cost, error_basis)
     evaluated, mask = models.error.data.x[0], jnp.asarray(observations.mask & ~observations.pending)
     evaluated_mean = jnp.where(mask, jnp.mean(mean_at_target(models.error, evaluated), axis=0), jnp.inf)
     order = jnp.argsort(evaluated_mean)

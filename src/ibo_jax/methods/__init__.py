@@ -19,7 +19,8 @@ def make(name: str, dimension: int, levels: tuple[float, ...] | None, *, protoco
             target fidelity, same surrogate), "random".
         dimension: coordinates of the unit cube.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
-        protocol: "default" guards the target fidelity; "paper" and "scripts" follow Algorithm 1 unguarded.
+        protocol: "default" guards the target fidelity; "paper" and "scripts" follow Algorithm 1 unguarded, with
+            the published fidelity kernel.
 
     Raises:
         ValueError: unknown name or protocol.
@@ -33,6 +34,14 @@ def make(name: str, dimension: int, levels: tuple[float, ...] | None, *, protoco
         return functools.partial(random_search.suggest, fidelity=1.0 if levels is None else levels[0])
     from ibo_jax.acquisition.propose import Acquisition
     from ibo_jax.methods import ibo
+    from ibo_jax.surrogate.kernels import ERROR_BASIS, PUBLISHED_ERROR_BASIS
 
     acquisition: Acquisition = "information_gain" if name == "ibo" else "expected_improvement"
-    return functools.partial(ibo.suggest, levels=levels, guarded=protocol == "default", acquisition=acquisition)
+    default = protocol == "default"
+    return functools.partial(
+        ibo.suggest,
+        levels=levels,
+        guarded=default,
+        acquisition=acquisition,
+        error_basis=ERROR_BASIS if default else PUBLISHED_ERROR_BASIS,
+    )

@@ -16,11 +16,11 @@ from ibo_jax.methods.base import State, Suggestion
 from ibo_jax.numerics import in_float64
 from ibo_jax.observations import CAPACITY_STEP, Observations
 from ibo_jax.surrogate import model, nuts
-from ibo_jax.surrogate.kernels import KernelParameters
+from ibo_jax.surrogate.kernels import ERROR_BASIS, Basis, KernelParameters
 
 __all__ = ["fit_surrogates", "suggest"]
 
-GUARD_WINDOW = 3  # with none of so many last evaluations at the target, the recommendation is tried there
+GUARD_WINDOW, GUARD_NEAR = 3, 0.5  # with none of the last three at s >= 0.5, the recommendation is tried at s = 1
 
 _fit = in_float64(nuts.fit)
 _propose = in_float64(propose)
@@ -43,6 +43,7 @@ def suggest(
     levels: Levels = None,
     guarded: bool = True,
     acquisition: Acquisition = "information_gain",
+    error_basis: Basis = ERROR_BASIS,
 ) -> tuple[Suggestion, State | None]:
     """One iteration of Algorithm 1 (lines 3 to 5): where to evaluate next, and the answer so far.
 
@@ -51,9 +52,10 @@ def suggest(
         observations: at least one that is not pending.
         state: that of the previous suggestion; without it the chains start cold, on few observations first.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
-        guarded: try the recommendation at the target when the last three evaluations were all cheaper. Without it the
-            search can settle at the cheapest fidelity of a strongly biased problem and never learn that it misleads.
+        guarded: try the recommendation at the target when the last three evaluations were all far from it. Without
+            it the search can settle at the cheapest fidelity of a strongly biased problem and never learn of the bias.
         acquisition: "information_gain" per cost, or "expected_improvement" at the target.
+        error_basis: how the error may depend on the fidelity (`surrogate.kernels.Basis`).
 
     Example:
         >>> from ibo_jax.observations import append, empty
@@ -65,10 +67,17 @@ def suggest(
         np.True_
     """
     key_fit, key_propose, key_random = jax.random.split(key, 3)
-    fits = fit_surrogates(key_fit, observations, state)
+    fits = fit_surrogates(key_fit, observations, state, error_basis)
     guard = guarded and acquisition == "information_gain" and _neglected(observations)
     proposal = _propose(
-        key_propose, observations, fits.error, fits.cost, np.asarray(guard), levels=levels, acquisition=acquisition
+        key_propose,
+        observations,
+        fits.error,
+        fits.cost,
+        np.asarray(guard),
+        levels=levels,
+        acquisition=acquisition,
+        error_basis=error_basis,
     )
     if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
@@ -76,17 +85,25 @@ def suggest(
     return _describe(proposal, "guard" if guard else "acquisition", fits.warning), fits.state
 
 
-def fit_surrogates(key: PRNGKeyArray, observations: Observations, state: State | None) -> Fits:
+def fit_surrogates(
+    key: PRNGKeyArray, observations: Observations, state: State | None, error_basis: Basis = ERROR_BASIS
+) -> Fits:
     """Draw the hyperparameters of both processes, from where the last fit stopped."""
     dimension = observations.x.shape[1]
     if state is None and len(observations.mask) > CAPACITY_STEP:
         # A cold chain on many observations takes deep trees: find the way on a few first.
         key, key_few = jax.random.split(key)
-        state = fit_surrogates(key_few, Observations(*(field[:CAPACITY_STEP] for field in observations)), None).state
+        few = Observations(*(field[:CAPACITY_STEP] for field in observations))
+        state = fit_surrogates(key_few, few, None, error_basis).state
     parts: State = {}
     draws, warnings = {}, []
     for name, key_part, data, prior in (
-        ("error", jax.random.fold_in(key, 0), model.error_data(observations), model.error_prior(dimension)),
+        (
+            "error",
+            jax.random.fold_in(key, 0),
+            model.error_data(observations, error_basis),
+            model.error_prior(dimension),
+        ),
         ("cost", jax.random.fold_in(key, 1), model.cost_data(observations), model.cost_prior(dimension)),
     ):
         chain = nuts.cold_chain(dimension) if state is None else _chain(state, name)
@@ -103,7 +120,7 @@ def _chain(state: State, name: str) -> nuts.Chain:
 
 def _neglected(observations: Observations) -> bool:
     last = observations.fidelity[: observations.size][-GUARD_WINDOW:]
-    return len(last) == GUARD_WINDOW and bool(np.all(last < 1.0))
+    return len(last) == GUARD_WINDOW and bool(np.all(last < GUARD_NEAR))
 
 
 def _describe(proposal: Proposal, reason: str, warning: str) -> Suggestion:

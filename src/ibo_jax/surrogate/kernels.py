@@ -14,13 +14,24 @@ from jaxtyping import Float
 
 from ibo_jax.types import AnyArray
 
-__all__ = ["CONSTANT_VARIANCE", "COST_BASIS", "ERROR_BASIS", "KernelParameters", "MultiTaskKernel", "matern52"]
+__all__ = [
+    "CONSTANT_VARIANCE",
+    "COST_BASIS",
+    "ERROR_BASIS",
+    "PUBLISHED_ERROR_BASIS",
+    "Basis",
+    "KernelParameters",
+    "MultiTaskKernel",
+    "matern52",
+]
 
 CONSTANT_VARIANCE = 1.0  # of the unknown mean, in units of the standardised outputs
 
-Basis = tuple[float, float]
-ERROR_BASIS: Basis = (1.0, 0.0)  # phi(s) = (1 - s)^2, no contribution at the target
-COST_BASIS: Basis = (0.0, 1.0)  # phi(s) = s, a larger fidelity costs more
+Basis = tuple[float, float, float]
+"""Weights of 1 - s, (1 - s)^2 and s in phi(s), by which a fidelity differs from the target (or from no fidelity)."""
+ERROR_BASIS: Basis = (1.0, 0.0, 0.0)  # a bias that may be linear near the target is not taken for nothing there
+PUBLISHED_ERROR_BASIS: Basis = (0.0, 1.0, 0.0)  # [KleinEtAl2017]: flat at the target
+COST_BASIS: Basis = (0.0, 0.0, 1.0)  # a larger fidelity costs more
 
 
 class KernelParameters(NamedTuple):
@@ -76,11 +87,12 @@ class MultiTaskKernel(tinygp.kernels.Kernel):
     """
 
     parameters: KernelParameters
-    basis: Float[AnyArray, "2"]
+    basis: Float[AnyArray, "3"]
 
     def features(self, s: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
-        """phi(s), a quadratic for errors and linear for costs."""
-        return self.basis[0] * (1.0 - s) ** 2 + self.basis[1] * s
+        """phi(s) in the basis, see `Basis`."""
+        linear, quadratic, rising = self.basis
+        return linear * (1.0 - s) + quadratic * (1.0 - s) ** 2 + rising * s
 
     def tasks(self, s: Float[AnyArray, "..."], other: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
         """The fidelity's factor (1, phi) Sigma (1, phi')^T, broadcast over both arguments."""

@@ -28,7 +28,7 @@ class TrainingData(NamedTuple):
     s: Float[AnyArray, "observation"]
     y: Float[AnyArray, "observation"]
     mask: Bool[AnyArray, "observation"]
-    basis: Float[AnyArray, "2"]
+    basis: Float[AnyArray, "3"]
 
     def cleaned(self) -> "TrainingData":
         """Zeros in place of padding, so that NaN there cannot spread."""

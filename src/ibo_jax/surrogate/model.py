@@ -13,7 +13,7 @@ import numpyro.distributions as dist
 from jaxtyping import Float
 
 from ibo_jax.observations import Observations
-from ibo_jax.surrogate.kernels import COST_BASIS, ERROR_BASIS, KernelParameters
+from ibo_jax.surrogate.kernels import COST_BASIS, ERROR_BASIS, Basis, KernelParameters
 from ibo_jax.surrogate.likelihood import TrainingData, log_likelihood
 from ibo_jax.types import AnyArray
 
@@ -47,9 +47,9 @@ def cost_prior(dimension: int) -> Prior:
     return _prior(dimension, amplitude=(0.0, 1.0), tilt=(0.0, 1.0), spread=(0.0, 1.0), noise=(-6.0, 1.0))
 
 
-def error_data(observations: Observations) -> TrainingData:
+def error_data(observations: Observations, basis: Basis = ERROR_BASIS) -> TrainingData:
     """The objective as training data, in its own units; pending rows are masked."""
-    return _data(observations, observations.objective, ERROR_BASIS)
+    return _data(observations, observations.objective, basis)
 
 
 def cost_data(observations: Observations) -> TrainingData:
@@ -93,6 +93,6 @@ def _prior(
     return Prior(location, scale)
 
 
-def _data(observations: Observations, values, basis: tuple[float, float]) -> TrainingData:
+def _data(observations: Observations, values, basis: Basis) -> TrainingData:
     mask = observations.mask & ~observations.pending
     return TrainingData(observations.x, observations.fidelity, values, mask, np.asarray(basis))

@@ -84,7 +84,7 @@ def fit(
     Example:
         >>> from ibo_jax.surrogate.model import error_prior
         >>> x = jnp.linspace(0.0, 1.0, 8)[:, None]
-        >>> data = TrainingData(x, jnp.ones(8), jnp.sin(6 * x[:, 0]), jnp.ones(8, bool), jnp.array([1.0, 0.0]))
+        >>> data = TrainingData(x, jnp.ones(8), jnp.sin(6 * x[:, 0]), jnp.ones(8, bool), jnp.array([1.0, 0.0, 0.0]))
         >>> parameters, chain, info = fit(jax.random.key(0), data, error_prior(1), cold_chain(1))
         >>> parameters.log_length_scale.shape, bool(info.finite)
         ((16, 1), True)
