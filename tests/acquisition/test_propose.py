@@ -85,7 +85,7 @@ def test_predictions_at_the_chosen_point_equal_the_twin(fits):
         for scale, amplitude, tilt, spread, noise in zip(*draws, strict=True):
             kernel = twin.Kernel(np.exp(scale), np.exp(amplitude), tilt, np.exp(spread), np.exp(noise) + JITTER)
             mean, covariance = twin.posterior(kernel, phi, points, values, point)
-            yield y[:8].mean() + y[:8].std() * mean[0], y[:8].var() * (covariance[0, 0] + np.exp(noise))
+            yield y[:8].mean() + y[:8].std() * mean[0], y[:8].var() * (covariance[0, 0] + kernel.noise)
 
     means, variances = np.array(list(predictions(fits.error, twin.phi_error, seen.objective))).T
     log_costs, _ = np.array(list(predictions(fits.cost, twin.phi_cost, seen.log_cost))).T

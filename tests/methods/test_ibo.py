@@ -85,7 +85,7 @@ def test_the_run_finds_the_optimum(run):
 
 def test_the_run_guards_the_target(run):
     for seen, _, suggestion, _ in run[0]:
-        neglected = np.all(seen.fidelity[: seen.size][-3:] < 1.0)
+        neglected = np.all(seen.fidelity[: seen.size][-3:] < 0.5)
         assert suggestion.reason == ("guard" if neglected else "acquisition")
 
 
@@ -126,6 +126,7 @@ def test_a_cold_start_on_many_observations_agrees_with_the_carried_chain(run):
     [
         ((1.0, 1.0, 0.0, 0.4, 0.0), "default", "guard"),
         ((0.0, 0.0, 1.0, 0.4, 0.0), "default", "acquisition"),
+        ((1.0, 0.0, 0.4, 0.6, 0.0), "default", "acquisition"),  # near enough
         ((0.4, 0.0), "default", "acquisition"),
         ((1.0, 1.0, 0.0, 0.4, 0.0), "paper", "acquisition"),
         ((1.0, 1.0, 0.0, 0.4, 0.0), "scripts", "acquisition"),

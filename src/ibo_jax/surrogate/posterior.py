@@ -11,7 +11,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Bool, Float
 
 from ibo_jax.surrogate.kernels import KernelParameters, MultiTaskKernel
-from ibo_jax.surrogate.likelihood import TrainingData, masked_gram
+from ibo_jax.surrogate.likelihood import JITTER, TrainingData, masked_gram
 from ibo_jax.types import AnyArray
 
 __all__ = ["Posterior", "condition", "covariance", "cross", "imagine", "predict"]
@@ -29,8 +29,8 @@ class Posterior(NamedTuple):
 
     @property
     def noise(self) -> Float[AnyArray, "*draw"]:
-        """Variance of the observation noise."""
-        return jnp.exp(self.parameters.log_noise)
+        """Variance of the observation noise, the jitter included that the likelihood adds to it."""
+        return jnp.exp(self.parameters.log_noise) + JITTER
 
 
 def condition(parameters: KernelParameters, data: TrainingData) -> Posterior:
