@@ -13,14 +13,14 @@ from ibo_jax import cli
 from ibo_jax.problems import catalogue
 from ibo_jax.study import rows
 
+# A background job of a shell ignores Ctrl-C, and so do its children: tests run there too.
+LISTEN = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
+
 
 def command(*arguments: str, folder: Path, **options) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "ibo_jax.cli", *arguments],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # a background job of a shell ignores Ctrl-C, and so would its children: tests run there too
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (no threads)
-        **options,
+        [sys.executable, "-c", LISTEN + "runpy.run_module('ibo_jax.cli', run_name='__main__')", *arguments],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
     )  # fmt: skip
 
 
