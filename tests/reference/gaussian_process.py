@@ -1,10 +1,10 @@
 """Gaussian process with a fidelity kernel, and a long reference chain over its hyperparameters, in plain NumPy.
 
-    k((x, s), (z, t)) = constant + amplitude * M52(x, z) * (1 + l (phi(s) + phi(t)) + (l^2 + d^2) phi(s) phi(t))
+    k((x, s), (z, t)) = constant + amplitude * M52(x, z) * ((1 + l P(s)) (1 + l P(t)) + d^2 phi(s) . phi(t))
 
-with M52 the Matern-5/2 correlation [1, eq. 4.17] of per-axis scaled distance, l the `tilt`, d the `spread`, and phi a
-basis that is 1 - s for the error, as published (1 - s)^2 [2, section 3.1], and s for the cost: the kernel of two
-correlated functions, the target's and its bias, of which the first has variance `amplitude`.
+with M52 the Matern-5/2 correlation [1, eq. 4.17] of per-axis scaled distance, l the `tilt`, d the `spread`, phi the
+features (1 - s, (1 - s)^2) for the error, as published only the second [2, section 3.1], s for the cost, and P their
+sum: the kernel of a function at the target, of variance `amplitude`, and an independent bias for each feature.
 
 [1] Rasmussen and Williams, "Gaussian processes for machine learning", 2006.
 [2] Klein et al., "Fast Bayesian optimization of machine learning hyperparameters on large datasets", AISTATS 2017.
@@ -33,15 +33,15 @@ class Kernel(NamedTuple):
 
 
 def phi_error(s: np.ndarray) -> np.ndarray:
-    return 1.0 - np.asarray(s, np.float64)
+    return np.stack([1.0 - s, (1.0 - s) ** 2], axis=-1)
 
 
 def phi_published(s: np.ndarray) -> np.ndarray:
-    return phi_error(s) ** 2
+    return ((1.0 - s) ** 2)[..., None]
 
 
 def phi_cost(s: np.ndarray) -> np.ndarray:
-    return np.asarray(s, np.float64)
+    return np.asarray(s, np.float64)[..., None]
 
 
 def matern52(x: np.ndarray, z: np.ndarray, length_scale: np.ndarray) -> np.ndarray:
@@ -53,9 +53,10 @@ def matern52(x: np.ndarray, z: np.ndarray, length_scale: np.ndarray) -> np.ndarr
 
 def gram(kernel: Kernel, phi: Callable, left: Points, right: Points) -> np.ndarray:
     """Covariance of the latent function at the points `left` with that at `right`."""
-    p, q = phi(left[1])[:, None], phi(right[1])[None, :]
+    p, q = phi(left[1]), phi(right[1])
     amplitude, tilt, spread = (np.asarray(v)[..., None, None] for v in kernel[1:4])
-    fidelity = 1.0 + tilt * (p + q) + (tilt**2 + spread**2) * p * q
+    scaled = (1.0 + tilt * p.sum(-1)[:, None]) * (1.0 + tilt * q.sum(-1)[None, :])
+    fidelity = scaled + spread**2 * (p @ q.T)
     return CONSTANT + amplitude * matern52(left[0], right[0], kernel.length_scale) * fidelity
 
 

@@ -33,13 +33,14 @@ def test_gaussian_process_at_the_target_equals_scikit_learn():
 
 
 @pytest.mark.parametrize("phi", [gp.phi_error, gp.phi_cost])
-def test_fidelity_kernel_is_that_of_two_correlated_functions(phi):
-    """f(x, s) = c + a(x) + phi(s) (l a(x) + d b(x)) with a, b independent: sampled covariance equals the kernel."""
+def test_fidelity_kernel_is_that_of_the_target_and_its_biases(phi):
+    """f(x, s) = c + (1 + l P(s)) a(x) + d phi(s) . b(x), a and b independent: sampled covariance equals the kernel."""
     x, s, _ = data(2, 4)
     rng = np.random.default_rng(3)
     root = np.linalg.cholesky(KERNEL.amplitude * gp.matern52(x, x, KERNEL.length_scale))
-    a, b = (rng.normal(size=(400_000, 4)) @ root.T for _ in range(2))
-    f = rng.normal(size=(400_000, 1)) + a + phi(s) * (KERNEL.tilt * a + KERNEL.spread * b)
+    a, *biases = (rng.normal(size=(400_000, 4)) @ root.T for _ in range(1 + phi(s).shape[-1]))
+    f = rng.normal(size=(400_000, 1)) + (1.0 + KERNEL.tilt * phi(s).sum(-1)) * a
+    f = f + KERNEL.spread * sum(feature * b for feature, b in zip(phi(s).T, biases, strict=True))
     covariance = gp.gram(KERNEL, phi, (x, s), (x, s))
     standard_error = np.sqrt((covariance**2 + np.outer(np.diag(covariance), np.diag(covariance))) / len(f))
     assert np.all(np.abs(np.cov(f.T) - covariance) < 4.5 * standard_error)

@@ -44,4 +44,5 @@ def make(name: str, dimension: int, levels: tuple[float, ...] | None, *, protoco
         guarded=default,
         acquisition=acquisition,
         error_basis=ERROR_BASIS if default else PUBLISHED_ERROR_BASIS,
+        warped=default,
     )

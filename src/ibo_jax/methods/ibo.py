@@ -17,6 +17,7 @@ from ibo_jax.numerics import in_float64
 from ibo_jax.observations import CAPACITY_STEP, Observations
 from ibo_jax.surrogate import model, nuts
 from ibo_jax.surrogate.kernels import ERROR_BASIS, Basis, KernelParameters
+from ibo_jax.surrogate.warping import UNWARPED, Warping, fit_warping
 
 __all__ = ["fit_surrogates", "suggest"]
 
@@ -44,6 +45,7 @@ def suggest(
     guarded: bool = True,
     acquisition: Acquisition = "information_gain",
     error_basis: Basis = ERROR_BASIS,
+    warped: bool = True,
 ) -> tuple[Suggestion, State | None]:
     """One iteration of Algorithm 1 (lines 3 to 5): where to evaluate next, and the answer so far.
 
@@ -56,6 +58,7 @@ def suggest(
             it the search can settle at the cheapest fidelity of a strongly biased problem and never learn of the bias.
         acquisition: "information_gain" per cost, or "expected_improvement" at the target.
         error_basis: how the error may depend on the fidelity (`surrogate.kernels.Basis`).
+        warped: model the objective after a monotone warping to normality (`surrogate.warping`).
 
     Example:
         >>> from ibo_jax.observations import append, empty
@@ -67,11 +70,12 @@ def suggest(
         np.True_
     """
     key_fit, key_propose, key_random = jax.random.split(key, 3)
-    fits = fit_surrogates(key_fit, observations, state, error_basis)
+    warping, modelled = _warp(observations) if warped else (UNWARPED, observations)
+    fits = fit_surrogates(key_fit, modelled, state, error_basis)
     guard = guarded and acquisition == "information_gain" and _neglected(observations)
     proposal = _propose(
         key_propose,
-        observations,
+        modelled,
         fits.error,
         fits.cost,
         np.asarray(guard),
@@ -82,7 +86,7 @@ def suggest(
     if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         return fallback._replace(warning="the surrogate was not finite: a random point was tried"), state
-    return _describe(proposal, "guard" if guard else "acquisition", fits.warning), fits.state
+    return _describe(proposal, warping, "guard" if guard else "acquisition", fits.warning), fits.state
 
 
 def fit_surrogates(
@@ -114,6 +118,12 @@ def fit_surrogates(
     return Fits(draws["error"], draws["cost"], parts, "; ".join(warnings))
 
 
+def _warp(observations: Observations) -> tuple[Warping, Observations]:
+    """The objective's warping, fitted to finished evaluations, and the observations with warped objectives."""
+    warping = fit_warping(observations.objective[observations.mask & ~observations.pending])
+    return warping, observations._replace(objective=warping(observations.objective))
+
+
 def _chain(state: State, name: str) -> nuts.Chain:
     return nuts.Chain(*(np.asarray(state[f"{name}_{field}"]) for field in nuts.Chain._fields))
 
@@ -123,19 +133,23 @@ def _neglected(observations: Observations) -> bool:
     return len(last) == GUARD_WINDOW and bool(np.all(last < GUARD_NEAR))
 
 
-def _describe(proposal: Proposal, reason: str, warning: str) -> Suggestion:
-    """The proposal in the terms of every method."""
+def _describe(proposal: Proposal, warping: Warping, reason: str, warning: str) -> Suggestion:
+    """The proposal in the terms of every method; a prediction's sd is half the width of its middle 68 %."""
+    mean, low, high, incumbent_mean, recommendation_mean = map(float, warping.invert(np.array([
+        proposal.mean, proposal.mean - proposal.sd, proposal.mean + proposal.sd, proposal.incumbent_mean,
+        proposal.recommendation_mean,
+    ])))  # fmt: skip
     return Suggestion(
         x=np.asarray(proposal.x),
         fidelity=float(proposal.s),
         reason=reason,
-        predicted_objective=float(proposal.mean),
-        predicted_sd=float(proposal.sd),
+        predicted_objective=mean,
+        predicted_sd=0.5 * (high - low),
         predicted_log_cost=float(proposal.log_cost),
         incumbent=np.asarray(proposal.incumbent),
-        incumbent_objective=float(proposal.incumbent_mean),
+        incumbent_objective=incumbent_mean,
         recommendation=np.asarray(proposal.recommendation),
-        recommendation_objective=float(proposal.recommendation_mean),
+        recommendation_objective=recommendation_mean,
         entropy=float(proposal.entropy),
         warning=warning,
     )

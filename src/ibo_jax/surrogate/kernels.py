@@ -28,8 +28,8 @@ __all__ = [
 CONSTANT_VARIANCE = 1.0  # of the unknown mean, in units of the standardised outputs
 
 Basis = tuple[float, float, float]
-"""Weights of 1 - s, (1 - s)^2 and s in phi(s), by which a fidelity differs from the target (or from no fidelity)."""
-ERROR_BASIS: Basis = (1.0, 0.0, 0.0)  # a bias that may be linear near the target is not taken for nothing there
+"""Weights of the features 1 - s, (1 - s)^2 and s, in which a fidelity differs from the target (or from none)."""
+ERROR_BASIS: Basis = (1.0, 1.0, 0.0)  # a bias with slope and curvature: far from the target says little about it
 PUBLISHED_ERROR_BASIS: Basis = (0.0, 1.0, 0.0)  # [KleinEtAl2017]: flat at the target
 COST_BASIS: Basis = (0.0, 0.0, 1.0)  # a larger fidelity costs more
 
@@ -74,10 +74,11 @@ def squared_distances(a: Float[AnyArray, "n dimension"], b: Float[AnyArray, "m d
 
 
 class MultiTaskKernel(tinygp.kernels.Kernel):
-    """k((x, s), (x', s')) = c + amplitude * Matern52(x, x') * (1, phi) Sigma (1, phi')^T.
+    """k((x, s), (x', s')) = c + amplitude * Matern52(x, x') * (r r' + d^2 phi . phi'), with r = 1 + l sum(phi).
 
-    Sigma = [[1, l], [l, l^2 + d^2]] has its first entry fixed at 1, which the amplitude carries; l is `tilt`, d is
-    exp(`log_spread`). With the error's basis phi vanishes at the target s = 1, so amplitude is the variance there.
+    The function at fidelity s is (1 + l sum(phi(s))) times that at the target plus, for each feature in phi, a bias
+    process of its own; l is `tilt`, d is exp(`log_spread`). With one feature this is the published (1, phi) Sigma
+    (1, phi')^T, Sigma_11 = 1. The error's features vanish at the target s = 1: amplitude is the variance there.
 
     Example:
         >>> parameters = KernelParameters(jnp.zeros(2), *jnp.zeros(4))
@@ -89,16 +90,16 @@ class MultiTaskKernel(tinygp.kernels.Kernel):
     parameters: KernelParameters
     basis: Float[AnyArray, "3"]
 
-    def features(self, s: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
-        """phi(s) in the basis, see `Basis`."""
-        linear, quadratic, rising = self.basis
-        return linear * (1.0 - s) + quadratic * (1.0 - s) ** 2 + rising * s
+    def features(self, s: Float[AnyArray, "..."]) -> Float[AnyArray, "... feature"]:
+        """phi(s): the weighted features, see `Basis`."""
+        return self.basis * jnp.stack([1.0 - s, (1.0 - s) ** 2, s], axis=-1)
 
     def tasks(self, s: Float[AnyArray, "..."], other: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
-        """The fidelity's factor (1, phi) Sigma (1, phi')^T, broadcast over both arguments."""
+        """The fidelity's factor of the covariance, broadcast over both arguments."""
         phi, phi_other = self.features(s), self.features(other)
         tilt, spread = self.parameters.tilt, jnp.exp(self.parameters.log_spread)
-        return 1.0 + tilt * (phi + phi_other) + (tilt**2 + spread**2) * phi * phi_other
+        common = (1.0 + tilt * jnp.sum(phi, -1)) * (1.0 + tilt * jnp.sum(phi_other, -1))
+        return common + spread**2 * jnp.sum(phi * phi_other, -1)
 
     def evaluate(self, X1, X2):
         (x, s), (x_other, s_other) = X1, X2

@@ -89,13 +89,13 @@ def _value_and_gradient(
     r2, tasks = squared_distances(scaled, scaled), kernel.tasks(data.s[:, None], data.s[None, :])
     by_task = outer * amplitude * matern52(r2)
     slope = outer * amplitude * tasks * matern52_slope(r2)
-    curvature = phi @ by_task @ phi
+    total = jnp.sum(phi, -1)
     gradient = KernelParameters(
         # sum_ij W_ij (x_i - x_j)^2 by one product with W: no array of differences is needed
         log_length_scale=-4.0 * (jnp.sum(slope, 1) @ scaled**2 - jnp.sum(scaled * (slope @ scaled), 0)),
         log_amplitude=jnp.sum(by_task * tasks),
-        tilt=2.0 * (jnp.sum(by_task, 1) @ phi + parameters.tilt * curvature),
-        log_spread=2.0 * spread**2 * curvature,
+        tilt=2.0 * (jnp.sum(by_task, 1) @ total + parameters.tilt * (total @ by_task @ total)),
+        log_spread=2.0 * spread**2 * jnp.sum(phi * (by_task @ phi)),
         log_noise=jnp.exp(parameters.log_noise) * jnp.trace(outer),
     )
     return value, gradient
