@@ -19,8 +19,8 @@ def make(name: str, dimension: int, levels: tuple[float, ...] | None, *, protoco
             target fidelity, same surrogate), "random".
         dimension: coordinates of the unit cube.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
-        protocol: "default" guards the target fidelity; "paper" and "scripts" follow Algorithm 1 unguarded, with
-            the published fidelity kernel.
+        protocol: "default" guards the target fidelity, lets the bias bend and warps the objective; "paper" and
+            "scripts" follow Algorithm 1 unguarded, with the published fidelity kernel, on the objective as it is.
 
     Raises:
         ValueError: unknown name or protocol.
