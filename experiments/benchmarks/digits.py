@@ -51,8 +51,7 @@ def search_ibo(split: int, evaluations: int) -> dict[str, Any]:
 def search_random(split: int, seconds: float, initial: list[dict[str, Any]]) -> dict[str, Any]:
     """The row of random search that starts with the trials `initial` and stops once it has trained for `seconds`."""
     problem = catalogue.problem("digits-mlp", split=split)
-    levels = problem.fidelity.levels
-    proposer = make_proposer("random", split, problem.space.dimension, levels, initial=0, protocol="default")
+    proposer = make_proposer("random", split, problem.space.dimension, problem.fidelity, initial=0, protocol="default")
     trials = list(initial)
     while (spent := sum(trial["cost_seconds"] for trial in trials)) < seconds:
         trials.append(_random_trial(problem, proposer, len(trials)))

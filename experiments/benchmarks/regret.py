@@ -36,11 +36,12 @@ BASELINE = "ei"
 
 def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[str, Any]]:
     """One search to the end of the budget, yielding a row after each evaluation; all randomness follows from `seed`."""
-    space, levels = SYNTHETIC[problem].space, SYNTHETIC[problem].fidelity.levels
-    suggest = methods.make(method, space.dimension, levels)
+    space, fidelity, design = SYNTHETIC[problem].space, SYNTHETIC[problem].fidelity, methods.METHODS[method].design
+    suggest = methods.make(method, fidelity)
     key_design, key_search = jax.random.split(jax.random.key(seed))
     observations = empty(space.dimension)
-    for x, s in zip(*initial_design(key_design, SYNTHETIC[problem].initial, space.dimension, levels), strict=True):
+    initial = initial_design(key_design, SYNTHETIC[problem].initial, space.dimension, fidelity, design)
+    for x, s in zip(*initial, strict=True):
         observations = _observe(problem, observations, x, float(s))
     spent, state = 0.0, None
     for step in itertools.count():

@@ -28,7 +28,7 @@ from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
 
 PROBLEM = "hartmann6"
-DIMENSION = SYNTHETIC[PROBLEM].space.dimension
+DIMENSION, FIDELITY = SYNTHETIC[PROBLEM].space.dimension, SYNTHETIC[PROBLEM].fidelity
 FIRST_SIZE = 16  # observations at the first suggestion: the initial design
 CACHE_SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -51,7 +51,7 @@ def observe(points: list[tuple[np.ndarray, float]]) -> Observations:
 
 def warm(method: str, size: int, repeats: int) -> dict[str, Any]:
     """Seconds of `repeats` suggestions from `size` observations, after those that compile."""
-    suggest, skipped = methods.make(method, DIMENSION, None), 3
+    suggest, skipped = methods.make(method, FIDELITY), 3
     points, state, seconds = stream(size + skipped + repeats), None, []
     for step in range(skipped + repeats):
         observations = observe(points[step : step + size])
@@ -70,7 +70,7 @@ def first(method: str, cache: Path) -> dict[str, Any]:
     jax.config.update("jax_compilation_cache_dir", str(cache))
     for name, setting in CACHE_SETTINGS.items():
         jax.config.update(name, setting)
-    suggest, points, state, seconds = methods.make(method, DIMENSION, None), stream(FIRST_SIZE + 2), None, []
+    suggest, points, state, seconds = methods.make(method, FIDELITY), stream(FIRST_SIZE + 2), None, []
     for step in range(3):
         observations = observe(points[: FIRST_SIZE + step])
         start = time.perf_counter()

@@ -19,6 +19,7 @@ class Outcome(NamedTuple):
         cost_work: work in floating-point operations of a forward pass times passes, the same on every machine.
         compile_seconds: seconds spent in compilation.
         importance_share: share of the steps that were importance-sampled.
+        presample_ratio: B / b, examples scored for each one trained on; None where nothing is trained.
         history: per-epoch series by name (`error`, `loss`, `tau`, `importance_share`, `seconds`), for the report.
         message: why, where the state is not ok.
     """
@@ -29,6 +30,7 @@ class Outcome(NamedTuple):
     cost_work: float = 0.0
     compile_seconds: float = 0.0
     importance_share: float = 0.0
+    presample_ratio: float | None = None
     history: dict[str, list[float]] = {}
     message: str = ""
 

@@ -134,14 +134,16 @@ class SearchSpace:
 class Fidelity(NamedTuple):
     """The axis searched beside x: cheap at `low`, the target at `high`. Encoded s is in [0, 1], 1 is the target.
 
-    Integers are the levels low, ..., high on a log scale (the presample ratio r = B / b); otherwise s is linear and
-    any value may be chosen.
+    Integers low, ..., high are on a log scale (the presample ratio r = B / b, the size of a subset); otherwise s is
+    linear and any value may be chosen. `plain` is the value at which a method evaluates that knows nothing of the
+    axis, None for the target: a presample ratio of 1 is ordinary training.
     """
 
     name: str
     low: float
     high: float
     integer: bool = False
+    plain: float | None = None
 
     def encode(self, value: float) -> float:
         if self.low == self.high:
@@ -152,12 +154,16 @@ class Fidelity(NamedTuple):
     def decode(self, s: float) -> float | int:
         low, high = _scaled(self.integer, self.low, self.high)
         value = low + s * (high - low)
-        return round(math.exp(value)) if self.integer else float(np.clip(value, self.low, self.high))
+        if self.integer:
+            return int(np.clip(round(math.exp(value)), self.low, self.high))
+        return float(np.clip(value, self.low, self.high))
 
     @property
     def levels(self) -> tuple[float, ...] | None:
-        """Encoded values that can be chosen; None if all of [0, 1]."""
-        if not self.integer and self.low != self.high:
+        """Encoded values that can be chosen; None if all of [0, 1], or more integers than a table is good for."""
+        if self.low == self.high:
+            return (1.0,)
+        if not self.integer or self.high - self.low >= MOST_LEVELS:
             return None
         return tuple(self.encode(value) for value in range(int(self.low), int(self.high) + 1))
 
@@ -166,8 +172,14 @@ class Fidelity(NamedTuple):
         """The value at which the optimum is sought."""
         return self.decode(1.0)
 
+    @property
+    def plain_s(self) -> float:
+        """`plain`, encoded."""
+        return 1.0 if self.plain is None else self.encode(self.plain)
 
-PRESAMPLE_RATIO = Fidelity("presample_ratio", 1, 6, integer=True)
+
+MOST_LEVELS = 32
+PRESAMPLE_RATIO = Fidelity("presample_ratio", 1, 6, integer=True, plain=1)
 
 
 def _scaled(log: bool, *values: float) -> list[float]:

@@ -10,13 +10,24 @@ runs in float64 on the CPU, entered through `ibo_jax.numerics.in_float64`. Axis 
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
-__all__ = ["AnyArray", "Array", "Bool", "Float", "Hyperparameters", "Int", "PRNGKeyArray", "UInt8", "Value"]
+__all__ = [
+    "AnyArray", "Array", "Axis", "Bool", "Float", "Hyperparameters", "Importance", "Int", "PRNGKeyArray", "Steps",
+    "UInt8", "Value",
+]  # fmt: skip
 
 Value = float | int | str | bool
 Hyperparameters = Mapping[str, Value]
 AnyArray = Array | np.ndarray
 """An array of JAX or of NumPy: what enters a jitted program, and leaves it through `numerics.in_float64`."""
+Steps = int | Int[Array, ""]
+"""A number of steps, traced where a training sees a subset of its examples."""
+
+Axis = Literal["presample", "subset", "task"]
+"""What a fidelity is: examples scored a step (B), examples trained on, or a quarter of these against all."""
+Importance = Literal["searched", "random", "off"]
+"""How the presample ratio of an evaluation is chosen; off is ordinary training."""

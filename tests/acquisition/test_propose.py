@@ -11,6 +11,7 @@ from ibo_jax.methods import ibo
 from ibo_jax.numerics import in_float64
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import value
+from ibo_jax.surrogate.kernels import ERROR_BASIS
 from ibo_jax.surrogate.likelihood import JITTER
 from ibo_jax.surrogate.posterior import predict
 from reference import gaussian_process as twin
@@ -30,10 +31,13 @@ def fits():
     return ibo.fit_surrogates(KEY, observations(8), None)
 
 
-def propose(fits, seen: Observations, *, guard: bool = False, levels=None, acquisition: str = "information_gain"):
+def propose(
+    fits, seen: Observations, *, guard: bool = False, levels=None, acquisition: str = "information_gain_per_cost"
+):
     """The program that a search runs, called just as it does, so that the tests share its compilations."""
     draws = (fits.error, fits.cost)
-    return ibo._propose(KEY, seen, *draws, np.asarray(guard), levels=levels, acquisition=acquisition)
+    basis = np.asarray(ERROR_BASIS)
+    return ibo._propose(KEY, seen, *draws, np.asarray(guard), basis, levels=levels, acquisition=acquisition)
 
 
 def test_twice_the_cost_is_half_the_acquisition(fits):

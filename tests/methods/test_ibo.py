@@ -10,8 +10,10 @@ from ibo_jax.methods import ibo, make
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations, append, capacity_for, empty
 from ibo_jax.problems.synthetic import value
+from ibo_jax.space import Fidelity
 
-KEY, LEVELS, INITIAL, TRIALS = jax.random.key(0), (0.0, 0.4, 1.0), 6, 40
+KEY, INITIAL, TRIALS = jax.random.key(0), 6, 40
+RATIO = Fidelity("presample_ratio", 1, 3, integer=True, plain=1)
 
 
 def evaluate(seen: Observations, x: np.ndarray, s: float) -> Observations:
@@ -28,7 +30,7 @@ def designed(fidelities: tuple[float, ...]) -> Observations:
 
 
 def suggest(key, seen: Observations, state=None, **options):
-    return ibo.suggest(key, seen, state, levels=LEVELS, **options)
+    return ibo.suggest(key, seen, state, levels=RATIO.levels, **options)
 
 
 def assert_equal(one, other):
@@ -46,7 +48,7 @@ def run():
         for program in (ibo._fit, ibo._propose):
             patch.setattr(program, "programs", {})
         seen, state = empty(1), None
-        for x, s in zip(*initial_design(KEY, INITIAL, 1, LEVELS), strict=True):
+        for x, s in zip(*initial_design(KEY, INITIAL, 1, RATIO), strict=True):
             seen = evaluate(seen, x, s)
         for trial in range(INITIAL, TRIALS):
             before, compilations[:] = (seen, state), []
@@ -70,7 +72,7 @@ def test_suggestions_stay_in_the_cube_and_at_the_levels(run):
         for x in (suggestion.x, suggestion.incumbent, suggestion.recommendation):
             assert x.shape == (1,)
             assert np.all((x >= 0) & (x <= 1))
-        assert suggestion.fidelity in LEVELS
+        assert suggestion.fidelity in RATIO.levels
         assert suggestion.warning == ""
         assert suggestion.incumbent in seen.x[: seen.size]
         assert suggestion.predicted_sd > 0
@@ -133,7 +135,7 @@ def test_a_cold_start_on_many_observations_agrees_with_the_carried_chain(run):
     ],
 )
 def test_the_guard_fires_after_three_cheap_evaluations(fidelities, protocol, reason):
-    suggestion, _ = make("ibo", 1, LEVELS, protocol=protocol)(KEY, designed(fidelities), None)
+    suggestion, _ = make("ibo", RATIO, protocol=protocol)(KEY, designed(fidelities), None)
     assert suggestion.reason == reason
     if reason == "guard":
         assert suggestion.fidelity == 1.0

@@ -7,6 +7,9 @@ import pytest
 from ibo_jax.methods import NAMES, Suggestion, make
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import value
+from ibo_jax.space import PRESAMPLE_RATIO, Fidelity
+
+S = Fidelity("s", 0.0, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +22,7 @@ def seen() -> Observations:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_suggests_inside_the_space_as_the_key_decides(seen, name):
-    method = make(name, 1, None)
+    method = make(name, S)
     (one, state), (same, _), (other, _) = (method(jax.random.key(seed), seen, None) for seed in (1, 1, 2))
     jax.tree.map(np.testing.assert_array_equal, one, same)
     assert (*one.x, one.predicted_sd) != (*other.x, other.predicted_sd)  # x can be the same corner
@@ -33,15 +36,16 @@ def test_suggests_inside_the_space_as_the_key_decides(seen, name):
         assert suggestion.warning == ""
 
 
-@pytest.mark.parametrize(("name", "levels", "fidelity"), [("random", None, 1.0), ("random", (0.0, 1.0), 0.0),
-                                                          ("ei", None, 1.0)])  # fmt: skip
-def test_baselines_evaluate_at_one_fidelity(seen, name, levels, fidelity):
-    """Random search trains plainly where the axis is the presample ratio; elsewhere both stay at the target."""
-    assert make(name, 1, levels)(jax.random.key(4), seen, None)[0].fidelity == fidelity
+@pytest.mark.parametrize(("name", "axis", "s"), [("random", S, 1.0), ("random", PRESAMPLE_RATIO, 0.0), ("ei", S, 1.0),
+                                                 ("es", S, 1.0), ("es", PRESAMPLE_RATIO, 0.0),
+                                                 ("random", Fidelity("epochs", 1, 50, integer=True), 1.0)])  # fmt: skip
+def test_some_evaluate_at_one_fidelity(seen, name, axis, s):
+    """Where the axis is the presample ratio that is plain training, elsewhere the target."""
+    assert make(name, axis)(jax.random.key(4), seen, None)[0].fidelity == s
 
 
 def test_random_search_covers_the_cube_evenly_and_answers_with_the_observed_best(seen):
-    method = make("random", 1, None)
+    method = make("random", S)
     drawn = np.array([method(jax.random.key(seed), seen, None)[0].x[0] for seed in range(400)])
     counts = np.histogram(drawn, bins=4, range=(0.0, 1.0))[0]
     assert np.all(np.abs(counts - 100) < 4.5 * np.sqrt(75))
@@ -53,4 +57,4 @@ def test_random_search_covers_the_cube_evenly_and_answers_with_the_observed_best
 @pytest.mark.parametrize(("name", "protocol"), [("grid", "default"), ("ibo", "strict")])
 def test_unknown_names_are_told_with_those_that_exist(name, protocol):
     with pytest.raises(ValueError, match=r"expected a (method|protocol) among .*; choose one of them"):
-        make(name, 1, None, protocol=protocol)
+        make(name, S, protocol=protocol)

@@ -26,7 +26,7 @@ SAMPLES = 512
 CANDIDATES = 384
 STARTS = 8  # candidates refined by gradients
 
-Acquisition = Literal["information_gain", "expected_improvement"]
+Acquisition = Literal["information_gain_per_cost", "information_gain", "expected_improvement"]
 Levels = tuple[float, ...] | None
 
 
@@ -72,7 +72,10 @@ class Surrogates(NamedTuple):
 
 
 def surrogates(
-    observations: Observations, error: KernelParameters, cost: KernelParameters, error_basis: Basis = ERROR_BASIS
+    observations: Observations,
+    error: KernelParameters,
+    cost: KernelParameters,
+    error_basis: Basis | Float[AnyArray, "3"] = ERROR_BASIS,
 ) -> Surrogates:
     """Condition both processes for every draw; pending evaluations get imagined errors."""
     error_observed, error_location, error_scale = standardise(error_data(observations, error_basis))
@@ -88,17 +91,17 @@ def surrogates(
     )
 
 
-@partial(jax.jit, static_argnames=("levels", "acquisition", "error_basis"))
+@partial(jax.jit, static_argnames=("levels", "acquisition"))
 def propose(
     key: PRNGKeyArray,
     observations: Observations,
     error: KernelParameters,
     cost: KernelParameters,
     guard: Bool[AnyArray, ""],
+    error_basis: Basis | Float[AnyArray, "3"] = ERROR_BASIS,
     *,
     levels: Levels,
-    acquisition: Acquisition = "information_gain",
-    error_basis: Basis = ERROR_BASIS,
+    acquisition: Acquisition = "information_gain_per_cost",
 ) -> Proposal:
     """The next (x, s), the incumbent and the recommendation.
 
@@ -108,10 +111,10 @@ def propose(
         error: draws of the error's hyperparameters, from `surrogate.nuts.fit`.
         cost: draws of the log cost's hyperparameters, as many.
         guard: propose the recommendation at the target instead of the maximiser.
-        levels: encoded fidelities that can be chosen; None for any in [0, 1].
-        acquisition: "information_gain" (about the optimum at the target, per predicted cost; equation 6 of Ariafar
-            et al. 2021) or "expected_improvement" (at the target, whatever it costs).
         error_basis: how the error may depend on the fidelity, as in the fit.
+        levels: encoded fidelities that can be chosen; None for any in [0, 1].
+        acquisition: "information_gain_per_cost" (about the optimum at the target, per predicted cost; equation 6 of
+            Ariafar et al. 2021), "information_gain" or "expected_improvement" at the target (whatever it costs).
     """
     key_pool, key_representers, key_base, key_candidates = jax.random.split(key, 4)
     models = surrogates(observations, error, cost, error_basis)
@@ -138,7 +141,8 @@ def propose(
             models.error,
             keys,
         )
-        x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels)
+        per_cost = acquisition == "information_gain_per_cost"
+        x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels, per_cost)
         entropy = jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs))
 
     x, s = jnp.where(guard, recommendation, x), jnp.where(guard, 1.0, s)
@@ -172,15 +176,16 @@ def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"]):
     return ends[jnp.argmax(values)], -jnp.max(values)
 
 
-def _maximise_gain(key, models: Surrogates, beliefs, pool, scores, always, levels: Levels):
-    """Screen candidates by information gain per cost, refine the best by gradients, and choose among those."""
+def _maximise_gain(key, models: Surrogates, beliefs, pool, scores, always, levels: Levels, per_cost: bool):
+    """Screen candidates by information gain (per cost), refine the best by gradients, and choose among those."""
     key_drawn, key_uniform, key_near, key_s = jax.random.split(key, 4)
     dimension, third = pool.shape[1], CANDIDATES // 3
 
     def log_rate(point):
         x, s = point[:-1], point[-1]
         gain = jnp.mean(jax.vmap(lambda belief: symmetric_gain(belief, x, s))(beliefs))
-        return jnp.log(jnp.maximum(gain, 1e-12)) - models.log_cost(x[None], s[None])[0]
+        log_gain = jnp.log(jnp.maximum(gain, 1e-12))
+        return log_gain - models.log_cost(x[None], s[None])[0] if per_cost else log_gain
 
     near = jnp.repeat(always, -(-third // len(always)), axis=0)[:third]
     near = jnp.clip(near + 0.05 * jax.random.normal(key_near, near.shape, pool.dtype), 0.0, 1.0)

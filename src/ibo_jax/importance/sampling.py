@@ -24,7 +24,7 @@ class Selection(NamedTuple):
     weights: Float[Array, "batch"]
 
 
-def presample(key: PRNGKeyArray, population: int, size: int) -> Int[Array, "presample"]:
+def presample(key: PRNGKeyArray, population: int | Int[Array, ""], size: int) -> Int[Array, "presample"]:
     """`size` uniform indices of `population` examples, with replacement."""
     return jax.random.randint(key, (size,), 0, population, jnp.int32)
 

@@ -1,48 +1,84 @@
 """Methods by name: each is a pure `suggest(key, observations, state)`, see `ibo_jax.methods.base`."""
 
 import functools
+from typing import Any, NamedTuple
 
 from ibo_jax.methods import random_search
 from ibo_jax.methods.base import State, Suggest, Suggestion
+from ibo_jax.methods.initial import Design
+from ibo_jax.space import Fidelity
+from ibo_jax.types import Axis, Importance
 
-__all__ = ["NAMES", "State", "Suggest", "Suggestion", "make"]
+__all__ = ["METHODS", "NAMES", "Method", "State", "Suggest", "Suggestion", "make"]
 
-NAMES = ("ibo", "ei", "random")
 PROTOCOLS = ("default", "paper", "scripts")
 
 
-def make(name: str, dimension: int, levels: tuple[float, ...] | None, *, protocol: str = "default") -> Suggest:
+class Method(NamedTuple):
+    """What tells the methods apart; surrogates, entropy search and importance sampling are one code for all of them.
+
+    Attributes:
+        summary: a line for people.
+        axis: what its fidelity is, see `ibo_jax.types.Axis`.
+        importance: how the presample ratio is chosen, see `ibo_jax.types.Importance`.
+        acquisition: what is maximised, see `ibo_jax.acquisition.propose`; empty: points are drawn at random.
+        design: the fidelities of the initial design, see `initial_design`.
+    """
+
+    summary: str
+    axis: Axis
+    importance: Importance
+    acquisition: str
+    design: Design
+
+
+METHODS = {
+    "ibo": Method("importance-based Bayesian optimisation: presample ratio searched, information gain per cost",
+                  "presample", "searched", "information_gain_per_cost", "random"),
+    "es": Method("entropy search, plain training", "presample", "off", "information_gain", "plain"),
+    "es-is": Method("entropy search, importance sampling with a random presample ratio",
+                    "presample", "random", "information_gain", "importance"),
+    "fabolas": Method("size of the training set searched, information gain per cost",
+                      "subset", "off", "information_gain_per_cost", "growing"),
+    "fabolas-is": Method("Fabolas, and importance sampling with a random presample ratio",
+                         "subset", "random", "information_gain_per_cost", "growing"),
+    "mtbo": Method("multi-task Bayesian optimisation: a quarter of the training set, or all of it",
+                   "task", "off", "information_gain_per_cost", "cheapest"),
+    "ei": Method("expected improvement at the largest presample, the surrogate of ibo",
+                 "presample", "searched", "expected_improvement", "random"),
+    "random": Method("random search, plain training", "presample", "off", "", "plain"),
+}  # fmt: skip
+"""The designs of Ariafar et al. (2021), section 4, of their baselines, and two to compare with."""
+
+NAMES = tuple(METHODS)
+
+
+def make(name: str, fidelity: Fidelity, *, protocol: str = "default") -> Suggest:
     """The `suggest` function of a method.
 
     Args:
-        name: one of `NAMES`: "ibo" (information gain about the optimum per cost), "ei" (expected improvement at the
-            target fidelity, same surrogate), "random".
-        dimension: coordinates of the unit cube.
-        levels: encoded fidelities that can be chosen; None for any in [0, 1].
+        name: one of `NAMES`.
+        fidelity: the axis along which evaluations differ. A method that does not search it stays at its plain value.
         protocol: "default" guards the target fidelity, lets the bias bend and warps the objective; "paper" and
             "scripts" follow Algorithm 1 unguarded, with the published fidelity kernel, on the objective as it is.
 
     Raises:
         ValueError: unknown name or protocol.
     """
-    if name not in NAMES:
+    if name not in METHODS:
         raise ValueError(f"expected a method among {list(NAMES)}, got {name!r}; choose one of them")
     if protocol not in PROTOCOLS:
         raise ValueError(f"expected a protocol among {list(PROTOCOLS)}, got {protocol!r}; choose one of them")
-    if name == "random":
-        # The cheapest presample ratio is plain training; any other axis is searched at its target.
-        return functools.partial(random_search.suggest, fidelity=1.0 if levels is None else levels[0])
-    from ibo_jax.acquisition.propose import Acquisition
-    from ibo_jax.methods import ibo
-    from ibo_jax.surrogate.kernels import ERROR_BASIS, PUBLISHED_ERROR_BASIS
+    method = METHODS[name]
+    if not method.acquisition:
+        return functools.partial(random_search.suggest, fidelity=fidelity.plain_s)
+    from ibo_jax.methods import entropy_search, ibo
+    from ibo_jax.surrogate.kernels import ERROR_BASIS, PUBLISHED_ERROR_BASIS, TASK_BASIS
 
-    acquisition: Acquisition = "information_gain" if name == "ibo" else "expected_improvement"
     default = protocol == "default"
-    return functools.partial(
-        ibo.suggest,
-        levels=levels,
-        guarded=default,
-        acquisition=acquisition,
-        error_basis=ERROR_BASIS if default else PUBLISHED_ERROR_BASIS,
-        warped=default,
-    )
+    settings: dict[str, Any] = {"acquisition": method.acquisition, "warped": default}
+    if method.axis == "presample" and method.importance != "searched":
+        drawn = method.importance == "random"
+        return functools.partial(entropy_search.suggest, fidelity=fidelity, drawn=drawn, **settings)
+    basis = TASK_BASIS if method.axis == "task" else ERROR_BASIS if default else PUBLISHED_ERROR_BASIS
+    return functools.partial(ibo.suggest, levels=fidelity.levels, guarded=default, error_basis=basis, **settings)

@@ -43,7 +43,7 @@ def suggest(
     *,
     levels: Levels = None,
     guarded: bool = True,
-    acquisition: Acquisition = "information_gain",
+    acquisition: Acquisition = "information_gain_per_cost",
     error_basis: Basis = ERROR_BASIS,
     warped: bool = True,
 ) -> tuple[Suggestion, State | None]:
@@ -56,7 +56,7 @@ def suggest(
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         guarded: try the recommendation at the target when the last three evaluations were all far from it. Without
             it the search can settle at the cheapest fidelity of a strongly biased problem and never learn of the bias.
-        acquisition: "information_gain" per cost, or "expected_improvement" at the target.
+        acquisition: "information_gain_per_cost", or at the target "information_gain" or "expected_improvement".
         error_basis: how the error may depend on the fidelity (`surrogate.kernels.Basis`).
         warped: model the objective after a monotone warping to normality (`surrogate.warping`).
 
@@ -72,16 +72,16 @@ def suggest(
     key_fit, key_propose, key_random = jax.random.split(key, 3)
     warping, modelled = _warp(observations) if warped else (UNWARPED, observations)
     fits = fit_surrogates(key_fit, modelled, state, error_basis)
-    guard = guarded and acquisition == "information_gain" and _neglected(observations)
+    guard = guarded and acquisition == "information_gain_per_cost" and _neglected(observations)
     proposal = _propose(
         key_propose,
         modelled,
         fits.error,
         fits.cost,
         np.asarray(guard),
+        np.asarray(error_basis),
         levels=levels,
         acquisition=acquisition,
-        error_basis=error_basis,
     )
     if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)

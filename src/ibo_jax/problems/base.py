@@ -6,12 +6,13 @@ from typing import Literal
 
 from ibo_jax.outcomes import Outcome, Report
 from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, SearchSpace
-from ibo_jax.types import Hyperparameters
+from ibo_jax.types import Axis, Hyperparameters, Importance
 
 __all__ = ["Problem"]
 
 Evaluate = Callable[[int, Hyperparameters, float | int], Outcome]
 FinalReport = Callable[[int, Hyperparameters], Report]
+View = Callable[[Axis, Importance], "Problem"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Problem:
         floor: smallest error that is told apart from zero (half an example), used by the log.
         guess: error of guessing, what a diverged evaluation counts as; NaN if unknown (it is then not observed).
         report: retrains the answer and judges it on the test set, if there is one.
+        view: the same problem with another fidelity, `view(axis, importance)`, for methods that search it.
         optimum: the known best value at the target fidelity, for synthetic problems.
         minutes: what a run costs, one line for `ibo-jax problems`.
         evaluations: default total of evaluations.
@@ -41,6 +43,7 @@ class Problem:
     floor: float = 1e-6
     guess: float = field(default=float("nan"))
     report: FinalReport | None = None
+    view: View | None = None
     optimum: float | None = None
     description: str = ""
     evaluations: int = 30

@@ -16,7 +16,7 @@ from ibo_jax.space import PRESAMPLE_RATIO, Dimension, Fidelity, Float, Integer, 
 from ibo_jax.training import networks, optimizers
 from ibo_jax.training.augmentation import Augmentation, compose, flip, shift
 from ibo_jax.training.datasets import Dataset, load, take
-from ibo_jax.types import Array
+from ibo_jax.types import Array, Steps
 
 __all__ = ["Protocol", "build"]
 
@@ -32,7 +32,7 @@ class Kind(NamedTuple):
     """What all scales and protocols of a problem share; the functions read hyperparameters and fixed values alike."""
 
     network: Callable[[dict, int], Any]
-    optimizer: Callable[[dict, int], optax.GradientTransformation]
+    optimizer: Callable[[dict, Steps], optax.GradientTransformation]
     unpenalised: str = ""  # layers that the L2 term leaves out; empty: there is no such term
     augment: Augmentation | None = None
 
@@ -49,12 +49,12 @@ def _wide_resnet(h: dict, classes: int) -> networks.WideResNet:
     return networks.WideResNet(classes, h["depth"], h["widen"])
 
 
-def _rmsprop(h: dict, steps_per_epoch: int) -> optax.GradientTransformation:
+def _rmsprop(h: dict, steps_per_epoch: Steps) -> optax.GradientTransformation:
     del steps_per_epoch
     return optimizers.rmsprop(h["learning_rate"], h["decay"])
 
 
-def _dropped_sgd(h: dict, steps_per_epoch: int) -> optax.GradientTransformation:
+def _dropped_sgd(h: dict, steps_per_epoch: Steps) -> optax.GradientTransformation:
     rate = optimizers.step_drop(h["learning_rate"], h["drop_factor"], steps_per_epoch, h["drop_epochs"])
     return optimizers.momentum_sgd(rate, h["momentum"])
 

@@ -9,20 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ibo_jax import importance
+from ibo_jax.importance import Draw, Switch
 from ibo_jax.outcomes import Outcome, Report
+from ibo_jax.problems.axes import PRESAMPLE_SHARE, axis_of, check_axis, sample_of
 from ibo_jax.problems.base import Problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, SearchSpace
 from ibo_jax.training import trainer
 from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.datasets import Dataset, check
 from ibo_jax.training.networks import Network, as_network
-from ibo_jax.types import Array, Hyperparameters, Value
+from ibo_jax.types import Array, Axis, Hyperparameters, Importance, Steps, Value
 
 __all__ = ["PRESAMPLE_SHARE", "training_problem"]
-
-PRESAMPLE_SHARE = Fidelity("presample_share", 0.0, 1.0)
-"""s = log(B / b) / log(m / b) in [0, 1] for batches of b and m training examples: Algorithm 1 to the letter."""
 
 NOT_TRACEABLE = (
     jax.errors.ConcretizationTypeError,
@@ -37,14 +35,14 @@ def training_problem(
     data: Dataset,
     *,
     network: Callable[[Hyperparameters], Network | Any],
-    optimizer: Callable[[Hyperparameters, int], optax.GradientTransformation],
+    optimizer: Callable[[Hyperparameters, Steps], optax.GradientTransformation],
     epochs: int,
     batch_size: Callable[[Hyperparameters], int] | None = None,
     penalty: Callable[[Any, Hyperparameters], Array] | None = None,
     augment: Augmentation | None = None,
     fidelity: Fidelity = PRESAMPLE_RATIO,
-    switch: importance.Switch = "published",
-    draw: importance.Draw = "multinomial",
+    switch: Switch = "published",
+    draw: Draw = "multinomial",
     description: str = "",
     evaluations: int = 30,
     initial: int = 5,
@@ -89,24 +87,43 @@ def training_problem(
             training set. All of it before anything is trained.
     """
     check(data)
-    _check_fidelity(name, fidelity)
+    check_axis(name, fidelity)
     if epochs < 1:
         raise ValueError(f"{name}: expected at least one epoch, got {epochs}; train longer")
     task = trainer.Task(network, optimizer, epochs, batch_size or _default_batch_size(space), penalty, augment)
-    for hyperparameters in _corners(space):
+    corners, examples = _corners(space), len(data.train_labels)
+    for hyperparameters in corners:
         _check_task(name, task, hyperparameters, fidelity, data)
-
-    def evaluate(seed: int, hyperparameters: Hyperparameters, value: float) -> Outcome:
-        ratio = _presample_ratio(fidelity, value, task.batch_size(hyperparameters), len(data.train_labels))
-        return trainer.train(seed, task, hyperparameters, ratio, data, switch=switch, draw=draw)
 
     def report(seed: int, hyperparameters: Hyperparameters) -> Report:
         return trainer.retrain(seed, task, hyperparameters, data)
 
-    return Problem(
-        name, space, evaluate, fidelity, floor=0.5 / len(data.valid_labels), guess=guessing_error(data.valid_labels),
-        report=report, description=description, evaluations=evaluations, initial=initial,
-    )  # fmt: skip
+    def view(axis: Axis, importance: Importance) -> Problem:
+        smallest = max(task.batch_size(hyperparameters) for hyperparameters in corners)
+        seen = axis_of(axis, importance, fidelity, smallest, examples)
+        if axis != "presample":
+            if examples // 4 < smallest:
+                raise ValueError(f"{name}: expected a quarter of the {examples} training examples to hold the largest "
+                                 f"batch, got one of {smallest}; narrow the batch size")  # fmt: skip
+            for hyperparameters in corners:
+                _check_task(name, task, hyperparameters, seen, data, on_subsets=True)
+        return made(seen, importance)
+
+    def made(fidelity: Fidelity, importance: Importance) -> Problem:
+        def evaluate(seed: int, hyperparameters: Hyperparameters, value: float) -> Outcome:
+            batch_size = task.batch_size(hyperparameters)
+            ratio, subset_size = sample_of(fidelity, value, importance, seed, batch_size, examples)
+            return trainer.train(
+                seed, task, hyperparameters, ratio, data, switch=switch, draw=draw, subset_size=subset_size
+            )
+
+        return Problem(
+            name, space, evaluate, fidelity, floor=0.5 / len(data.valid_labels),
+            guess=guessing_error(data.valid_labels), report=report, view=view, description=description,
+            evaluations=evaluations, initial=initial,
+        )  # fmt: skip
+
+    return made(fidelity, "searched")
 
 
 def guessing_error(labels: np.ndarray) -> float:
@@ -118,12 +135,6 @@ def _default_batch_size(space: SearchSpace) -> Callable[[Hyperparameters], int]:
     return (lambda h: int(h["batch_size"])) if "batch_size" in space.names else (lambda h: 64)
 
 
-def _presample_ratio(fidelity: Fidelity, value: float, batch_size: int, examples: int) -> float:
-    if fidelity.name == PRESAMPLE_RATIO.name:
-        return value
-    return round(batch_size * (examples / batch_size) ** value) / batch_size
-
-
 def _corners(space: SearchSpace) -> list[dict[str, Value]]:
     """The two corners of the space: all lowest values or first choices, all highest or last."""
     sides: list[dict[str, Value]] = [{}, {}]
@@ -133,27 +144,20 @@ def _corners(space: SearchSpace) -> list[dict[str, Value]]:
     return sides
 
 
-def _check_fidelity(name: str, fidelity: Fidelity) -> None:
-    if fidelity.name not in (PRESAMPLE_RATIO.name, PRESAMPLE_SHARE.name):
-        raise ValueError(
-            f"{name}: expected the fidelity to be named {PRESAMPLE_RATIO.name!r} or {PRESAMPLE_SHARE.name!r}, "
-            f"got {fidelity.name!r}; take PRESAMPLE_RATIO, changing its ends with _replace(low=..., high=...)"
-        )
-    low, high = (1, float("inf")) if fidelity.name == PRESAMPLE_RATIO.name else (0, 1)
-    if not low <= fidelity.low <= fidelity.high <= high:
-        raise ValueError(
-            f"{name}: expected {low} <= low <= high <= {high} of {fidelity.name}, got {fidelity.low} and "
-            f"{fidelity.high}; a presample is never smaller than a batch"
-        )
-
-
 def _check_task(
-    name: str, task: trainer.Task, hyperparameters: dict[str, Any], fidelity: Fidelity, data: Dataset
+    name: str,
+    task: trainer.Task,
+    hyperparameters: dict[str, Any],
+    fidelity: Fidelity,
+    data: Dataset,
+    *,
+    on_subsets: bool = False,
 ) -> None:
     examples, at = len(data.train_labels), f"{name}, at {hyperparameters}"
     with _explained(at, sorted(hyperparameters)):
         batch_size = int(task.batch_size(hyperparameters))
-    presample = batch_size * max(1, _presample_ratio(fidelity, fidelity.target, max(batch_size, 1), examples))
+    ratio = sample_of(fidelity, fidelity.target, "off", 0, max(batch_size, 1), examples).presample_ratio
+    presample = batch_size * max(1, ratio)
     if not 1 <= batch_size <= presample <= examples:
         raise ValueError(
             f"{at}: expected a batch size from 1, and times the largest presample ratio at most the {examples} "
@@ -161,16 +165,18 @@ def _check_task(
         )
     rates = {key: value for key, value in hyperparameters.items() if isinstance(value, float)}
 
-    def outputs(rates: dict[str, Array]) -> tuple[Array, Array]:
+    def outputs(rates: dict[str, Array], steps_per_epoch: Steps = examples // batch_size) -> tuple[Array, Array]:
         h = hyperparameters | rates
         network, inputs = as_network(task.network(h)), jnp.zeros((2, *data.train_inputs.shape[1:]), jnp.float32)
         params = network.init(jax.random.key(0), inputs)
-        task.optimizer(h, examples // batch_size).init(params)
+        optimizer = task.optimizer(h, steps_per_epoch)
+        optimizer.update(params, optimizer.init(params), params)
         penalty = jnp.zeros(()) if task.penalty is None else jnp.asarray(task.penalty(params, h))
         return network.apply(params, inputs, train=True, key=jax.random.key(0)), penalty
 
     with _explained(at, sorted(hyperparameters)):
-        logits, loss = jax.eval_shape(outputs, rates)
+        # the number of batches in a subset is traced, so that subsets of all sizes share a program
+        logits, loss = jax.eval_shape(outputs, rates, *([jnp.zeros((), jnp.int32)] if on_subsets else []))
     if len(logits.shape) != 2 or logits.shape[0] != 2 or logits.shape[1] < data.num_classes:
         raise ValueError(
             f"{at}: expected logits (example, class_) for the {data.num_classes} classes of {data.name}, got shape "
@@ -192,6 +198,7 @@ def _explained(at: str, names: list[str]) -> Iterator[None]:
         ) from error
     except NOT_TRACEABLE as error:
         raise ValueError(
-            f"{at}: expected real hyperparameters to be used as traced numbers only, got Python control flow or a size "
-            "made of one; declare it Integer or Categorical, or use jax.numpy"
+            f"{at}: expected real hyperparameters (and steps_per_epoch, for methods that train on subsets) to be used "
+            "as traced numbers only, got Python control flow or a size made of one; declare it Integer or "
+            "Categorical, or use jax.numpy"
         ) from error

@@ -13,6 +13,7 @@ from ibo_jax import methods
 from ibo_jax.methods.base import State, Suggest, Suggestion
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations
+from ibo_jax.space import Fidelity
 
 __all__ = ["Proposer", "make_proposer", "propose", "seed_of"]
 
@@ -27,7 +28,7 @@ class Proposer(NamedTuple):
 
 
 def make_proposer(
-    method: str, seed: int, dimension: int, levels: tuple[float, ...] | None, *, initial: int, protocol: str
+    method: str, seed: int, dimension: int, fidelity: Fidelity, *, initial: int, protocol: str
 ) -> Proposer:
     """Everything that proposes points for one study.
 
@@ -35,21 +36,21 @@ def make_proposer(
         method: a name of `ibo_jax.methods.NAMES`. Random search has no initial design.
         seed: of all randomness.
         dimension: coordinates of the unit cube.
-        levels: encoded fidelities that can be chosen; None for any in [0, 1].
+        fidelity: the axis of the fidelity.
         initial: points of the initial design.
         protocol: "default", "paper" or "scripts".
 
     Raises:
         ValueError: unknown method or protocol.
     """
-    suggest = methods.make(method, dimension, levels, protocol=protocol)
+    suggest = methods.make(method, fidelity, protocol=protocol)
     key, key_design = jax.random.split(jax.random.key(seed))
     count = 0 if method == "random" else initial
     return Proposer(
         key,
         suggest,
-        methods.make("random", dimension, levels, protocol=protocol),
-        initial_design(key_design, count, dimension, levels, protocol=protocol),
+        methods.make("random", fidelity),
+        initial_design(key_design, count, dimension, fidelity, methods.METHODS[method].design, protocol=protocol),
     )
 
 

@@ -24,7 +24,7 @@ class Row(TypedDict):
     number: int  # the slot
     state: str  # how its last attempt ended, see `ibo_jax.outcomes`
     hyperparameters: dict[str, Value]
-    presample_ratio: float | int | None  # B / b, if that is the fidelity
+    presample_ratio: float | int | None  # B / b, None if nothing was trained
     fidelity: float | int
     s: float  # the fidelity encoded in [0, 1], 1 is the target
     error: float | None  # what is minimised
@@ -50,7 +50,7 @@ class Row(TypedDict):
 
 NOTHING: dict[str, Any] = {
     "error": None, "cost_seconds": 0.0, "cost_work": 0.0, "compile_seconds": 0.0, "evaluate_seconds": 0.0,
-    "importance_share": 0.0, "elapsed_seconds": 0.0, "history": {}, "message": "",
+    "importance_share": 0.0, "presample_ratio": None, "elapsed_seconds": 0.0, "history": {}, "message": "",
 }  # fmt: skip
 """Of an attempt that left no outcome because its process died."""
 
@@ -112,7 +112,6 @@ def _row(attempt: FrozenTrial, settings: dict[str, Any]) -> Row:
         **attempt.user_attrs["outcome"],
         "number": attempt.user_attrs["slot"],
         "hyperparameters": {name: attempt.params[name] for name in settings["space"]},
-        "presample_ratio": value if fidelity == "presample_ratio" else None,
         "fidelity": value,
     }
     return cast(Row, {name: fields[name] for name in Row.__annotations__})

@@ -14,7 +14,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ibo_jax.observations import Observations
-from ibo_jax.space import Fidelity, SearchSpace
+from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, SearchSpace
 from ibo_jax.study.convert import (
     Evaluation,
     Scale,
@@ -115,12 +115,12 @@ class IBOSampler(BaseSampler):
             _fidelity(fidelity, space)
         self._seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
         self._make = functools.partial(make_proposer, method, self._seed, initial=initial, protocol=protocol)
-        self._make(1, None)  # an unknown method or protocol is refused here
+        self._make(1, NO_FIDELITY)  # an unknown method or protocol is refused here
         self._fidelity, self._cost, self._scale = fidelity, cost, Scale(transform, floor)
         self._given = space
         self._seen_spaces = IntersectionSearchSpace()
         self._independent = RandomSampler(self._seed)
-        self._proposers: dict[tuple[int, tuple[float, ...] | None], Proposer] = {}
+        self._proposers: dict[tuple[int, Fidelity], Proposer] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """What is sampled together: the given space, or what all completed trials have in common."""
@@ -149,8 +149,7 @@ class IBOSampler(BaseSampler):
         axes = self._axes(search_space)
         trials = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number]
         seen = self._observed(study, trials, axes)
-        levels = axes.fidelity.levels
-        shape = (axes.space.dimension, levels)
+        shape = (axes.space.dimension, axes.fidelity)
         proposer = self._proposers.setdefault(shape, self._make(*shape))
         state = next((other.system_attrs[STATE] for other in reversed(trials) if _holds_state(other, shape)), None)
         suggestion, after = propose(proposer, trial.number, seen, unpack(state and state["arrays"]))
@@ -217,7 +216,8 @@ def _fidelity(name: str, parameters: Mapping[str, BaseDistribution]) -> Fidelity
             f"suggest it in the objective, or set fidelity=None"
         )
     if isinstance(found, IntDistribution) and found.step == 1 and found.low >= 1:
-        return Fidelity(name, found.low, found.high, integer=True)
+        plain = 1 if name == PRESAMPLE_RATIO.name and found.low == 1 else None
+        return Fidelity(name, found.low, found.high, integer=True, plain=plain)
     if isinstance(found, FloatDistribution) and found.step is None and not found.log:
         return Fidelity(name, found.low, found.high)
     raise ValueError(
@@ -226,11 +226,11 @@ def _fidelity(name: str, parameters: Mapping[str, BaseDistribution]) -> Fidelity
     )
 
 
-def _shape(shape: tuple[int, tuple[float, ...] | None]) -> list[Any]:
-    return [shape[0], None if shape[1] is None else list(shape[1])]
+def _shape(shape: tuple[int, Fidelity]) -> list[Any]:
+    return [shape[0], list(shape[1])]
 
 
-def _holds_state(trial: FrozenTrial, shape: tuple[int, tuple[float, ...] | None]) -> bool:
+def _holds_state(trial: FrozenTrial, shape: tuple[int, Fidelity]) -> bool:
     """Whether the state of a finished trial fits the search as it is now."""
     held = trial.system_attrs.get(STATE)
     return trial.state.is_finished() and held is not None and held["shape"] == _shape(shape)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from ibo_jax.methods.base import State
+from ibo_jax.methods import METHODS, State
 from ibo_jax.observations import Observations
 from ibo_jax.outcomes import OBSERVED_STATES
 from ibo_jax.problems.base import Problem
@@ -85,8 +85,10 @@ def prepare(
         raise ValueError(f"expected a cost among {list(COSTS)}, got {cost!r}; choose one of them")
     if not 0 <= seed < 2**32:
         raise ValueError(f"expected a seed in [0, 2^32), got {seed}; choose one there")
-    levels = problem.fidelity.levels
-    proposer = make_proposer(method, seed, problem.space.dimension, levels, initial=problem.initial, protocol=protocol)
+    problem = _view(problem, method)
+    proposer = make_proposer(
+        method, seed, problem.space.dimension, problem.fidelity, initial=problem.initial, protocol=protocol
+    )
     settings = _settings(problem) | {"method": method, "seed": seed, "protocol": protocol, "cost": cost}
     store = open_store(_folder(storage), settings, _versions())
     store.note("evaluations", evaluations)
@@ -120,6 +122,21 @@ def state_after(slots: Slots) -> State | None:
 def named(problem: Problem, x: np.ndarray) -> dict[str, Value] | None:
     """A point by name; None if it is unknown."""
     return problem.space.decode(x) if np.all(np.isfinite(x)) else None
+
+
+def _view(problem: Problem, method: str) -> Problem:
+    """The problem with the fidelity that a method searches. An unknown method is refused later, with all names."""
+    known = METHODS.get(method)
+    if known is None or (known.axis, known.importance) == ("presample", "searched"):
+        return problem
+    if problem.view is not None:
+        return problem.view(known.axis, known.importance)
+    if known.axis != "presample":
+        raise ValueError(
+            f"expected a problem that can train on a part of its data for {method!r}, got {problem.name!r}, which has "
+            "no view of that kind; make it by training_problem, or choose another method"
+        )
+    return problem
 
 
 def _settings(problem: Problem) -> dict[str, Any]:

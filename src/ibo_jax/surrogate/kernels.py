@@ -19,6 +19,7 @@ __all__ = [
     "COST_BASIS",
     "ERROR_BASIS",
     "PUBLISHED_ERROR_BASIS",
+    "TASK_BASIS",
     "Basis",
     "KernelParameters",
     "MultiTaskKernel",
@@ -31,6 +32,7 @@ Basis = tuple[float, float, float]
 """Weights of the features 1 - s, (1 - s)^2 and s, in which a fidelity differs from the target (or from none)."""
 ERROR_BASIS: Basis = (1.0, 1.0, 0.0)  # a bias with slope and curvature: far from the target says little about it
 PUBLISHED_ERROR_BASIS: Basis = (0.0, 1.0, 0.0)  # [KleinEtAl2017]: flat at the target
+TASK_BASIS: Basis = (1.0, 0.0, 0.0)  # two tasks, s = 0 and 1, with any covariance: coregionalisation
 COST_BASIS: Basis = (0.0, 0.0, 1.0)  # a larger fidelity costs more
 
 

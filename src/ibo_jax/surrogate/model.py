@@ -47,7 +47,7 @@ def cost_prior(dimension: int) -> Prior:
     return _prior(dimension, amplitude=(0.0, 1.0), tilt=(0.0, 1.0), spread=(0.0, 1.0), noise=(-6.0, 1.0))
 
 
-def error_data(observations: Observations, basis: Basis = ERROR_BASIS) -> TrainingData:
+def error_data(observations: Observations, basis: Basis | Float[AnyArray, "3"] = ERROR_BASIS) -> TrainingData:
     """The objective as training data, in its own units; pending rows are masked."""
     return _data(observations, observations.objective, basis)
 
@@ -93,6 +93,7 @@ def _prior(
     return Prior(location, scale)
 
 
-def _data(observations: Observations, values, basis: Basis) -> TrainingData:
+def _data(observations: Observations, values, basis: Basis | Float[AnyArray, "3"]) -> TrainingData:
     mask = observations.mask & ~observations.pending
-    return TrainingData(observations.x, observations.fidelity, values, mask, np.asarray(basis))
+    weights = np.asarray(basis) if isinstance(basis, tuple) else basis  # traced in `propose`: one program for all
+    return TrainingData(observations.x, observations.fidelity, values, mask, weights)

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ibo_jax.training.steps import Examples, Learner, Sampling, epoch, evaluate, start
-from ibo_jax.types import Array, Hyperparameters, Value
+from ibo_jax.training.steps import Examples, Learner, Sampling, epoch, evaluate, start, steps_per_epoch
+from ibo_jax.types import Array, Hyperparameters, Steps, Value
 
 __all__ = ["Programs", "Trainable", "compiled", "release_memory", "split"]
 
@@ -28,7 +28,7 @@ KEPT = 16  # about 20 MB each
 class Trainable(Protocol):
     """Anything hashable that turns hyperparameters, some of them traced, into a learner."""
 
-    def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: int) -> Learner: ...
+    def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: Steps) -> Learner: ...
 
 
 class Programs(NamedTuple):
@@ -84,7 +84,7 @@ def compiled(
     steps = training.labels.shape[0] // sampling.batch_size
     shape = training.inputs.shape[1:]
 
-    def learner(values: dict[str, Array]) -> Learner:
+    def learner(values: dict[str, Array], steps: Steps = steps) -> Learner:
         known: dict[str, Any] = {**dict(static), **values}
         return task.learner(known, steps)
 
@@ -93,7 +93,8 @@ def compiled(
 
     def run_epoch(seed: Array, number: Array, values: dict[str, Array], state: Any, examples: Examples) -> Any:
         key = jax.random.fold_in(jax.random.key(seed), number)
-        return epoch(key, state, examples, learner(values), sampling, steps)
+        taught = learner(values, steps_per_epoch(examples, sampling.batch_size))
+        return epoch(key, state, examples, taught, sampling, steps)
 
     def run_evaluate(params: Any, values: dict[str, Array], examples: Examples) -> Any:
         return evaluate(params, examples, learner(values))

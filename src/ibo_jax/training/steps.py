@@ -13,20 +13,31 @@ import optax
 
 from ibo_jax import importance
 from ibo_jax.training.augmentation import Augmentation
-from ibo_jax.types import Array, Bool, Float, Int, PRNGKeyArray
+from ibo_jax.types import Array, Bool, Float, Int, PRNGKeyArray, Steps
 
-__all__ = ["Epoch", "Examples", "Learner", "Sampling", "State", "epoch", "evaluate", "in_chunks", "start", "step"]
+__all__ = [
+    "Epoch", "Examples", "Learner", "Sampling", "State", "Subset", "epoch", "evaluate", "in_chunks", "start", "step",
+    "steps_per_epoch",
+]  # fmt: skip
 
 CHUNK, CHUNK_CPU = 512, 64  # examples in one forward pass without gradients: bounds memory, and on CPU fits the cache
 
 
+class Subset(NamedTuple):
+    """The first `size` examples in an order; traced, so that one program trains on subsets of every size."""
+
+    order: Int[Array, "example"]
+    size: Int[Array, ""]
+
+
 class Examples(NamedTuple):
-    """Data as stored; the network sees (inputs - mean) / scale."""
+    """Data as stored; the network sees (inputs - mean) / scale, and is trained on `subset` if there is one."""
 
     inputs: Array
     labels: Int[Array, "example"]
     mean: Float[Array, "..."]
     scale: Float[Array, "..."]
+    subset: Subset | None = None
 
 
 class Learner(NamedTuple):
@@ -77,6 +88,12 @@ class Epoch(NamedTuple):
     finite: Bool[Array, ""]
 
 
+def steps_per_epoch(examples: Examples, batch_size: int) -> Steps:
+    """Updates in an epoch; a traced number if the examples are a subset."""
+    population = len(examples.labels) if examples.subset is None else examples.subset.size
+    return population // batch_size
+
+
 def start(key: PRNGKeyArray, learner: Learner, shape: tuple[int, ...]) -> State:
     """Fresh parameters for examples of `shape` and the optimiser's state: one program instead of dozens."""
     params = learner.init(key, jnp.zeros((1, *shape), jnp.float32))
@@ -112,16 +129,20 @@ def step(
 def epoch(
     key: PRNGKeyArray, state: State, examples: Examples, learner: Learner, sampling: Sampling, steps: int
 ) -> tuple[State, Epoch]:
-    """`steps` updates in one scan."""
+    """`steps` updates in one loop, fewer where a subset has not as many batches."""
+    keys = jax.random.split(key, steps)
+    count = steps if examples.subset is None else jnp.minimum(steps, steps_per_epoch(examples, sampling.batch_size))
 
-    def body(state: State, key_step: PRNGKeyArray) -> tuple[State, tuple[Array, Array]]:
-        return step(key_step, state, examples, learner, sampling)
+    def body(i: Array, carry: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
+        state, losses, drawn = carry
+        state, (loss, by_importance) = step(keys[i], state, examples, learner, sampling)
+        return state, losses + loss.astype(jnp.float32), drawn + by_importance
 
-    state, (losses, by_importance) = jax.lax.scan(body, state, jax.random.split(key, steps))
-    loss = jnp.mean(losses)
+    zero = jnp.zeros((), jnp.float32)
+    state, losses, drawn = jax.lax.fori_loop(0, count, body, (state, zero, zero))
+    loss = losses / count
     sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (loss, *jax.tree.leaves(state.params))]
-    share = jnp.mean(by_importance, dtype=jnp.float32)
-    return state, Epoch(loss, state.tau, share, jnp.all(jnp.stack(sound)))
+    return state, Epoch(loss, state.tau, drawn / count, jnp.all(jnp.stack(sound)))
 
 
 def evaluate(params: Any, examples: Examples, learner: Learner) -> tuple[Int[Array, ""], Float[Array, ""]]:
@@ -157,15 +178,19 @@ def _choose(
     key: PRNGKeyArray, see: Callable[[Array, Array], Array], state: State, examples: Examples, learner: Learner,
     sampling: Sampling,
 ) -> tuple[Batch, Bool[Array, ""]]:  # fmt: skip
-    size, population = sampling.batch_size, len(examples.labels)
+    size, subset = sampling.batch_size, examples.subset
+
+    def draw(key: PRNGKeyArray, count: int) -> Int[Array, "example"]:
+        index = importance.presample(key, len(examples.labels) if subset is None else subset.size, count)
+        return index if subset is None else subset.order[index]
 
     def uniform(key: PRNGKeyArray) -> Batch:
-        index, positions = importance.presample(key, population, size), jnp.arange(size, dtype=jnp.int32)
+        index, positions = draw(key, size), jnp.arange(size, dtype=jnp.int32)
         return Batch(index, positions, jnp.ones(size, jnp.float32), jnp.zeros((), jnp.float32))
 
     def by_importance(key: PRNGKeyArray) -> Batch:
         key_pool, key_draw = jax.random.split(key)
-        pool = importance.presample(key_pool, population, sampling.presample_size)
+        pool = draw(key_pool, sampling.presample_size)
 
         def score(positions: Array) -> Array:
             index = pool[positions]

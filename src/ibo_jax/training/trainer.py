@@ -19,8 +19,8 @@ from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.datasets import Dataset, merged
 from ibo_jax.training.networks import Network, as_network
 from ibo_jax.training.programs import Programs, compiled, release_memory, split
-from ibo_jax.training.steps import Examples, Learner, Sampling
-from ibo_jax.types import Array, Hyperparameters
+from ibo_jax.training.steps import Examples, Learner, Sampling, Subset
+from ibo_jax.types import Array, Hyperparameters, Steps
 
 __all__ = ["Task", "release_memory", "retrain", "train"]
 
@@ -44,13 +44,13 @@ class Task:
     """
 
     network: Callable[[Hyperparameters], Network | Any]
-    optimizer: Callable[[Hyperparameters, int], optax.GradientTransformation]
+    optimizer: Callable[[Hyperparameters, Steps], optax.GradientTransformation]
     epochs: int
     batch_size: Callable[[Hyperparameters], int]
     penalty: Callable[[Any, Hyperparameters], Array] | None = None
     augment: Augmentation | None = None
 
-    def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: int) -> Learner:
+    def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: Steps) -> Learner:
         """The task with hyperparameters filled in, the real ones as arrays, traced ones included."""
         network = as_network(self.network(hyperparameters))
         optimizer = self.optimizer(hyperparameters, steps_per_epoch)
@@ -80,6 +80,7 @@ def train(
     *,
     switch: importance.Switch = "published",
     draw: importance.Draw = "multinomial",
+    subset_size: int | None = None,
     validate: bool = True,
     on_epoch: Callable[[int, float], bool] | None = None,
 ) -> Outcome:
@@ -89,6 +90,8 @@ def train(
         presample_ratio: r = B / b, examples scored for each one trained on; 1 is plain SGD.
         switch: rule that turns importance sampling on and off, see `importance.pays`.
         draw: how a batch is drawn from its presample, see `importance.draw`.
+        subset_size: train on so many random examples, others for every seed, as Fabolas does; None for all. An epoch
+            is then a pass over the subset. All sizes share one program.
         validate: whether to evaluate after every epoch, not only after the last (not part of the cost).
         on_epoch: called with the number of epochs done and the validation error (NaN without `validate`); true
             stops the training, which then counts as pruned.
@@ -102,11 +105,13 @@ def train(
         ValueError: a batch that is empty or larger than the training set, a ratio below 1, too few outputs.
     """
     batch_size = int(task.batch_size(hyperparameters))
-    _check(task, batch_size, presample_ratio, len(data.train_labels))
+    population = len(data.train_labels) if subset_size is None else subset_size
+    _check(task, batch_size, presample_ratio, population, len(data.train_labels))
     sampling = Sampling(batch_size, round(presample_ratio * batch_size), switch, draw)
     rates, static = split(hyperparameters)
     with jax.enable_x64(False):
-        training = Examples(*jax.device_put((data.train_inputs, data.train_labels, data.mean, data.scale)))
+        subset = None if subset_size is None else _subset(seed, len(data.train_labels), subset_size)
+        training = Examples(*jax.device_put((data.train_inputs, data.train_labels, data.mean, data.scale, subset)))
         judging = Examples(*jax.device_put((data.valid_inputs, data.valid_labels, data.mean, data.scale)))
         began = time.perf_counter()
         programs = compiled(task, static, tuple(rates), sampling, _shapes(training), _shapes(judging))
@@ -123,7 +128,8 @@ def train(
             if on_epoch is not None and on_epoch(len(epochs), measured.error):
                 state = "pruned"
                 break
-    return _outcome(state, epochs, programs, sampling, data, compile_seconds)
+    steps = population // batch_size
+    return _outcome(state, epochs, programs, sampling, steps, _guessing(data.valid_labels), compile_seconds)
 
 
 def retrain(seed: int, task: Task, hyperparameters: Hyperparameters, data: Dataset) -> Report:
@@ -131,6 +137,11 @@ def retrain(seed: int, task: Task, hyperparameters: Hyperparameters, data: Datas
     final = merged(data)._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
     outcome = train(seed, task, hyperparameters, 1, final, validate=False)
     return Report(outcome.error, outcome.history["loss"][-1], outcome.cost_seconds)
+
+
+def _subset(seed: int, population: int, size: int) -> Subset:
+    order = np.random.default_rng(seed).permutation(population).astype(np.int32)
+    return Subset(order, np.int32(size))  # type: ignore[arg-type]
 
 
 def _epochs(
@@ -155,21 +166,22 @@ def _epochs(
 
 
 def _outcome(
-    state: Any, epochs: list[_Measured], programs: Programs, sampling: Sampling, data: Dataset, compile_seconds: float
-) -> Outcome:
+    state: Any, epochs: list[_Measured], programs: Programs, sampling: Sampling, steps: int, guessing: float,
+    compile_seconds: float,
+) -> Outcome:  # fmt: skip
     share = float(np.mean([measured.importance_share for measured in epochs]))
-    steps = len(data.train_labels) // sampling.batch_size
     by_importance = round(share * steps * len(epochs))
     passes = PASSES * sampling.batch_size * steps * len(epochs) + sampling.presample_size * by_importance
     history = {name: [float(getattr(e, name)) for e in epochs] for name in _Measured._fields if name != "finite"}
     diverged = state == "diverged"
     return Outcome(
         state=state,
-        error=_guessing(data.valid_labels) if diverged else epochs[-1].error,
+        error=guessing if diverged else epochs[-1].error,
         cost_seconds=epochs[-1].seconds,
         cost_work=passes * programs.forward_flops,
         compile_seconds=compile_seconds,
         importance_share=share,
+        presample_ratio=sampling.presample_size / sampling.batch_size,
         history=history,
         message=f"loss or parameters not finite in epoch {len(epochs)}" if diverged else "",
     )
@@ -184,7 +196,9 @@ def _shapes(examples: Examples) -> Examples:
     return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), examples)
 
 
-def _check(task: Task, batch_size: int, presample_ratio: float | int, population: int) -> None:
+def _check(task: Task, batch_size: int, presample_ratio: float | int, population: int, examples: int) -> None:
+    if population > examples:
+        raise ValueError(f"expected a subset of at most the {examples} training examples, got {population}; take fewer")
     if not 1 <= batch_size <= population:
         raise ValueError(f"expected a batch size from 1 to the {population} training examples, got {batch_size}; "
                          "narrow the search space")  # fmt: skip

@@ -1,0 +1,58 @@
+"""What each fidelity makes a training see, and that every method's view of a problem is that problem."""
+
+import numpy as np
+import pytest
+
+from ibo_jax.methods import METHODS
+from ibo_jax.problems import catalogue
+from ibo_jax.problems.axes import PRESAMPLE_SHARE, axis_of, sample_of
+from ibo_jax.space import PRESAMPLE_RATIO, Fidelity
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return catalogue.problem("digits-mlp", scale="smoke")
+
+
+def test_subsets_are_on_a_log_scale_from_the_largest_batch_to_all():
+    subset = axis_of("subset", "off", PRESAMPLE_RATIO, 128, 32_768)
+    assert [subset.decode(s) for s in (0.0, 0.25, 0.5, 1.0)] == [128, 512, 2048, 32_768]
+    assert subset.levels is None
+    assert sample_of(subset, 700, "off", 0, 32, 32_768) == (1, 700)
+
+
+def test_tasks_are_a_quarter_and_all():
+    task = axis_of("task", "off", PRESAMPLE_RATIO, 128, 1000)
+    assert task.levels == (0.0, 1.0)
+    assert [sample_of(task, task.decode(s), "off", 0, 32, 1000) for s in task.levels] == [(1, 250), (1, 1000)]
+
+
+def test_presamples_are_a_ratio_or_a_share_of_the_training_set():
+    assert sample_of(PRESAMPLE_RATIO, 3, "searched", 0, 32, 1000) == (3, None)
+    assert sample_of(PRESAMPLE_SHARE, 1.0, "searched", 0, 10, 1000) == (100, None)
+    assert axis_of("presample", "random", PRESAMPLE_RATIO, 128, 1000) == PRESAMPLE_RATIO
+    assert axis_of("presample", "off", PRESAMPLE_RATIO, 128, 1000).levels == (1.0,)
+
+
+def test_random_ratios_are_uniform_and_fixed_by_the_seed():
+    subset = Fidelity("subset_size", 10, 1000, integer=True)
+    ratios = [sample_of(subset, 10, "random", seed, 10, 1000).presample_ratio for seed in range(1000)]
+    assert ratios == [sample_of(subset, 99, "random", seed, 20, 1000).presample_ratio for seed in range(1000)]
+    values, counts = np.unique(ratios, return_counts=True)
+    assert list(values) == [2, 3, 4, 5, 6]
+    assert np.all(np.abs(counts - 200) < 4.5 * np.sqrt(1000 * 0.2 * 0.8))
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_trains_the_problem_as_it_means_to(digits, name):
+    method = METHODS[name]
+    seen = digits.view(method.axis, method.importance)
+    h = digits.space.decode(np.full(digits.space.dimension, 0.5))
+    outcome = seen.evaluate(3, h, seen.fidelity.target)
+    assert outcome.state == "ok"
+    expected = {"searched": {6}, "random": {2, 3, 4, 5, 6}, "off": {1}}[method.importance]
+    assert outcome.presample_ratio in expected
+    cheap = seen.evaluate(3, h, seen.fidelity.decode(0.0))
+    assert (cheap.cost_work < outcome.cost_work) == (method.axis != "presample")  # too few steps for importance here
+    if method.axis == "presample":
+        assert digits.evaluate(3, h, outcome.presample_ratio).error == outcome.error
