@@ -5,10 +5,12 @@ import functools
 from ibo_jax.methods import random_search
 from ibo_jax.methods.base import State, Suggest, Suggestion
 
-__all__ = ["NAMES", "State", "Suggest", "Suggestion", "make"]
+__all__ = ["NAMES", "OPTUNA_NAMES", "State", "Suggest", "Suggestion", "make"]
 
 NAMES = ("ibo", "ei", "random")
 PROTOCOLS = ("default", "paper", "scripts")
+OPTUNA_NAMES = ("grid", "tpe", "gp", "hyperband", "bohb")
+"""Methods that `tune` has from Optuna, see `ibo_jax.study.optuna_methods`; all others are made here."""
 
 
 def make(name: str, dimension: int, levels: tuple[float, ...] | None, *, protocol: str = "default") -> Suggest:

@@ -96,9 +96,14 @@ def training_problem(
     for hyperparameters in _corners(space):
         _check_task(name, task, hyperparameters, fidelity, data)
 
-    def evaluate(seed: int, hyperparameters: Hyperparameters, value: float) -> Outcome:
+    def evaluate(
+        seed: int,
+        hyperparameters: Hyperparameters,
+        value: float,
+        on_epoch: Callable[[int, float], bool] | None = None,
+    ) -> Outcome:
         ratio = _presample_ratio(fidelity, value, task.batch_size(hyperparameters), len(data.train_labels))
-        return trainer.train(seed, task, hyperparameters, ratio, data, switch=switch, draw=draw)
+        return trainer.train(seed, task, hyperparameters, ratio, data, switch=switch, draw=draw, on_epoch=on_epoch)
 
     def report(seed: int, hyperparameters: Hyperparameters) -> Report:
         return trainer.retrain(seed, task, hyperparameters, data)
@@ -106,6 +111,7 @@ def training_problem(
     return Problem(
         name, space, evaluate, fidelity, floor=0.5 / len(data.valid_labels), guess=guessing_error(data.valid_labels),
         report=report, description=description, evaluations=evaluations, initial=initial,
+        epochs=epochs,
     )  # fmt: skip
 
 

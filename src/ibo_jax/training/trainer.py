@@ -123,7 +123,11 @@ def train(
             if on_epoch is not None and on_epoch(len(epochs), measured.error):
                 state = "pruned"
                 break
-    return _outcome(state, epochs, programs, sampling, data, compile_seconds)
+    message = {
+        "diverged": f"loss or parameters not finite in epoch {len(epochs)}",
+        "pruned": f"stopped after {len(epochs)} of {task.epochs} epochs",
+    }.get(state, "")
+    return _outcome(state, epochs, programs, sampling, data, compile_seconds, message)
 
 
 def retrain(seed: int, task: Task, hyperparameters: Hyperparameters, data: Dataset) -> Report:
@@ -155,23 +159,28 @@ def _epochs(
 
 
 def _outcome(
-    state: Any, epochs: list[_Measured], programs: Programs, sampling: Sampling, data: Dataset, compile_seconds: float
+    state: Any,
+    epochs: list[_Measured],
+    programs: Programs,
+    sampling: Sampling,
+    data: Dataset,
+    compile_seconds: float,
+    message: str,
 ) -> Outcome:
     share = float(np.mean([measured.importance_share for measured in epochs]))
     steps = len(data.train_labels) // sampling.batch_size
     by_importance = round(share * steps * len(epochs))
     passes = PASSES * sampling.batch_size * steps * len(epochs) + sampling.presample_size * by_importance
     history = {name: [float(getattr(e, name)) for e in epochs] for name in _Measured._fields if name != "finite"}
-    diverged = state == "diverged"
     return Outcome(
         state=state,
-        error=_guessing(data.valid_labels) if diverged else epochs[-1].error,
+        error=_guessing(data.valid_labels) if state == "diverged" else epochs[-1].error,
         cost_seconds=epochs[-1].seconds,
         cost_work=passes * programs.forward_flops,
         compile_seconds=compile_seconds,
         importance_share=share,
         history=history,
-        message=f"loss or parameters not finite in epoch {len(epochs)}" if diverged else "",
+        message=message,
     )
 
 
