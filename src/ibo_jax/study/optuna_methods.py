@@ -129,17 +129,17 @@ def watch(method: OptunaMethod, store: Store, slot: int, trial_id: int) -> Calla
     """
     if method.name not in PRUNING or method.epochs is None:
         return None
-    epochs = method.epochs
+    epochs, bare = method.epochs, method._replace(distributions={})  # a pruner does not look at hyperparameters
 
     def stop(epoch: int, error: float) -> bool:
         with store.lock():
             store.storage.set_trial_intermediate_value(trial_id, epoch, error)
             if epoch >= epochs:
                 return False
-            study = _rebuilt(method, store.slots(), RandomSampler(method.seed))
-            trial = study.trials[slot]
+            study = _rebuilt(bare, store.slots(), RandomSampler(method.seed))
+            trial = study.get_trials(deepcopy=False)[slot]
             stopped = study.pruner.prune(study, trial)
-            for name, value in study.trials[slot].system_attrs.items():  # the rungs that it reached
+            for name, value in study.get_trials(deepcopy=False)[slot].system_attrs.items():  # the rungs that it reached
                 if name not in trial.system_attrs:
                     store.storage.set_trial_system_attr(trial_id, name, value)
         return stopped

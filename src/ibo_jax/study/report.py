@@ -234,10 +234,14 @@ def _facts(facts: Iterable[tuple[str, str]]) -> str:
 
 
 def _warnings(trials: Sequence[Row], summary: Row) -> str:
-    """Warnings and the messages of failed trials, equal ones once with the trials that they belong to."""
+    """Warnings and the messages of failed trials, equal ones once with the trials that they belong to.
+
+    That a training was stopped early is no failure.
+    """
     said: dict[str, list[str]] = {}
     for row in trials:
-        for text in filter(None, (row.get("warning"), row.get("message"))):
+        message = None if row["state"] == "pruned" else row.get("message")
+        for text in filter(None, (row.get("warning"), message)):
             said.setdefault(text, []).append(str(row["number"]))
     lines = [f"<li>Trial {', '.join(where)}: {html.escape(text)}</li>" for text, where in said.items()]
     if summary.get("message"):
