@@ -27,14 +27,14 @@ class Row(TypedDict):
     presample_ratio: float | int | None  # B / b, if that is the fidelity
     fidelity: float | int
     s: float  # the fidelity encoded in [0, 1], 1 is the target
-    error: float | None  # what is minimised
+    error: float | None  # what is minimised; of a pruned trial only its history knows
     cost_seconds: float  # initialisation and training, without compilation
     cost_work: float  # floating-point operations of forward passes, the same on every machine
     compile_seconds: float
     suggest_seconds: float  # choosing the slot, without waiting for other workers
     evaluate_seconds: float  # wall time of the whole evaluation
     importance_share: float  # share of the steps that were importance-sampled
-    reason: str  # "initial", "acquisition", "guard", "recommendation" or "random"
+    reason: str  # "initial", "acquisition", "guard", "recommendation", "random" or "grid"
     warning: str  # what fell back, or empty
     predicted_objective: float | None  # on the modelled scale, at the point and fidelity chosen
     predicted_sd: float | None
