@@ -97,6 +97,8 @@ def prepare(
         "random" if borrowed else method, seed, dimension, levels, initial=problem.initial, protocol=protocol
     )
     settings = _settings(problem) | {"method": method, "seed": seed, "protocol": protocol, "cost": cost}
+    if borrowed:
+        settings["epochs"] = problem.epochs  # brackets and rungs follow from it
     store = open_store(_folder(storage), settings, _versions())
     store.note("evaluations", evaluations)
     points = evaluations or problem.evaluations
