@@ -175,7 +175,8 @@ def _entropy(trials: Sequence[Row], summary: Row) -> Figure | None:
 FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure | None], str]] = {
     "errors": (
         _errors,
-        "Every evaluation by its fidelity; a cross diverged, a triangle at the upper edge has no error. "
+        "Every evaluation by its fidelity; a cross diverged, a triangle at the upper edge has no error: it failed or "
+        "was stopped early. "
         "Seconds are wall time and include suggestion, compilation and evaluation.",
     ),
     "choices": (_choices, "Each trial's hyperparameters and fidelity, by what proposed them."),
