@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+METHODS = "ibo (default), es, es-is, fabolas, fabolas-is, mtbo, ei, random; from Optuna: grid, tpe, gp, hyperband, bohb"
 DATA = {"digits": "embedded"} | {
     name: f"{name} of TensorFlow Datasets, below $TFDS_DATA_DIR" for name in ("mnist", "cifar10", "cifar100")
 }
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
     tune = commands.add_parser("tune", help="tune a problem; the same command resumes")
     tune.add_argument("problem", metavar="PROBLEM", help="a name that `ibo-jax problems` lists")
-    tune.add_argument("--method", default="ibo", help="ibo (default), ei, random")
+    tune.add_argument("--method", default="ibo", help=METHODS)
     tune.add_argument("--evaluations", type=int, metavar="N", help="total, over restarts; default: the problem's")
     tune.add_argument("--seconds", type=float, metavar="S", help="wall time over restarts")
     tune.add_argument("--seed", type=int, default=0, metavar="K")

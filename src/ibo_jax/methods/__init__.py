@@ -9,9 +9,11 @@ from ibo_jax.methods.initial import Design
 from ibo_jax.space import Fidelity
 from ibo_jax.types import Axis, Importance
 
-__all__ = ["METHODS", "NAMES", "Method", "State", "Suggest", "Suggestion", "make"]
+__all__ = ["METHODS", "NAMES", "OPTUNA_NAMES", "Method", "State", "Suggest", "Suggestion", "make"]
 
 PROTOCOLS = ("default", "paper", "scripts")
+OPTUNA_NAMES = ("grid", "tpe", "gp", "hyperband", "bohb")
+"""Methods that `tune` has from Optuna, see `ibo_jax.study.optuna_methods`; all others are made here."""
 
 
 class Method(NamedTuple):

@@ -10,7 +10,7 @@ from ibo_jax.types import Axis, Hyperparameters, Importance
 
 __all__ = ["Problem"]
 
-Evaluate = Callable[[int, Hyperparameters, float | int], Outcome]
+Evaluate = Callable[..., Outcome]  # (seed, hyperparameters, fidelity), and on_epoch if the problem has epochs
 FinalReport = Callable[[int, Hyperparameters], Report]
 View = Callable[[Axis, Importance], "Problem"]
 
@@ -33,6 +33,9 @@ class Problem:
         minutes: what a run costs, one line for `ibo-jax problems`.
         evaluations: default total of evaluations.
         initial: default size of the initial design.
+        epochs: length of a training whose progress can be watched, else None. Then `evaluate` accepts
+            `on_epoch: Callable[[int, float], bool] | None = None`, calls it with the number of epochs done and the
+            error after each, and where it returns true stops with a "pruned" outcome.
     """
 
     name: str
@@ -48,3 +51,4 @@ class Problem:
     description: str = ""
     evaluations: int = 30
     initial: int = 5
+    epochs: int | None = None

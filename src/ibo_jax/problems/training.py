@@ -110,17 +110,23 @@ def training_problem(
         return made(seen, importance)
 
     def made(fidelity: Fidelity, importance: Importance) -> Problem:
-        def evaluate(seed: int, hyperparameters: Hyperparameters, value: float) -> Outcome:
+        def evaluate(
+            seed: int,
+            hyperparameters: Hyperparameters,
+            value: float,
+            on_epoch: Callable[[int, float], bool] | None = None,
+        ) -> Outcome:
             batch_size = task.batch_size(hyperparameters)
             ratio, subset_size = sample_of(fidelity, value, importance, seed, batch_size, examples)
             return trainer.train(
-                seed, task, hyperparameters, ratio, data, switch=switch, draw=draw, subset_size=subset_size
-            )
+                seed, task, hyperparameters, ratio, data, switch=switch, draw=draw, subset_size=subset_size,
+                on_epoch=on_epoch,
+            )  # fmt: skip
 
         return Problem(
             name, space, evaluate, fidelity, floor=0.5 / len(data.valid_labels),
             guess=guessing_error(data.valid_labels), report=report, view=view, description=description,
-            evaluations=evaluations, initial=initial,
+            evaluations=evaluations, initial=initial, epochs=epochs,
         )  # fmt: skip
 
     return made(fidelity, "searched")

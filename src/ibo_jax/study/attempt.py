@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial
 
-from ibo_jax.study import rows
+from ibo_jax.study import optuna_methods, rows
 from ibo_jax.study.convert import distributions, pack, plain
 from ibo_jax.study.evaluate import evaluate
-from ibo_jax.study.propose import propose, seed_of
+from ibo_jax.study.propose import propose, sampler_seed_of, seed_of
 from ibo_jax.study.search import Search, Slots, named, observed, state_after
 from ibo_jax.study.storage import Store, is_final
 from ibo_jax.types import Value
@@ -50,7 +50,8 @@ def work(search: Search, ticket: Ticket) -> None:
     search.progress.note(f"trial {ticket.slot + 1}: training at {search.problem.fidelity.name} {ticket.fidelity:.3g}")
     try:
         seed = seed_of(search.proposer, ticket.slot)
-        outcome, wall = evaluate(search.problem, seed, ticket.hyperparameters, ticket.fidelity)
+        stop = search.optuna and optuna_methods.watch(search.optuna, search.store, ticket.slot, ticket.trial_id)
+        outcome, wall = evaluate(search.problem, seed, ticket.hyperparameters, ticket.fidelity, stop)
         told = {**outcome._asdict(), "evaluate_seconds": wall, "elapsed_seconds": search.elapsed}
         if outcome.state == "ok" and not search.paid(told) > 0:
             raise ValueError(
@@ -85,6 +86,10 @@ def _new(search: Search, slot: int, slots: Slots) -> Ticket:
     last = search.protocol == "default" and search.evaluations is not None and slot == search.evaluations - 1
     suggestion, state = propose(search.proposer, slot, observed(search, slots), state_after(slots), last=last)
     parameters = problem.space.decode(suggestion.x)
+    if search.optuna is not None:  # it chooses; what is known so far, and the fidelity, are as in random search
+        chosen = optuna_methods.choose(search.optuna, sampler_seed_of(search.proposer, slot), slots)
+        parameters = chosen.hyperparameters
+        suggestion = suggestion._replace(reason=chosen.reason, warning=chosen.warning)
     fidelity = problem.fidelity.decode(suggestion.fidelity)
     told = {
         "s": problem.fidelity.encode(fidelity),

@@ -3,10 +3,11 @@
 import math
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from ibo_jax.outcomes import Outcome, State
+from ibo_jax.outcomes import OBSERVED_STATES, Outcome, State
 from ibo_jax.problems.base import Problem
 from ibo_jax.types import Hyperparameters
 
@@ -16,9 +17,16 @@ OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
 
 
 def evaluate(
-    problem: Problem, seed: int, hyperparameters: Hyperparameters, fidelity: float | int
+    problem: Problem,
+    seed: int,
+    hyperparameters: Hyperparameters,
+    fidelity: float | int,
+    on_epoch: Callable[[int, float], bool] | None = None,
 ) -> tuple[Outcome, float]:
     """Evaluate once; exceptions and errors that are not finite become outcomes.
+
+    Args:
+        on_epoch: told of each epoch, for problems that have them; true stops the training.
 
     Returns:
         The outcome and the wall seconds. A cost in seconds that the problem does not state is measured.
@@ -28,7 +36,8 @@ def evaluate(
     """
     began = time.perf_counter()
     try:
-        outcome = problem.evaluate(seed, hyperparameters, fidelity)
+        options = {} if on_epoch is None else {"on_epoch": on_epoch}
+        outcome = problem.evaluate(seed, hyperparameters, fidelity, **options)
     except Exception as error:  # of the problem: whatever it is, the search goes on
         outcome = Outcome("crashed", math.nan, message=_reason(error))
     seconds = time.perf_counter() - began
@@ -41,6 +50,8 @@ def evaluate(
         outcome = outcome._replace(state="diverged", message=f"the error is {outcome.error}")
     if outcome.state == "diverged" and not math.isfinite(outcome.error):
         outcome = outcome._replace(error=problem.guess)
+    if outcome.state not in OBSERVED_STATES:  # what a training cut short had reached is in its history
+        outcome = outcome._replace(error=math.nan)
     if not outcome.cost_seconds > 0:
         outcome = outcome._replace(cost_seconds=max(seconds - outcome.compile_seconds, 1e-9))
     return outcome, seconds

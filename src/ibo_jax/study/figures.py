@@ -31,7 +31,14 @@ __all__ = [
 
 INK = "#24292f"
 GREY, BLUE, ORANGE, GREEN, PURPLE = "#8c959f", "#3d85c6", "#e07b39", "#2f9e6e", "#9067c6"
-REASON_COLOURS = {"initial": GREY, "acquisition": BLUE, "guard": ORANGE, "recommendation": GREEN, "random": PURPLE}
+REASON_COLOURS = {
+    "initial": GREY,
+    "acquisition": BLUE,
+    "grid": BLUE,
+    "guard": ORANGE,
+    "recommendation": GREEN,
+    "random": PURPLE,
+}
 FIDELITY_MAP = LinearSegmentedColormap.from_list("fidelity", [BLUE, PURPLE, ORANGE])  # legible on light and dark
 ERROR_MAP = LinearSegmentedColormap.from_list("error", [GREEN, BLUE, "#b9bfc7"])
 STYLE: dict[Any, Any] = {

@@ -15,7 +15,7 @@ from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations
 from ibo_jax.space import Fidelity
 
-__all__ = ["Proposer", "make_proposer", "propose", "seed_of"]
+__all__ = ["Proposer", "make_proposer", "propose", "sampler_seed_of", "seed_of"]
 
 
 class Proposer(NamedTuple):
@@ -90,6 +90,16 @@ def propose(
 def seed_of(proposer: Proposer, slot: int) -> int:
     """The seed of the evaluation in a slot, in [0, 2^31)."""
     _, key = _keys(proposer, slot)
+    return _seed(key)
+
+
+def sampler_seed_of(proposer: Proposer, slot: int) -> int:
+    """The seed of an outside sampler that chooses for a slot, in [0, 2^31)."""
+    key, _ = _keys(proposer, slot)
+    return _seed(key)
+
+
+def _seed(key: PRNGKeyArray) -> int:
     return int(jax.random.bits(key, dtype="uint32")) >> 1
 
 

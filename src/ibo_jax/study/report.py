@@ -175,7 +175,8 @@ def _entropy(trials: Sequence[Row], summary: Row) -> Figure | None:
 FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure | None], str]] = {
     "errors": (
         _errors,
-        "Every evaluation by its fidelity; a cross diverged, a triangle at the upper edge has no error. "
+        "Every evaluation by its fidelity; a cross diverged, a triangle at the upper edge has no error: it failed or "
+        "was stopped early. "
         "Seconds are wall time and include suggestion, compilation and evaluation.",
     ),
     "choices": (_choices, "Each trial's hyperparameters and fidelity, by what proposed them."),
@@ -234,10 +235,14 @@ def _facts(facts: Iterable[tuple[str, str]]) -> str:
 
 
 def _warnings(trials: Sequence[Row], summary: Row) -> str:
-    """Warnings and the messages of failed trials, equal ones once with the trials that they belong to."""
+    """Warnings and the messages of failed trials, equal ones once with the trials that they belong to.
+
+    That a training was stopped early is no failure.
+    """
     said: dict[str, list[str]] = {}
     for row in trials:
-        for text in filter(None, (row.get("warning"), row.get("message"))):
+        message = None if row["state"] == "pruned" else row.get("message")
+        for text in filter(None, (row.get("warning"), message)):
             said.setdefault(text, []).append(str(row["number"]))
     lines = [f"<li>Trial {', '.join(where)}: {html.escape(text)}</li>" for text, where in said.items()]
     if summary.get("message"):

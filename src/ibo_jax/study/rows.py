@@ -9,6 +9,7 @@ from typing import Any, TypedDict, cast
 
 from optuna.trial import FrozenTrial
 
+from ibo_jax.space import PRESAMPLE_RATIO
 from ibo_jax.study.storage import Store, open_readonly
 from ibo_jax.types import Value
 
@@ -27,14 +28,14 @@ class Row(TypedDict):
     presample_ratio: float | int | None  # B / b, None if nothing was trained
     fidelity: float | int
     s: float  # the fidelity encoded in [0, 1], 1 is the target
-    error: float | None  # what is minimised
+    error: float | None  # what is minimised; of a pruned trial only its history knows
     cost_seconds: float  # initialisation and training, without compilation
     cost_work: float  # floating-point operations of forward passes, the same on every machine
     compile_seconds: float
     suggest_seconds: float  # choosing the slot, without waiting for other workers
     evaluate_seconds: float  # wall time of the whole evaluation
     importance_share: float  # share of the steps that were importance-sampled
-    reason: str  # "initial", "acquisition", "guard", "recommendation" or "random"
+    reason: str  # "initial", "acquisition", "guard", "recommendation", "random" or "grid"
     warning: str  # what fell back, or empty
     predicted_objective: float | None  # on the modelled scale, at the point and fidelity chosen
     predicted_sd: float | None
@@ -114,4 +115,6 @@ def _row(attempt: FrozenTrial, settings: dict[str, Any]) -> Row:
         "hyperparameters": {name: attempt.params[name] for name in settings["space"]},
         "fidelity": value,
     }
+    if fields["presample_ratio"] is None and fidelity == PRESAMPLE_RATIO.name:
+        fields["presample_ratio"] = value
     return cast(Row, {name: fields[name] for name in Row.__annotations__})

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from ibo_jax.methods import METHODS, State
+from ibo_jax import methods
+from ibo_jax.methods.base import State
 from ibo_jax.observations import Observations
 from ibo_jax.outcomes import OBSERVED_STATES
 from ibo_jax.problems.base import Problem
 from ibo_jax.space import Dimension
+from ibo_jax.study import optuna_methods
 from ibo_jax.study.convert import Evaluation, Scale, distributions, observations, plain, unpack
+from ibo_jax.study.optuna_methods import OptunaMethod, make_optuna_method
 from ibo_jax.study.progress import Progress, make_progress
 from ibo_jax.study.propose import Proposer, make_proposer
 from ibo_jax.study.storage import Store, is_final, open_store
@@ -24,6 +27,7 @@ from ibo_jax.types import Value
 __all__ = ["Search", "named", "observed", "prepare", "state_after"]
 
 COSTS = ("seconds", "work")
+METHODS = (*methods.NAMES, *methods.OPTUNA_NAMES)
 PACKAGES = ("ibo_jax", "jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "optuna")
 Slots = dict[int, list[FrozenTrial]]
 
@@ -32,7 +36,8 @@ class Search(NamedTuple):
     """What a run needs, and nothing that changes."""
 
     problem: Problem
-    proposer: Proposer
+    proposer: Proposer  # random search where the method is one of Optuna's
+    optuna: OptunaMethod | None
     store: Store
     evaluations: int | None
     seconds: float | None
@@ -80,22 +85,30 @@ def prepare(
     if evaluations is None and seconds is None:
         evaluations = problem.evaluations
     _check_problem(problem)
+    _check_method(method, problem)
     _check_budget(evaluations, seconds)
     if cost not in COSTS:
         raise ValueError(f"expected a cost among {list(COSTS)}, got {cost!r}; choose one of them")
     if not 0 <= seed < 2**32:
         raise ValueError(f"expected a seed in [0, 2^32), got {seed}; choose one there")
-    problem = _view(problem, method)
+    borrowed = method in methods.OPTUNA_NAMES
+    own = "random" if borrowed else method
+    problem = _view(problem, own)
     proposer = make_proposer(
-        method, seed, problem.space.dimension, problem.fidelity, initial=problem.initial, protocol=protocol
+        own, seed, problem.space.dimension, problem.fidelity, initial=problem.initial, protocol=protocol
     )
     settings = _settings(problem) | {"method": method, "seed": seed, "protocol": protocol, "cost": cost}
+    if borrowed:
+        settings["epochs"] = problem.epochs  # brackets and rungs follow from it
     store = open_store(_folder(storage), settings, _versions())
     store.note("evaluations", evaluations)
+    points = evaluations or problem.evaluations
+    optuna = make_optuna_method(method, problem, store, seed, points) if borrowed else None
     spent = max((a.user_attrs.get("outcome", {}).get("elapsed_seconds", 0.0) for a in store.attempts()), default=0.0)
     title = f"{problem.name}, {method}, seed {seed}"
     shown = make_progress(title, problem.fidelity.name, evaluations, seconds, visible=progress)
-    return Search(problem, proposer, store, evaluations, seconds, cost, protocol, shown, time.monotonic() - spent)
+    began = time.monotonic() - spent
+    return Search(problem, proposer, optuna, store, evaluations, seconds, cost, protocol, shown, began)
 
 
 def observed(search: Search, slots: Slots) -> Observations:
@@ -126,7 +139,7 @@ def named(problem: Problem, x: np.ndarray) -> dict[str, Value] | None:
 
 def _view(problem: Problem, method: str) -> Problem:
     """The problem with the fidelity that a method searches. An unknown method is refused later, with all names."""
-    known = METHODS.get(method)
+    known = methods.METHODS.get(method)
     if known is None or (known.axis, known.importance) == ("presample", "searched"):
         return problem
     if problem.view is not None:
@@ -165,6 +178,13 @@ def _check_problem(problem: Problem) -> None:
     if problem.initial < 1:
         raise ValueError(f"{problem.name}: expected at least one initial point, got {problem.initial}; raise `initial`")
     distributions(problem.space, problem.fidelity)
+
+
+def _check_method(method: str, problem: Problem) -> None:
+    if method not in METHODS:
+        raise ValueError(f"expected a method among {list(METHODS)}, got {method!r}; choose one of them")
+    if method in methods.OPTUNA_NAMES:
+        optuna_methods.check(method, problem)
 
 
 def _check_budget(evaluations: int | None, seconds: float | None) -> None:

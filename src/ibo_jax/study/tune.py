@@ -64,7 +64,9 @@ def tune(
 
     Args:
         problem: what to tune, or its name, see `ibo-jax problems`.
-        method: "ibo", or a baseline: "ei", "random".
+        method: "ibo", or a baseline: "ei", "random"; from Optuna "grid" (as large as the number of evaluations allows),
+            "tpe", "gp" (needs torch), "hyperband" (random search that stops trainings between epochs), "bohb" (TPE
+            that does). Those from Optuna train plainly, as "random" does.
         evaluations: total number of evaluations, over restarts and workers; by default what the problem asks for,
             or no limit if `seconds` is given.
         seconds: wall time over restarts; a running evaluation finishes.
@@ -143,8 +145,14 @@ def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
         return {**answer, "message": f"no evaluation succeeded; the last one said: {last}"}
     slot = max(slots) + 1
     suggestion, _ = propose(search.proposer, slot, seen, state_after(slots))
-    best = problem.space.decode(suggestion.incumbent)
-    same = [row for row in found if row["hyperparameters"] == best and row["error"] is not None]
+    same = [
+        row
+        for row in found
+        if row["error"] is not None
+        and np.array_equal(problem.space.encode(row["hyperparameters"]), suggestion.incumbent)
+    ]
+    # As they were evaluated: to the unit cube and back can change the last digit.
+    best = same[0]["hyperparameters"] if same else problem.space.decode(suggestion.incumbent)
     answer |= {
         "best": best,
         "predicted_error": search.scale.natural(suggestion.incumbent_objective),

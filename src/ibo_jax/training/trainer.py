@@ -128,8 +128,12 @@ def train(
             if on_epoch is not None and on_epoch(len(epochs), measured.error):
                 state = "pruned"
                 break
-    steps = population // batch_size
-    return _outcome(state, epochs, programs, sampling, steps, _guessing(data.valid_labels), compile_seconds)
+    message = {
+        "diverged": f"loss or parameters not finite in epoch {len(epochs)}",
+        "pruned": f"stopped after {len(epochs)} of {task.epochs} epochs",
+    }.get(state, "")
+    steps, guessing = population // batch_size, _guessing(data.valid_labels)
+    return _outcome(state, epochs, programs, sampling, steps, guessing, compile_seconds, message)
 
 
 def retrain(seed: int, task: Task, hyperparameters: Hyperparameters, data: Dataset) -> Report:
@@ -166,24 +170,29 @@ def _epochs(
 
 
 def _outcome(
-    state: Any, epochs: list[_Measured], programs: Programs, sampling: Sampling, steps: int, guessing: float,
+    state: Any,
+    epochs: list[_Measured],
+    programs: Programs,
+    sampling: Sampling,
+    steps: int,
+    guessing: float,
     compile_seconds: float,
-) -> Outcome:  # fmt: skip
+    message: str,
+) -> Outcome:
     share = float(np.mean([measured.importance_share for measured in epochs]))
     by_importance = round(share * steps * len(epochs))
     passes = PASSES * sampling.batch_size * steps * len(epochs) + sampling.presample_size * by_importance
     history = {name: [float(getattr(e, name)) for e in epochs] for name in _Measured._fields if name != "finite"}
-    diverged = state == "diverged"
     return Outcome(
         state=state,
-        error=guessing if diverged else epochs[-1].error,
+        error=guessing if state == "diverged" else epochs[-1].error,
         cost_seconds=epochs[-1].seconds,
         cost_work=passes * programs.forward_flops,
         compile_seconds=compile_seconds,
         importance_share=share,
         presample_ratio=sampling.presample_size / sampling.batch_size,
         history=history,
-        message=f"loss or parameters not finite in epoch {len(epochs)}" if diverged else "",
+        message=message,
     )
 
 
