@@ -2,9 +2,10 @@
 
 The clock counts steps at their measured price: of each optimiser and ratio the seconds of a uniform and of an
 importance step are measured beforehand, in turn, each as the least of many, and a training stops when its steps add up
-to the budget. So a comparison does not depend on what else the machine does, repeats exactly, and contains neither
-compilation nor evaluation; the seconds really spent are in the row. The learning rate is set every `STEPS` steps to the
-schedule at the share of the budget spent: both kinds of training have the same rate at the same second.
+to the budget. So a comparison hardly depends on what else the machine does, repeats exactly, and contains neither
+compilation nor evaluation; the seconds that its steps really took are in the row. The learning rate is set every
+`STEPS` steps to the schedule at the share of the budget spent: both kinds of training have the same rate at the same
+second.
 """
 
 import itertools
@@ -23,7 +24,8 @@ from ibo_jax import importance
 from ibo_jax.training.steps import Sampling, State
 
 CHECKPOINTS = 6  # evaluations of a training, at equal distances
-ROUNDS = 15  # of pricing
+ROUNDS = {"smoke": 5, "cpu": 60, "paper": 20}  # of pricing
+DISTURBED = 1.15  # a uniform step that costs so much more or less beside the switch than without was mispriced
 NEVER, ALWAYS = 0.0, 1e30  # tau at the start of a priced piece; with a rate of zero it stays low, or high long enough
 OVERHEAD, COMPILATION = 1.25, 8.0  # evaluation and reading; seconds a program: for the estimate only
 
@@ -68,22 +70,28 @@ def sampling_of(scale: Scale, network: str, ratio: int, switch: importance.Switc
 
 
 def measure_prices(scale: Scale, network: str, optimizer: str, ratios: list[int]) -> dict[str, Price]:
-    """Seconds of a step by ratio, all pieces run in turn, the least of `ROUNDS`."""
+    """Seconds of a step by ratio, all pieces run in turn, the least of `ROUNDS`; says so if they make no sense."""
     examples, least = programs.data(scale, network).training, {}
-    for round_ in range(ROUNDS + 1):
+    for round_ in range(ROUNDS[scale] + 1):
         for ratio, tau in itertools.product(ratios, (NEVER, ALWAYS)):
             if ratio == 1 and tau == ALWAYS:
                 continue
             made = programs.programs(scale, network, optimizer, sampling_of(scale, network, ratio, "published"))
             state = jax.block_until_ready(made.start(np.uint32(0))._replace(tau=np.float32(tau)))
-            began = time.perf_counter()
+            began = _clocks()
             _, info = jax.block_until_ready(made.run(np.uint32(0), np.uint32(0), np.float32(0), state, examples))
-            spent = (time.perf_counter() - began) / STEPS
+            spent = _since(began) / STEPS
             if float(info.importance_share) != float(tau == ALWAYS):
                 raise RuntimeError(f"expected steps of one kind only, got a share of {float(info.importance_share)}")
-            if round_:  # the first one compiles
+            if round_:  # the first one is slower
                 least[ratio, tau] = min(spent, least.get((ratio, tau), spent))
-    return {str(ratio): Price(least[ratio, NEVER], least.get((ratio, ALWAYS), 0.0)) for ratio in ratios}
+    prices = {str(ratio): Price(least[ratio, NEVER], least.get((ratio, ALWAYS), 0.0)) for ratio in ratios}
+    plain = prices["1"].uniform
+    for ratio, price in prices.items():
+        odd = "" if plain / DISTURBED < price.uniform < plain * DISTURBED else "; DISTURBED, delete the row"
+        paid = f"importance {1e3 * price.importance:.3f} ms, x {price.importance / plain:.2f}{odd}"
+        print(f"{network}, {optimizer}, ratio {ratio}: a uniform step {1e3 * price.uniform:.3f} ms, {paid}", flush=True)
+    return prices
 
 
 def train(scale: Scale, cell: Cell, price: Price) -> dict[str, Any]:
@@ -94,7 +102,7 @@ def train(scale: Scale, cell: Cell, price: Price) -> dict[str, Any]:
     first, schedule = programs.rate_of(scale, cell.network, cell.optimizer), SCHEDULES[cell.schedule]
     stream, state = np.uint32(cell.seed), jax.block_until_ready(made.start(np.uint32(cell.seed)))
     series: dict[str, list[float]] = {name: [] for name in ("at", "train_loss", "test_error", "tau", "share")}
-    spent = wall = 0.0
+    spent = measured = 0.0
     drawn, first_drawn = 0, None
     for number in itertools.count():
         if spent >= cell.seconds * (len(series["at"]) + 1) / CHECKPOINTS:
@@ -102,16 +110,16 @@ def train(scale: Scale, cell: Cell, price: Price) -> dict[str, Any]:
         if spent >= cell.seconds:
             break
         rate = np.float32(first * schedule(spent / cell.seconds))
-        began = time.perf_counter()
+        began = _clocks()
         state, info = jax.block_until_ready(made.run(stream, np.uint32(number), rate, state, known.training))
-        wall += time.perf_counter() - began
+        measured += _since(began)
         by_importance = round(float(info.importance_share) * STEPS)
         spent += by_importance * price.importance + (STEPS - by_importance) * price.uniform
         drawn += by_importance
         if by_importance and first_drawn is None:
             first_drawn = number * STEPS
     return {"steps": number * STEPS, "share": drawn / (number * STEPS), "first_importance_step": first_drawn,
-            "measured_seconds": round(wall, 3), "series": series}  # fmt: skip
+            "measured_seconds": round(measured, 3), "series": series}  # fmt: skip
 
 
 def _judge(series: dict[str, list[float]], made: programs.Programs, state: State, known: programs.Data, spent: float,
@@ -121,6 +129,16 @@ def _judge(series: dict[str, list[float]], made: programs.Programs, state: State
     values = (spent, float(loss), float(wrong) / len(known.test.labels), float(state.tau), share)
     for name, value in zip(series, values, strict=True):
         series[name].append(float(f"{value:.6g}"))
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def _since(began: tuple[float, float]) -> float:
+    """Seconds; on a CPU not those in which other processes had the core."""
+    wall, own = (now - then for now, then in zip(_clocks(), began, strict=True))
+    return min(wall, own) if jax.default_backend() == "cpu" else wall
 
 
 def run(scale: Scale, path: Path, networks: list[str], limit: int) -> None:
