@@ -24,7 +24,8 @@ from ibo_jax import importance
 from ibo_jax.training.steps import Sampling, State
 
 CHECKPOINTS = 6  # evaluations of a training, at equal distances
-ROUNDS = {"smoke": 5, "cpu": 60, "paper": 20}  # of pricing
+PRICING = {"smoke": 0.1, "cpu": 30.0, "paper": 60.0}  # seconds of steps from which prices are taken, an optimiser
+LEAST_ROUNDS = 5
 DISTURBED = 1.15  # a uniform step that costs so much more or less beside the switch than without was mispriced
 NEVER, ALWAYS = 0.0, 1e30  # tau at the start of a priced piece; with a rate of zero it stays low, or high long enough
 OVERHEAD, COMPILATION = 1.25, 8.0  # evaluation and reading; seconds a program: for the estimate only
@@ -70,9 +71,11 @@ def sampling_of(scale: Scale, network: str, ratio: int, switch: importance.Switc
 
 
 def measure_prices(scale: Scale, network: str, optimizer: str, ratios: list[int]) -> dict[str, Price]:
-    """Seconds of a step by ratio, all pieces run in turn, the least of `ROUNDS`; says so if they make no sense."""
-    examples, least = programs.data(scale, network).training, {}
-    for round_ in range(ROUNDS[scale] + 1):
+    """Seconds of a step by ratio, all pieces run in turn, the least of many; says so if they make no sense."""
+    examples, least, total = programs.data(scale, network).training, {}, 0.0
+    for round_ in itertools.count():
+        if round_ > LEAST_ROUNDS and total > PRICING[scale]:
+            break
         for ratio, tau in itertools.product(ratios, (NEVER, ALWAYS)):
             if ratio == 1 and tau == ALWAYS:
                 continue
@@ -80,11 +83,11 @@ def measure_prices(scale: Scale, network: str, optimizer: str, ratios: list[int]
             state = jax.block_until_ready(made.start(np.uint32(0))._replace(tau=np.float32(tau)))
             began = _clocks()
             _, info = jax.block_until_ready(made.run(np.uint32(0), np.uint32(0), np.float32(0), state, examples))
-            spent = _since(began) / STEPS
+            total += (taken := _since(began))
             if float(info.importance_share) != float(tau == ALWAYS):
                 raise RuntimeError(f"expected steps of one kind only, got a share of {float(info.importance_share)}")
             if round_:  # the first one is slower
-                least[ratio, tau] = min(spent, least.get((ratio, tau), spent))
+                least[ratio, tau] = min(taken / STEPS, least.get((ratio, tau), taken))
     prices = {str(ratio): Price(least[ratio, NEVER], least.get((ratio, ALWAYS), 0.0)) for ratio in ratios}
     plain = prices["1"].uniform
     for ratio, price in prices.items():
@@ -150,6 +153,7 @@ def run(scale: Scale, path: Path, networks: list[str], limit: int) -> None:
     missing = [cell for cell in cells if cell not in finished][:limit]
     new = {(*cell[:2], cell.ratio, cell.switch) for cell in missing}
     estimate = OVERHEAD * sum(cell.seconds for cell in missing) + COMPILATION * len(new)
+    estimate += PRICING[scale] * len({cell[:2] for cell in missing} - prices.keys())
     print(f"seconds: {len(missing)} trainings, about {estimate / 60:.0f} minutes on an idle core", flush=True)
     if missing:
         rows.append(path, {"machine": rows.machine(), "device": jax.devices()[0].device_kind})

@@ -55,15 +55,15 @@ def compare(runs: Runs) -> dict[Key, Comparison]:
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean and its two-sided interval by Student's t, NaN where there is one value only.
+    """Mean and its two-sided interval by Student's t; of two values, or one, the smallest and the largest.
 
     Example:
         >>> tuple(round(end, 3) for end in interval(np.array([1.0, 2.0, 3.0])))
         (2.0, -0.484, 4.484)
     """
     mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, float("nan"), float("nan")
+    if len(values) < 3:  # by Student's t thirteen standard errors: says less than the values
+        return mean, float(np.min(values)), float(np.max(values))
     half = student_t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
     return mean, mean - float(half), mean + float(half)
 
