@@ -9,6 +9,7 @@ second.
 """
 
 import itertools
+import math
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +26,8 @@ from ibo_jax.training.steps import Sampling, State
 
 CHECKPOINTS = 6  # evaluations of a training, at equal distances
 PRICING = {"smoke": 0.1, "cpu": 30.0, "paper": 60.0}  # seconds of steps from which prices are taken, an optimiser
-LEAST_ROUNDS = 5
-DISTURBED = 1.15  # a uniform step that costs so much more or less beside the switch than without was mispriced
+LEAST_ROUNDS, PATIENCE = 5, 5  # PATIENCE times the seconds at most, while the prices are DISTURBED:
+DISTURBED = 1.1  # a uniform step costs the same beside the switch, but for 4 %
 NEVER, ALWAYS = 0.0, 1e30  # tau at the start of a priced piece; with a rate of zero it stays low, or high long enough
 OVERHEAD, COMPILATION = 1.25, 8.0  # evaluation and reading; seconds a program: for the estimate only
 
@@ -72,10 +73,10 @@ def sampling_of(scale: Scale, network: str, ratio: int, switch: importance.Switc
 
 def measure_prices(scale: Scale, network: str, optimizer: str, ratios: list[int]) -> dict[str, Price]:
     """Seconds of a step by ratio, all pieces run in turn, the least of many; says so if they make no sense."""
-    examples, least, total = programs.data(scale, network).training, {}, 0.0
-    for round_ in itertools.count():
-        if round_ > LEAST_ROUNDS and total > PRICING[scale]:
-            break
+    examples, enough = programs.data(scale, network).training, PRICING[scale]
+    uniform, by_importance = dict.fromkeys(ratios, math.inf), dict.fromkeys(ratios, math.inf)
+    total, round_ = 0.0, 0
+    while round_ <= LEAST_ROUNDS or total < enough or (_disturbed(uniform) and total < PATIENCE * enough):
         for ratio, tau in itertools.product(ratios, (NEVER, ALWAYS)):
             if ratio == 1 and tau == ALWAYS:
                 continue
@@ -83,18 +84,24 @@ def measure_prices(scale: Scale, network: str, optimizer: str, ratios: list[int]
             state = jax.block_until_ready(made.start(np.uint32(0))._replace(tau=np.float32(tau)))
             began = _clocks()
             _, info = jax.block_until_ready(made.run(np.uint32(0), np.uint32(0), np.float32(0), state, examples))
-            total += (taken := _since(began))
+            taken = _since(began)
             if float(info.importance_share) != float(tau == ALWAYS):
                 raise RuntimeError(f"expected steps of one kind only, got a share of {float(info.importance_share)}")
-            if round_:  # the first one is slower
-                least[ratio, tau] = min(taken / STEPS, least.get((ratio, tau), taken))
-    prices = {str(ratio): Price(least[ratio, NEVER], least.get((ratio, ALWAYS), 0.0)) for ratio in ratios}
-    plain = prices["1"].uniform
-    for ratio, price in prices.items():
-        odd = "" if plain / DISTURBED < price.uniform < plain * DISTURBED else "; DISTURBED, delete the row"
-        paid = f"importance {1e3 * price.importance:.3f} ms, x {price.importance / plain:.2f}{odd}"
-        print(f"{network}, {optimizer}, ratio {ratio}: a uniform step {1e3 * price.uniform:.3f} ms, {paid}", flush=True)
-    return prices
+            least = by_importance if tau == ALWAYS else uniform
+            least[ratio] = min(least[ratio], taken / STEPS)
+            total += taken
+        round_ += 1
+    for ratio in ratios[1:]:
+        print(f"{network}, {optimizer}, ratio {ratio}: a uniform step {1e3 * uniform[ratio]:.3f} ms (alone "
+              f"{1e3 * uniform[1]:.3f}), an importance step {1e3 * by_importance[ratio]:.3f} ms, "
+              f"x {by_importance[ratio] / uniform[1]:.2f}", flush=True)  # fmt: skip
+    if _disturbed(uniform):
+        print("these prices are disturbed by other work: better delete their row and run again when it is over")
+    return {str(ratio): Price(uniform[ratio], 0.0 if ratio == 1 else by_importance[ratio]) for ratio in ratios}
+
+
+def _disturbed(uniform: dict[int, float]) -> bool:
+    return max(uniform.values()) > DISTURBED * min(uniform.values())
 
 
 def train(scale: Scale, cell: Cell, price: Price) -> dict[str, Any]:
