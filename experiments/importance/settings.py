@@ -76,24 +76,25 @@ class Group(NamedTuple):
 
 
 MLP_RATES = (("sgd", 0.05), ("rmsprop", 1e-3), ("adam", 1e-3))
-IMAGE_RATES = (("sgd", 0.1), ("rmsprop", 1e-3))
+CNN_RATES = (("sgd", 0.01), ("rmsprop", 1e-3))
+RESNET_RATES = (("sgd", 0.1),)
 BOTH = ("constant", "cosine")
 AUGMENT = compose(shift(0.1), flip)
 
 CASES: dict[Scale, dict[str, Case]] = {
     "smoke": {
         "mlp": Case("digits", MLP(10, units=16, layers=1), 16, MLP_RATES, (256, 256)),
-        "resnet": Case("digits", WideResNet(10, depth=10, widen=1), 8, IMAGE_RATES, (64, 64), 5e-4),
+        "resnet": Case("digits", WideResNet(10, depth=10, widen=1), 8, RESNET_RATES, (64, 64), 5e-4),
     },
     "cpu": {
         "mlp": Case("mnist", MLP(10, units=256, layers=2), 64, MLP_RATES),
-        "cnn": Case("cifar10", CNN(10, filters=16, units=128), 32, IMAGE_RATES, (8000, 8000)),
-        "resnet": Case("cifar10", WideResNet(10, depth=10, widen=1), 32, IMAGE_RATES, (4000, 4000)),
+        "cnn": Case("cifar10", CNN(10, filters=16, units=128), 32, CNN_RATES, (4000, 4000)),
+        "resnet": Case("cifar10", WideResNet(10, depth=10, widen=1), 32, RESNET_RATES, (4000, 4000)),
     },
     "paper": {
         "mlp": Case("mnist", MLP(10, units=512, layers=2), 128, MLP_RATES, l2=1e-5),
-        "cnn": Case("cifar10", CNN(10, filters=128, units=256), 128, IMAGE_RATES),
-        "resnet": Case("cifar10", WideResNet(10, depth=28, widen=2), 128, IMAGE_RATES, l2=5e-4, augment=AUGMENT),
+        "cnn": Case("cifar10", CNN(10, filters=128, units=256), 128, CNN_RATES),
+        "resnet": Case("cifar10", WideResNet(10, depth=28, widen=2), 128, RESNET_RATES, l2=5e-4, augment=AUGMENT),
     },
 }
 STUDIES: dict[Scale, tuple[Study, ...]] = {
@@ -102,7 +103,7 @@ STUDIES: dict[Scale, tuple[Study, ...]] = {
         Study("resnet", "sgd", "drops", (0, 20), 1, 0.2, pool=16, batch=8, redraws=200),
     ),
     "cpu": (
-        Study("mlp", "sgd", "constant", (0, 40, 100, 200, 500, 1000, 2000, 5000, 10_000), 3, 1.0),
+        Study("mlp", "sgd", "constant", (0, 40, 100, 200, 500, 1000, 2000, 5000, 10_000), 3, 2.5),
         Study("cnn", "rmsprop", "constant", (0, 100, 200, 500, 1000, 2000, 5000, 10_000), 2, 3.0),
         Study("resnet", "sgd", "drops", (0, 100, 200, 500, 1000, 1500, 2000, 3000, 4000), 1, 8.0),
     ),
@@ -118,7 +119,7 @@ GROUPS: dict[Scale, tuple[Group, ...]] = {
         Group("mlp", ("rmsprop", "sgd"), BOTH, (3, 6), 5, 6.0),
         Group("mlp", ("adam",), BOTH, (3, 6), 5, 6.0),
         Group("mlp", ("rmsprop", "sgd", "adam"), BOTH, (2, 12), 5, 6.0),
-        Group("cnn", ("rmsprop", "sgd"), BOTH, (3, 6), 2, 60.0),
+        Group("cnn", ("rmsprop", "sgd"), BOTH, (3, 6), 2, 45.0),
     ),
     "paper": (
         Group("mlp", ("rmsprop", "sgd", "adam"), BOTH, (2, 3, 6, 12), 5, 60.0),
