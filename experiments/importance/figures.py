@@ -85,8 +85,7 @@ def variance(rows: list[dict[str, Any]]) -> Figure:
         below.axhline(GOAL, color=INK, lw=0.6, ls=":")
         seeds = len({row["seed"] for row in rows if row["network"] == network})
         above.set_title(f"{NETWORKS[network]}, {seeds} seed{'s' * (seeds > 1)}", loc="left", fontsize=9.5)
-        below.set_xscale("symlog", linthresh=max(1, sorted({int(step) for step in series.x})[1:2][0]))
-        below.xaxis.set_minor_locator(NullLocator())
+        _step_axis(below, series.x)
         below.set(xlabel="step of the training", ylim=(0, 1.1))
     panels[0, 0].set(ylabel="distance to the mean gradient\n(uniform batches: 1)", ylim=(0, None))
     panels[1, 0].set_ylabel("variance gain, share of\nthe gradient norm's")
@@ -163,6 +162,16 @@ def _label(line: tuple[str, str, str, int], lines: list[tuple[str, str, str, int
     network, optimizer, schedule, ratio = line
     first = next(other for other in lines if other[:3] == line[:3]) == line
     return f"{NETWORKS[network]}, {NAMES[optimizer]}, {schedule}   r = {ratio}" if first else f"r = {ratio}"
+
+
+def _step_axis(axes: Axes, steps: np.ndarray) -> None:
+    """Logarithmic from the first step after 0 on, with 0 beside it."""
+    first = next((int(step) for step in steps if step > 0), 1)
+    axes.set_xscale("symlog", linthresh=first, linscale=0.5)
+    axes.set_xticks([0, *(10**k for k in range(1, 7) if first <= 10**k <= max(steps))])
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(left=-0.3 * first)
 
 
 def _plain_log(axis: Axis) -> None:

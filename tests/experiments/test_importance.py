@@ -81,9 +81,20 @@ def test_a_small_run_has_every_row_and_is_not_repeated(folder):
     assert all(row["normalised_error"] > 0 for row in stored(folder, "variance") if row.get("score") == "loss")
     trained = [row for row in stored(folder, "seconds") if "series" in row]
     assert [row["ratio"] for row in trained] == [1, 3, 3, 1, 3, 3]
-    before = [(folder / f"{name}-smoke.jsonl").read_text() for name in ("variance", "seconds")]
-    command.main(["variance", "--scale", "smoke", "--networks", "mlp", "--out", str(folder)])
-    assert (folder / "variance-smoke.jsonl").read_text() == before[0]
+    for check, limit in (("variance", "9"), ("seconds", "0")):
+        before = (folder / f"{check}-smoke.jsonl").read_text()
+        command.main([check, "--scale", "smoke", "--networks", "mlp", "--limit", limit, "--out", str(folder)])
+        assert (folder / f"{check}-smoke.jsonl").read_text() == before
+
+
+def test_a_training_that_was_cut_off_gives_the_rows_that_it_lacks(folder, tmp_path):
+    rows, last = stored(folder, "variance"), STUDIES["smoke"][0].steps[-1]
+    path = tmp_path / "variance-smoke.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows if row.get("step") != last))
+    command.main(["variance", "--scale", "smoke", "--networks", "mlp", "--out", str(tmp_path)])
+    assert [row for row in stored(tmp_path, "variance") if row.get("step") == last] == [
+        row for row in rows if row.get("step") == last
+    ]
 
 
 def test_equal_seconds_are_those_of_priced_steps_and_a_training_repeats(folder):
