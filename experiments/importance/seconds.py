@@ -1,15 +1,15 @@
 """Training loss and test error of uniform and importance-sampled training after equal seconds of training.
 
 The clock counts steps at their measured price: of each optimiser and ratio the seconds of a uniform and of an
-importance step are measured beforehand, in turn, each as the least of many, and a training stops when its steps add up
-to the budget. So a comparison hardly depends on what else the machine does, repeats exactly, and contains neither
+importance step are measured beforehand, in turn, each as the median of many, and a training stops when its steps add
+up to the budget. So a comparison hardly depends on what else the machine does, repeats exactly, and contains neither
 compilation nor evaluation; the seconds that its steps really took are in the row. The learning rate is set every
 `STEPS` steps to the schedule at the share of the budget spent: both kinds of training have the same rate at the same
 second.
 """
 
 import itertools
-import math
+import statistics
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,36 +72,35 @@ def sampling_of(scale: Scale, network: str, ratio: int, switch: importance.Switc
 
 
 def measure_prices(scale: Scale, network: str, optimizer: str, ratios: list[int]) -> dict[str, Price]:
-    """Seconds of a step by ratio, all pieces run in turn, the least of many; says so if they make no sense."""
+    """Seconds of a step by ratio, all pieces run in turn, the median of many; says so if they make no sense."""
     examples, enough = programs.data(scale, network).training, PRICING[scale]
-    uniform, by_importance = dict.fromkeys(ratios, math.inf), dict.fromkeys(ratios, math.inf)
+    taken: dict[tuple[int, float], list[float]] = {(ratio, NEVER): [] for ratio in ratios}
+    taken |= {(ratio, ALWAYS): [] for ratio in ratios if ratio > 1}
     total, round_ = 0.0, 0
-    while round_ <= LEAST_ROUNDS or total < enough or (_disturbed(uniform) and total < PATIENCE * enough):
-        for ratio, tau in itertools.product(ratios, (NEVER, ALWAYS)):
-            if ratio == 1 and tau == ALWAYS:
-                continue
+    while round_ <= LEAST_ROUNDS or total < enough or (_disturbed(taken) and total < PATIENCE * enough):
+        for (ratio, tau), seconds in taken.items():
             made = programs.programs(scale, network, optimizer, sampling_of(scale, network, ratio, "published"))
             state = jax.block_until_ready(made.start(np.uint32(0))._replace(tau=np.float32(tau)))
             began = _clocks()
             _, info = jax.block_until_ready(made.run(np.uint32(0), np.uint32(0), np.float32(0), state, examples))
-            taken = _since(began)
+            seconds.append(_since(began) / STEPS)
             if float(info.importance_share) != float(tau == ALWAYS):
                 raise RuntimeError(f"expected steps of one kind only, got a share of {float(info.importance_share)}")
-            least = by_importance if tau == ALWAYS else uniform
-            least[ratio] = min(least[ratio], taken / STEPS)
-            total += taken
+            total += STEPS * seconds[-1]
         round_ += 1
+    price = {kind: statistics.median(seconds) for kind, seconds in taken.items()}
     for ratio in ratios[1:]:
-        print(f"{network}, {optimizer}, ratio {ratio}: a uniform step {1e3 * uniform[ratio]:.3f} ms (alone "
-              f"{1e3 * uniform[1]:.3f}), an importance step {1e3 * by_importance[ratio]:.3f} ms, "
-              f"x {by_importance[ratio] / uniform[1]:.2f}", flush=True)  # fmt: skip
-    if _disturbed(uniform):
+        print(f"{network}, {optimizer}, ratio {ratio}: a uniform step {1e3 * price[ratio, NEVER]:.3f} ms (alone "
+              f"{1e3 * price[1, NEVER]:.3f}), an importance step {1e3 * price[ratio, ALWAYS]:.3f} ms, "
+              f"x {price[ratio, ALWAYS] / price[1, NEVER]:.2f}", flush=True)  # fmt: skip
+    if _disturbed(taken):
         print("these prices are disturbed by other work: better delete their row and run again when it is over")
-    return {str(ratio): Price(uniform[ratio], 0.0 if ratio == 1 else by_importance[ratio]) for ratio in ratios}
+    return {str(ratio): Price(price[ratio, NEVER], price.get((ratio, ALWAYS), 0.0)) for ratio in ratios}
 
 
-def _disturbed(uniform: dict[int, float]) -> bool:
-    return max(uniform.values()) > DISTURBED * min(uniform.values())
+def _disturbed(taken: dict[tuple[int, float], list[float]]) -> bool:
+    uniform = [statistics.median(seconds) for (_, tau), seconds in taken.items() if tau == NEVER]
+    return max(uniform) > DISTURBED * min(uniform)
 
 
 def train(scale: Scale, cell: Cell, price: Price) -> dict[str, Any]:

@@ -130,6 +130,8 @@ def test_plotted_series_are_the_stored_values(folder):
     assert any(np.array_equal(line.get_ydata(), median) for line in panel.get_lines())
     forest = figures.forest(runs).axes[0]
     assert any(cell.ratio[0] in np.asarray(line.get_xdata()) for line in forest.get_lines())
+    ours, theirs = (sum(row["measured_seconds"] for row in runs[arm].values()) for arm in (key, (*key[:3], 1, key[4])))
+    assert cell.measured == pytest.approx(ours / theirs)
     assert f"| {cell.seeds} |" in summary.table(runs)
 
 
