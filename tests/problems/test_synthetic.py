@@ -1,4 +1,4 @@
-"""Synthetic problems against a second, differently written formula and their published optima."""
+"""Synthetic problems against a second, differently written formula, other libraries' values and published optima."""
 
 import math
 
@@ -8,11 +8,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
+from ibo_jax.problems.synthetic import BENCHMARKS, SYNTHETIC, cost, value
+from reference import synthetic as twin
 
 BRANIN_MINIMA = [(-math.pi, 12.275), (math.pi, 2.275), (3 * math.pi, 2.475)]
 HARTMANN_MINIMUM = [0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573]
-DIMENSIONS = {"branin": 2, "hartmann6": 6, "forrester": 1}
+DIMENSIONS = {
+    "branin": 2, "hartmann6": 6, "forrester": 1, "branin-steps": 2, "currin": 2, "borehole": 8, "wing-weight": 10
+}  # fmt: skip
+FIXED_COSTS = {
+    "branin": 0.25, "hartmann6": 5.0, "forrester": 0.2, "branin-steps": 0.25, "currin": 0.1, "borehole": 0.1,
+    "wing-weight": 0.05,
+}  # fmt: skip
+TWINS = {  # at the target and at s = 0
+    "currin": (lambda x: -twin.currin(*x), lambda x: -twin.currin_cheap(*x)),
+    "borehole": (twin.borehole, lambda x: twin.borehole(x, factor=5.0, constant=1.5)),
+    "wing-weight": (twin.wing_weight, lambda x: twin.wing_weight(x, exponent=0.9, painted=False)),
+}
+# Points of the unit cube and what other libraries compute there, at the target and at s = 0: mf2 2022.6.0 for Currin
+# (negated) and Borehole, `WingWeightMultiFidelity` of BoTorch 0.18.1 at its fidelities 0 and 3.
+TENTHS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.05]
+MIXED = [0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.6, 0.4, 0.5, 1.0]
+STORED = [
+    ("currin", [0.2, 0.1], -13.676454422089515, -13.205368816576136),
+    ("currin", [0.5, 0.5], -7.40512391329881, -7.442479583871107),
+    ("currin", [0.9, 0.03], -10.286140980966785, -10.285116360305302),
+    ("borehole", [0.5] * 8, 70.87291263681897, 56.398719259575394),
+    ("borehole", TENTHS[:8], 23.051317595826468, 18.3436363930485),
+    ("borehole", MIXED[:8], 125.21290901212718, 99.64091018670322),
+    ("wing-weight", [0.5] * 10, 267.6246925704357, 538.1042442529412),
+    ("wing-weight", TENTHS, 258.213422317849, 519.6496297574895),
+    ("wing-weight", MIXED, 301.60127263954485, 604.717978382513),
+]
 
 
 def branin_expanded(x1: float, x2: float, s: float) -> float:
@@ -59,11 +86,36 @@ def test_forrester_equals_the_weighted_formula(unit, s):
     np.testing.assert_allclose(value("forrester", [unit], s), forrester_by_weights(unit, s), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("name", "unit", "target", "cheap"), STORED)
+def test_equals_other_libraries(name, unit, target, cheap):
+    np.testing.assert_allclose(value(name, unit), target, rtol=1e-10)
+    np.testing.assert_allclose(value(name, unit, 0.0), cheap, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", TWINS)
+@given(unit=st.lists(st.floats(0, 1), min_size=10, max_size=10), s=st.floats(0, 1))
+def test_two_fidelities_are_weighed_by_s(name, unit, s):
+    unit, (target, cheap) = np.array(unit[: DIMENSIONS[name]]), TWINS[name]
+    low, high = np.array(BENCHMARKS[name].bounds).T
+    x = (low + unit * (high - low)).tolist()
+    np.testing.assert_allclose(value(name, unit, s), s * target(x) + (1 - s) * cheap(x), rtol=1e-9)
+
+
+def test_a_bias_that_jumps():
+    """Constant on each third's neighbourhood, with jumps at odd sixths; the target from 5/6 on."""
+    s, unit = np.array([0.0, 0.16, 0.17, 0.49, 0.51, 0.83, 0.84, 1.0]), [0.8, 0.2]
+    expected = [branin_expanded(7.0, 3.0, third / 3) for third in (0, 0, 1, 1, 2, 2, 3, 3)]
+    np.testing.assert_allclose(value("branin-steps", [unit] * len(s), s), expected, rtol=1e-12)
+    assert np.abs(np.diff(expected)).max() > 1
+
+
 def test_published_minima():
     for x1, x2 in BRANIN_MINIMA:
         assert value("branin", [(x1 + 5) / 15, x2 / 15]) == pytest.approx(0.397887, abs=1e-6)
     assert value("hartmann6", HARTMANN_MINIMUM) == pytest.approx(-3.32237, abs=1e-5)
     assert value("forrester", [0.757249]) == pytest.approx(-6.020740, abs=1e-6)
+    assert value("currin", [0.21666667, 0.0]) == pytest.approx(-13.798722, abs=1e-6)
+    assert value("wing-weight", [0, 0, 0, 0.5, 0, 0, 1, 0, 0, 0]) == pytest.approx(123.25, abs=5e-3)
 
 
 @pytest.mark.parametrize("name", SYNTHETIC)
@@ -80,7 +132,7 @@ def test_the_low_fidelity_of_branin_misleads():
     assert value("branin", [(x1 + 5) / 15, x2 / 15], 0.0) > 70
 
 
-@pytest.mark.parametrize(("name", "fixed"), [("branin", 0.25), ("hartmann6", 5.0), ("forrester", 0.2)])
+@pytest.mark.parametrize(("name", "fixed"), list(FIXED_COSTS.items()))
 def test_evaluate_returns_value_and_stated_cost(name, fixed):
     problem = SYNTHETIC[name]
     unit = np.linspace(0.2, 0.7, DIMENSIONS[name])

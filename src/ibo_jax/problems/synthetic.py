@@ -1,13 +1,8 @@
 """Synthetic problems with a known optimum and a known cost, on which the search side is judged.
 
-The fidelity s is continuous in [0, 1] and biases the function; s = 1 is the target.
-
-[1] Dixon and Szegoe, "The global optimization problem: an introduction", 1978 (Branin, Hartmann).
-[2] Wu et al., "Practical multi-fidelity Bayesian optimization for hyperparameter tuning", UAI 2019 (with fidelity).
-[3] Forrester, Sobester and Keane, "Engineering design via surrogate modelling", 2008, appendix A.1.
+The fidelity s is continuous in [0, 1] and biases the function (`problems.functions`); s = 1 is the target.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,38 +10,20 @@ import numpy as np
 from jaxtyping import Float as FloatArray
 
 from ibo_jax.outcomes import Outcome
+from ibo_jax.problems import functions
 from ibo_jax.problems.base import Problem
 from ibo_jax.space import Fidelity, Float, SearchSpace
 from ibo_jax.types import Hyperparameters
 
 __all__ = ["SYNTHETIC", "cost", "value"]
 
-Values = np.ndarray | np.float64  # the second for a single point
-
 FIDELITY = Fidelity("s", 0.0, 1.0)
-HARTMANN_WEIGHTS = np.array([1.0, 1.2, 3.0, 3.2])
-HARTMANN_RATES = np.array(
-    [
-        [10.0, 3.0, 17.0, 3.5, 1.7, 8.0],
-        [0.05, 10.0, 17.0, 0.1, 8.0, 14.0],
-        [3.0, 3.5, 1.7, 10.0, 17.0, 8.0],
-        [17.0, 8.0, 0.05, 10.0, 0.1, 14.0],
-    ]
-)
-HARTMANN_CENTRES = 1e-4 * np.array(
-    [
-        [1312.0, 1696.0, 5569.0, 124.0, 8283.0, 5886.0],
-        [2329.0, 4135.0, 8307.0, 3736.0, 1004.0, 9991.0],
-        [2348.0, 1451.0, 3522.0, 2883.0, 3047.0, 6650.0],
-        [4047.0, 8828.0, 8732.0, 5743.0, 1091.0, 381.0],
-    ]
-)
 
 
 class Benchmark(NamedTuple):
     """A function of natural coordinates [..., dimension] and fidelity [...], with what an evaluation costs."""
 
-    function: Callable[[np.ndarray, np.ndarray], Values]
+    function: Callable[[np.ndarray, np.ndarray], functions.Values]
     bounds: tuple[tuple[float, float], ...]
     fixed_cost: float  # an evaluation costs this much plus s
     optimum: float  # at s = 1
@@ -55,39 +32,42 @@ class Benchmark(NamedTuple):
     description: str
 
 
-def augmented_branin(x: np.ndarray, s: np.ndarray) -> Values:
-    """Branin's valley, its curvature 5.1 / (4 pi^2) lowered by 0.1 (1 - s); three global minima at s = 1 [1, 2]."""
-    curvature = 5.1 / (4.0 * math.pi**2) - 0.1 * (1.0 - s)
-    valley = x[..., 1] - curvature * x[..., 0] ** 2 + 5.0 / math.pi * x[..., 0] - 6.0
-    return valley**2 + 10.0 * (1.0 - 1.0 / (8.0 * math.pi)) * np.cos(x[..., 0]) + 10.0
-
-
-def augmented_hartmann(x: np.ndarray, s: np.ndarray) -> Values:
-    """Minus Hartmann's four bumps in six dimensions, the first one lower by 0.1 (1 - s) [1, 2]."""
-    distances = np.sum(HARTMANN_RATES * (x[..., None, :] - HARTMANN_CENTRES) ** 2, axis=-1)
-    bias = 0.1 * (1.0 - s) * np.exp(-distances[..., 0])
-    return bias - np.exp(-distances) @ HARTMANN_WEIGHTS
-
-
-def forrester(x: np.ndarray, s: np.ndarray) -> Values:
-    """Forrester's function of one variable, between its cheap version f / 2 + 10 (x - 1/2) - 5 and itself [3]."""
-    target = (6.0 * x[..., 0] - 2.0) ** 2 * np.sin(12.0 * x[..., 0] - 4.0)
-    cheap = 0.5 * target + 10.0 * (x[..., 0] - 0.5) - 5.0
-    return s * target + (1.0 - s) * cheap
-
-
+BOREHOLE_BOUNDS = (
+    (0.05, 0.15), (100.0, 50_000.0), (63_070.0, 115_600.0), (990.0, 1110.0), (63.1, 116.0), (700.0, 820.0),
+    (1120.0, 1680.0), (9855.0, 12_045.0),
+)  # fmt: skip
+WING_BOUNDS = (
+    (150.0, 200.0), (220.0, 300.0), (6.0, 10.0), (-10.0, 10.0), (16.0, 45.0), (0.5, 1.0), (0.08, 0.18), (2.5, 6.0),
+    (1700.0, 2500.0), (0.025, 0.08),
+)  # fmt: skip
 BENCHMARKS = {
     "branin": Benchmark(
-        augmented_branin, ((-5.0, 10.0), (0.0, 15.0)), 0.25, 0.397887357729738, 6, 24,
+        functions.augmented_branin, ((-5.0, 10.0), (0.0, 15.0)), 0.25, 0.397887357729738, 6, 24,
         "AugmentedBranin, 2 dimensions, cost 0.25 + s: a strongly biased, cheap fidelity",
     ),
     "hartmann6": Benchmark(
-        augmented_hartmann, ((0.0, 1.0),) * 6, 5.0, -3.32236801141552, 16, 38,
+        functions.augmented_hartmann, ((0.0, 1.0),) * 6, 5.0, -3.32236801141552, 16, 38,
         "AugmentedHartmann, 6 dimensions, cost 5 + s: a weakly biased fidelity that saves little",
     ),
     "forrester": Benchmark(
-        forrester, ((0.0, 1.0),), 0.2, -6.02074005576709, 4, 15,
+        functions.forrester, ((0.0, 1.0),), 0.2, -6.02074005576709, 4, 15,
         "Forrester's function, 1 dimension, cost 0.2 + s: small enough to look at",
+    ),
+    "branin-steps": Benchmark(
+        functions.stepped_branin, ((-5.0, 10.0), (0.0, 15.0)), 0.25, 0.397887357729738, 6, 24,
+        "AugmentedBranin at the nearest third of s, cost 0.25 + s: a bias that jumps with the fidelity",
+    ),
+    "currin": Benchmark(
+        functions.currin, ((0.0, 1.0),) * 2, 0.1, -13.798722044728438, 6, 24,
+        "minus Currin's exponential function, 2 dimensions, cost 0.1 + s: a cheap fidelity that smooths",
+    ),
+    "borehole": Benchmark(
+        functions.borehole, BOREHOLE_BOUNDS, 0.1, 7.819676328755232, 16, 38,
+        "Borehole, 8 dimensions, cost 0.1 + s: a cheap fidelity that is nearly proportional to the target",
+    ),
+    "wing-weight": Benchmark(
+        functions.wing_weight, WING_BOUNDS, 0.05, 123.25367170091782, 16, 38,
+        "weight of a wing, 10 dimensions, cost 0.05 + s: a cheap fidelity of twice the value",
     ),
 }  # fmt: skip
 
