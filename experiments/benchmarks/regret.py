@@ -20,9 +20,9 @@ from typing import Any
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
-from experiments.benchmarks import rows
 from scipy.stats import t as student_t
 
+from experiments.common import rows
 from ibo_jax import methods
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations, append, empty
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--method", nargs="+", default=[], choices=methods.NAMES)
     parser.add_argument("--seeds", type=int, default=32)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--rows", type=Path, default=rows.HERE / "regret.jsonl")
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("regret.jsonl"))
     parser.add_argument("--table", action="store_true", help="print the table and draw the figure of what is there")
     arguments = parser.parse_args()
     problem, budget = arguments.problem, BUDGETS[arguments.problem]
