@@ -21,7 +21,7 @@ from ibo_jax.study import locks
 from ibo_jax.study.convert import plain
 from ibo_jax.study.progress import Progress, number
 from ibo_jax.study.rows import Row
-from ibo_jax.study.search import prepare
+from ibo_jax.study.search import Search, prepare
 from ibo_jax.study.tune import run
 
 FROM_STUDY = (
@@ -75,9 +75,13 @@ def run_cell(experiment: Experiment, cell: Cell, path: Path, folder: Path) -> No
     with locks.exclusive(folder / ".cell"):  # whoever comes second finds the work done
         if is_complete(rows.read(path), cell):
             return
-        about = {**_key(cell), "problem": problem.name, "fidelity": problem.fidelity._asdict()}
+        search = prepare(
+            replace(problem, report=None), cell.method, evaluations=cell.evaluations, seconds=cell.seconds,
+            seed=cell.seed, storage=folder, cost=cell.cost, protocol=cell.protocol, progress=False,
+        )  # fmt: skip
+        about = {**_key(cell), "problem": problem.name, "searched_fidelity": search.problem.fidelity._asdict()}
         rows.append(path, about | {"device": jax.devices()[0].device_kind, "machine": rows.machine()})
-        found, answers = _search(cell, problem, folder)
+        found, answers = _run(search._replace(progress=Lines(cell)))
         _judge(cell, problem, found, answers, path)
         rows.append(path, _key(cell) | {"ended": {"trials": len(found), "evaluations": cell.evaluations,
                                                   "seconds": cell.seconds}})  # fmt: skip
@@ -99,13 +103,9 @@ def trials_of(found: list[dict[str, Any]], cell: Cell) -> dict[int, dict[str, An
     return {row["slot"]: row for row in found if "slot" in row and _is_of(row, cell)}
 
 
-def _search(cell: Cell, problem: Problem, folder: Path) -> tuple[list[Row], list[Any]]:
+def _run(search: Search) -> tuple[list[Row], list[Any]]:
     """The study's rows, and the incumbent after each of them."""
-    search = prepare(
-        replace(problem, report=None), cell.method, evaluations=cell.evaluations, seconds=cell.seconds,
-        seed=cell.seed, storage=folder, cost=cell.cost, protocol=cell.protocol, progress=False,
-    )  # fmt: skip
-    result = run(search._replace(progress=Lines(cell)))
+    result = run(search)
     # A row holds what was believed when its slot was chosen: after the slot before it.
     return result.rows, [*(row["incumbent"] for row in result.rows[1:]), result.hyperparameters]
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from experiments.common import rows, workers
 from experiments.common.cell import is_complete, trials_of
-from experiments.common.settings import Cell, Experiment, rows_file
+from experiments.common.settings import Cell, Experiment, registered, rows_file
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 RUNS = Path("runs") / "experiments"
@@ -54,21 +54,19 @@ def cells_of(experiment: Experiment, chosen: argparse.Namespace) -> list[Cell]:
     Raises:
         ValueError: an unknown method, or a number that is not positive.
     """
-    from ibo_jax.methods import NAMES
-
-    budget, asked = experiment.budgets[chosen.scale], chosen.methods or experiment.methods
+    budget, asked, known = experiment.budgets[chosen.scale], chosen.methods or experiment.methods, registered()
     seeds = budget.seeds if chosen.seeds is None else chosen.seeds
     for name in ("seeds", "jobs", "evaluations", "seconds"):
         value = getattr(chosen, name)
         if value is not None and not value > 0:
             raise ValueError(f"expected --{name} above 0, got {value}; raise it")
-    if unknown := [name for name in asked if name not in (*experiment.methods, *NAMES)]:
+    if unknown := [name for name in asked if name not in (*experiment.methods, *known)]:
         raise ValueError(f"expected methods among {', '.join(experiment.methods)}, got {', '.join(unknown)}")
-    if missing := [name for name in asked if name not in NAMES]:
+    if missing := [name for name in asked if name not in known]:
         print(f"not in this version of the library, skipped: {', '.join(missing)}")
-    methods = [name for name in asked if name in NAMES]
+    methods = [name for name in asked if name in known]
     if not methods:
-        raise ValueError(f"expected a method of the library, got none; it has {', '.join(NAMES)}")
+        raise ValueError(f"expected a method of the library, got none; it has {', '.join(known)}")
 
     def evaluations(method: str) -> int | None:
         own = None if chosen.seconds is not None else budget.own.get(method, budget.evaluations)
@@ -139,9 +137,7 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, metavar="K", help="cells at once, a process of one thread each")
     parser.add_argument("--cost", choices=("seconds", "work"), default="seconds", help="work repeats bit for bit")
     parser.add_argument("--protocol", choices=("default", "paper", "scripts"), default="default")
-    parser.add_argument(
-        "--rows", type=Path, metavar="FILE", help="default: rows-SCALE.jsonl in the experiment's folder"
-    )
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="default: rows-SCALE.jsonl beside the settings")
     parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help=f"of the studies; default: {RUNS}")
     return parser
 

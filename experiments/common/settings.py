@@ -83,6 +83,13 @@ def catalogued(name: str, *, split_by_seed: bool = False) -> MakeProblem:
     return make
 
 
+def registered() -> tuple[str, ...]:
+    """The methods that this version of the library has."""
+    from ibo_jax.methods import NAMES
+
+    return NAMES
+
+
 def experiment(name: str) -> Experiment:
     """The settings in a folder, by its name."""
     return importlib.import_module(f"experiments.{name}.settings").EXPERIMENT
