@@ -73,8 +73,9 @@ def of(curves: Curves, methods: Iterable[str]) -> Curves:
 
 
 def common_end(curves: Curves, axis: str) -> float:
-    """The end of the common budget: where the first of all runs stops."""
-    return min(float(getattr(run, axis)[-1]) for runs in curves.values() for run in runs.values())
+    """The end of the common budget: where the median run of the first method stops. Runs that stop before keep
+    their answer: the end of the shortest of all runs would say more about chance than about methods."""
+    return min(float(np.median([getattr(run, axis)[-1] for run in runs.values()])) for runs in curves.values())
 
 
 def at(run: Run, axis: str, spent: float) -> float:
@@ -92,8 +93,8 @@ def at(run: Run, axis: str, spent: float) -> float:
 def band(runs: Runs, axis: str, end: float, points: int = 40) -> Band:
     """Median, quartiles and worst run, from where every run has an answer to the end.
 
-    Steps that change nothing are left out, and if there are more than `points` some of the others: values that
-    are kept are exact.
+    Steps that change nothing are left out, and some of the others if there are more than `points`; those that are
+    kept are exact, and so is the end.
     """
     events = np.unique(np.concatenate([getattr(run, axis) for run in runs.values()]))
     x = np.append(events[events < end], end)

@@ -28,7 +28,7 @@ COLOURS = dict(
 @matplotlib.rc_context(STYLE)
 def comparison(curves: Curves, title: str) -> Figure:
     """Test error of the retrained answer: median and quartiles by seconds of training, by all seconds and by trials,
-    and the worst run by seconds of training; each until the first of all runs stops."""
+    and the worst run by seconds of training; each until the first method stops."""
     figure = Figure(figsize=(10, 7.2), layout="constrained")
     panels = dict(zip((*AXES, "worst"), figure.subplots(2, 2, sharey=True).flat, strict=True))
     for name, axes in panels.items():
@@ -36,7 +36,9 @@ def comparison(curves: Curves, title: str) -> Figure:
         end = common_end(curves, axis)
         for method, runs in curves.items():
             _draw(axes, method, band(runs, axis, end), f"{method} ({len(runs)} seeds)", worst=name == "worst")
-        axes.set(xlabel=AXES[axis], xlim=(0, end), title="worst run" if name == "worst" else "median and quartiles")
+        axes.set(
+            xlabel=AXES[axis], xlim=(0, 1.02 * end), title="worst run" if name == "worst" else "median and quartiles"
+        )
     panels["trials"].xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (panels["training"], panels["trials"]):
         axes.set_ylabel("test error of the answer, retrained")
@@ -60,7 +62,8 @@ def save(figure: Figure, path: Path) -> None:
 def _draw(axes: Axes, method: str, band: Band, label: str, *, worst: bool) -> None:
     colour, first = COLOURS.get(method, "#000000"), method == METHODS[0]
     x, line = _changes(band.x, band.worst if worst else band.median)
-    axes.plot(x, line, drawstyle="steps-post", color=colour, label=label, lw=2.0 if first else 1.3, zorder=2 + first)
+    axes.plot(x, line, drawstyle="steps-post", color=colour, label=label, lw=2.0 if first else 1.3, zorder=2 + first,
+              marker="o", ms=3.5, markevery=[-1] if len(x) else None)  # fmt: skip
     if not worst:
         x, low, high = _changes(band.x, band.low, band.high)
         axes.fill_between(x, low, high, step="post", color=colour, alpha=0.18 if first else 0.1, linewidth=0)

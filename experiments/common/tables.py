@@ -67,7 +67,7 @@ def markdown(curves: Curves) -> str:
     for axis in ("training", "trials"):
         end = common_end(curves, axis)
         errors = {method: {seed: at(run, axis, end) for seed, run in runs.items()} for method, runs in curves.items()}
-        parts += [f"After {end:.4g} {AXES[axis]}, where the first of all runs stops:", "", *_summaries(errors), ""]
+        parts += [f"After {end:.4g} {AXES[axis]}, where the first method stops:", "", *_summaries(errors), ""]
         if differences := _differences(errors):
             parts += [
                 f"Difference from {BASELINE}, paired by seed (above 0: {BASELINE} is better):",
