@@ -12,7 +12,8 @@ from experiments.common.settings import BASELINE, GROUPS, ROOT, experiments
 def redraw(path: Path, title: str) -> list[Path]:
     """The figures and the tables of one file of rows, beside it; what was written."""
     variant, found = path.stem.removeprefix("rows-"), curves.load(path)
-    parts, written = [f"# {title}, {variant}", "", f"Made of `{path.name}` by `make figures`.", ""], []
+    parts = [f"# {title}, {variant}", "", f"Made of `{path.name}` by `make figures`.", ""]
+    written: list[Path] = []
     for group, methods in GROUPS.items():
         chosen = curves.of(found, methods)
         if not chosen.keys() - {BASELINE} and (written or not chosen):

@@ -8,6 +8,7 @@ search no time, with the cell's seed, once for each distinct answer of a seed, w
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +47,7 @@ class Lines(Progress):
         self.cell = cell
         self.shown: int | None = None
 
-    def update(self, rows: list[Row], elapsed: float) -> None:
+    def update(self, rows: Sequence[Row], elapsed: float) -> None:
         del elapsed
         of = "" if self.cell.evaluations is None else f"/{self.cell.evaluations}"
         for row in rows[len(rows) if self.shown is None else self.shown :]:

@@ -48,8 +48,9 @@ def run_cells(
                 worker, cell = idle.pop() if idle else _start(context), waiting.popleft()
                 busy[worker.pipe] = worker, cell
                 worker.pipe.send((cell, path, folder(cell)))
-            for pipe in multiprocessing.connection.wait(list(busy)):
-                worker, cell = busy.pop(pipe)  # type: ignore[index]
+            ready = multiprocessing.connection.wait(list(busy))
+            for pipe in [pipe for pipe in busy if pipe in ready]:
+                worker, cell = busy.pop(pipe)
                 try:
                     message = worker.pipe.recv()
                     idle.append(worker)

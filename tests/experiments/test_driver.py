@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,12 +98,17 @@ def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
     assert timeless(trials(tmp_path)) == timeless([row for row in trials(whole) if row["seed"] == 0])
 
 
+def finished_study(whole: Path, folder: Path) -> Path:
+    """A copy of the study of the first cell: nothing is left to search."""
+    return Path(shutil.copytree(whole / "runs" / "digits" / FIRST.variant / "random-0", folder))
+
+
 def test_rows_of_a_lost_study_are_not_mixed_with_those_of_another(whole, tmp_path):
     path = tmp_path / "rows.jsonl"
-    kept = [row for row in rows.read(whole / "rows.jsonl") if row.get("slot") == 0 and row["method"] == "random"]
-    rows.append(path, kept[0] | {"error": 0.5})
+    first = next(row for row in trials(whole) if (row["method"], row["seed"], row["slot"]) == ("random", 0, 0))
+    rows.append(path, first | {"error": 0.5})
     with pytest.raises(ValueError, match="remove that cell's rows"):
-        run_cell(DIGITS, FIRST._replace(evaluations=1), path, tmp_path / "study")
+        run_cell(DIGITS, FIRST, path, finished_study(whole, tmp_path / "study"))
 
 
 class Deadly:
@@ -112,16 +118,17 @@ class Deadly:
         return os._exit, (7,)
 
 
-def test_a_cell_that_fails_or_kills_its_process_stops_no_other(tmp_path):
+def test_a_cell_that_fails_or_kills_its_process_stops_no_other(whole, tmp_path):
     (tmp_path / "file").write_text("")
-    cells = [FIRST._replace(seed=1), FIRST._replace(seed=2), FIRST._replace(evaluations=1)]
-    folders = {cells[0]: Deadly(), cells[1]: tmp_path / "file", cells[2]: tmp_path / "study"}
+    cells = [FIRST._replace(seed=1), FIRST._replace(seed=2), FIRST]
+    folders = {cells[0]: Deadly(), cells[1]: tmp_path / "file"}
+    folders[FIRST] = finished_study(whole, tmp_path / "study")
     ended = {}
     workers.run_cells(cells, 1, tmp_path / "rows.jsonl", folders.__getitem__, ended.__setitem__)
     assert ended[cells[0]] == "its process died with status 7"
     assert "FileExistsError" in ended[cells[1]]
-    assert ended[cells[2]] == ""
-    assert len(trials(tmp_path)) == 1
+    assert ended[FIRST] == ""
+    assert len(trials(tmp_path)) == 4
 
 
 def test_estimate_is_stated_before_and_measured_after(whole):
