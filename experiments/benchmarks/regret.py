@@ -23,6 +23,7 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from experiments.common import rows
+from experiments.common.figures import save
 from ibo_jax import methods
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations, append, empty
@@ -150,7 +151,7 @@ def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
                 axis.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
     axis.set(xlabel="cost after the initial design", ylabel="regret at the target", yscale="log", title=problem)
     axis.legend(fontsize="small")
-    fig.savefig(path)
+    save(fig, path)
     plt.close(fig)
 
 

@@ -5,6 +5,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from typing import NamedTuple, NoReturn
 from experiments.common.settings import Cell, experiment
 
 THREADS = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+ASKED, PATIENCE_SECONDS = 12, 5  # a process hears between two epochs; then it is killed
 
 
 class Worker(NamedTuple):
@@ -59,9 +61,7 @@ def run_cells(
                     message = f"its process died with status {worker.process.exitcode}"
                 ended(cell, message)
     finally:
-        for worker in [*idle, *(worker for worker, _ in busy.values())]:
-            worker.process.terminate()
-            worker.process.join()
+        _end([worker.process for worker in [*idle, *(worker for worker, _ in busy.values())]])
 
 
 def _start(context: multiprocessing.context.SpawnContext) -> Worker:
@@ -70,6 +70,19 @@ def _start(context: multiprocessing.context.SpawnContext) -> Worker:
     process.start()
     theirs.close()
     return Worker(process, ours)
+
+
+def _end(processes: Sequence[multiprocessing.context.SpawnProcess]) -> None:
+    """Ask them to give back what they run, again while they do not hear: an exception in a callback is lost."""
+    for _ in range(ASKED):
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(PATIENCE_SECONDS)
+        if not any(process.is_alive() for process in processes):
+            return
+    for process in processes:
+        process.kill()
 
 
 def _serve(pipe: Connection) -> None:
@@ -107,4 +120,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(ASKED):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
