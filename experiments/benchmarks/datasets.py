@@ -9,8 +9,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
-from experiments.benchmarks import rows
+from experiments.common import rows
 
 PROGRAM = """
 import time
@@ -34,7 +35,7 @@ def main() -> None:
             first, second = seconds(name, cache), seconds(name, cache)
         print(f"{name}: decoded in {first:.1f} s, loaded again in {second:.2f} s")
         row = {"dataset": name, "decode_seconds": first, "load_seconds": second}
-        rows.append(rows.HERE / "datasets.jsonl", row | rows.machine())
+        rows.append(Path(__file__).with_name("datasets.jsonl"), row | rows.machine())
 
 
 if __name__ == "__main__":

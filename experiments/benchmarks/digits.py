@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import optuna
-from experiments.benchmarks import rows
 from scipy.stats import t as student_t
 
 import ibo_jax
+from experiments.common import rows
 from ibo_jax.observations import empty
 from ibo_jax.problems import catalogue
 from ibo_jax.study.cache import enable_compilation_cache
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--first-split", type=int, default=0)
     parser.add_argument("--evaluations", type=int, default=30)
-    parser.add_argument("--rows", type=Path, default=rows.HERE / "digits.jsonl")
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("digits.jsonl"))
     parser.add_argument("--table", action="store_true", help="only print the summary of what is there")
     arguments = parser.parse_args()
     if not arguments.table:

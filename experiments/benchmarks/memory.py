@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from experiments.benchmarks import rows
 
 import ibo_jax
+from experiments.common import rows
 from ibo_jax.methods import NAMES
 from ibo_jax.outcomes import Outcome
 from ibo_jax.training.networks import MLP
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", choices=NAMES, default="random")
     parser.add_argument("--evaluations", type=int, default=150)
-    parser.add_argument("--rows", type=Path, default=rows.HERE / "memory.jsonl")
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("memory.jsonl"))
     arguments = parser.parse_args()
     problem, resident = tiny_problem(), []
 

@@ -12,8 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks import rows
-
+from experiments.common import rows
 from ibo_jax.study.rows import read, summary
 
 
@@ -40,7 +39,7 @@ def row_of(directory: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
-    parser.add_argument("--rows", type=Path, default=rows.HERE / "real_data.jsonl")
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("real_data.jsonl"))
     arguments = parser.parse_args()
     for directory in arguments.directories:
         row = row_of(directory)

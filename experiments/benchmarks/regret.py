@@ -20,9 +20,10 @@ from typing import Any
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
-from experiments.benchmarks import rows
 from scipy.stats import t as student_t
 
+from experiments.common import rows
+from experiments.common.figures import save
 from ibo_jax import methods
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations, append, empty
@@ -151,7 +152,7 @@ def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
                 axis.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
     axis.set(xlabel="cost after the initial design", ylabel="regret at the target", yscale="log", title=problem)
     axis.legend(fontsize="small")
-    fig.savefig(path)
+    save(fig, path)
     plt.close(fig)
 
 
@@ -161,7 +162,7 @@ def main() -> None:
     parser.add_argument("--method", nargs="+", default=[], choices=methods.NAMES)
     parser.add_argument("--seeds", type=int, default=32)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--rows", type=Path, default=rows.HERE / "regret.jsonl")
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("regret.jsonl"))
     parser.add_argument("--table", action="store_true", help="print the table and draw the figure of what is there")
     arguments = parser.parse_args()
     problem, budget = arguments.problem, BUDGETS[arguments.problem]

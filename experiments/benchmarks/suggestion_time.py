@@ -21,8 +21,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from experiments.benchmarks import rows
 
+from experiments.common import rows
 from ibo_jax import methods
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
@@ -83,7 +83,7 @@ def fresh_process(*arguments: str) -> dict[str, Any]:
     """The same script in a process of its own; its last line is the row."""
     command = [sys.executable, "-m", "experiments.benchmarks.suggestion_time", *arguments]
     start = time.perf_counter()
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=rows.HERE.parents[1])
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     whole = time.perf_counter() - start
     return {**json.loads(done.stdout.splitlines()[-1]), "process_seconds": round(whole, 2)}
 
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--method", default="ibo", choices=methods.NAMES)
     parser.add_argument("--sizes", type=int, nargs="*", default=[20, 50, 100, 200])
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--rows", type=Path, default=rows.HERE / "suggestion_time.jsonl")
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("suggestion_time.jsonl"))
     one = parser.add_mutually_exclusive_group()  # what a fresh process is asked to measure
     one.add_argument("--first", type=Path, metavar="CACHE", help="print the row of a first suggestion and stop")
     one.add_argument("--warm", type=int, metavar="SIZE", help="print the row of warm suggestions and stop")

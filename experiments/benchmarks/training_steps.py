@@ -26,8 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from experiments.benchmarks import rows
 
+from experiments.common import rows
 from ibo_jax.training import layers, optimizers
 from ibo_jax.training.networks import CNN, MLP, WideResNet, as_network
 from ibo_jax.training.steps import Examples, Learner, Sampling, State, epoch, in_chunks, start, step
@@ -191,7 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--rows", type=Path, default=rows.HERE / "training_steps.jsonl")
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("training_steps.jsonl"))
     arguments = parser.parse_args()
     for name in arguments.networks:
         row = measure(name, arguments.repeats)

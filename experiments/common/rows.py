@@ -1,5 +1,6 @@
 """Flat JSON rows, appended as they come, and what has to be known of the machine that made them."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -8,21 +9,26 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
 PACKAGES = ("jax", "jaxlib", "numpy", "numpyro", "tinygp", "ibo_jax")
 THREADS = ("OMP_NUM_THREADS", "XLA_FLAGS")
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Add one row in a single write, so that two processes may share a file."""
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    """Add one row in a single write, so that two processes may share a file; a torn last line is closed first."""
+    with path.open("a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        torn = size > 0 and file.read(1) != b"\n"
+        file.write(b"\n" * torn + json.dumps(row).encode() + b"\n")
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All rows, none if there is no file; a torn last line is dropped."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    """All rows, none if there is no file; a line that a killed process left torn is dropped."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return found
 
 
 def machine() -> dict[str, Any]:
@@ -44,5 +50,5 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return done.stdout.strip()

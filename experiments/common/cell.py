@@ -1,0 +1,160 @@
+"""One cell: a search with one method and seed, then the answer that it would have given after each evaluation.
+
+Protocol of Ariafar et al. (2021), section 4: after every evaluation the predicted best hyperparameters are retrained
+by plain SGD, without importance, and that error is shown. They retrain on the training set and judge on the set
+that the search used as well; here the retraining takes training and validation examples and is judged on the
+test set, which the search never sees (`Problem.report`). It happens once the search has ended, so that it costs the
+search no time, with the cell's seed, once for each distinct answer of a seed, whichever method gave it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from experiments.common import rows
+from experiments.common.settings import Cell, Experiment
+from ibo_jax.problems.base import Problem
+from ibo_jax.study import locks
+from ibo_jax.study.convert import plain
+from ibo_jax.study.progress import Progress, number
+from ibo_jax.study.rows import Row
+from ibo_jax.study.search import Search, prepare
+from ibo_jax.study.tune import run
+
+FROM_STUDY = (
+    "state", "hyperparameters", "fidelity", "s", "reason", "error", "cost_seconds", "cost_work", "compile_seconds",
+    "suggest_seconds", "elapsed_seconds", "importance_share", "predicted_error", "warning", "message",
+)  # fmt: skip
+TIMES = ("cost_seconds", "compile_seconds", "suggest_seconds", "elapsed_seconds", "retrain_seconds")
+
+
+class Judged(NamedTuple):
+    """An answer retrained; None where there was none yet. A training that diverged has no loss."""
+
+    test_error: float | None
+    test_loss: float | None
+    retrain_seconds: float  # 0 if it was known already
+
+
+class Lines(Progress):
+    """A line a finished trial, saying whose it is."""
+
+    def __init__(self, cell: Cell):
+        self.cell = cell
+        self.shown: int | None = None
+
+    def update(self, rows: Sequence[Row], elapsed: float) -> None:
+        del elapsed
+        of = "" if self.cell.evaluations is None else f"/{self.cell.evaluations}"
+        for row in rows[len(rows) if self.shown is None else self.shown :]:
+            print(f"{self.cell.method} {self.cell.seed}: trial {row['number'] + 1}{of}, {row['state']} "
+                  f"{number(row['error'])}, {row['cost_seconds']:.1f} s", flush=True)  # fmt: skip
+        self.shown = len(rows)
+
+
+def run_cell(experiment: Experiment, cell: Cell, path: Path, folder: Path) -> None:
+    """Search and judge, appending to the rows at `path` what is not there yet. The same call resumes.
+
+    Args:
+        experiment: makes the problem.
+        cell: what to run.
+        path: the file of rows.
+        folder: of the study.
+
+    Raises:
+        ValueError: the problem has no test set, or the rows of this cell are of another study than that in `folder`.
+    """
+    problem = experiment.problem(cell.scale, cell.protocol, cell.seed)
+    if problem.report is None:
+        raise ValueError(f"expected {problem.name} to retrain its answer, got no report; give the Problem one")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locks.exclusive(folder / ".cell"):  # whoever comes second finds the work done
+        if is_complete(rows.read(path), cell):
+            return
+        search = prepare(
+            replace(problem, report=None), cell.method, evaluations=cell.evaluations, seconds=cell.seconds,
+            seed=cell.seed, storage=folder, cost=cell.cost, protocol=cell.protocol, progress=False,
+        )  # fmt: skip
+        about = {**_key(cell), "problem": problem.name, "searched_fidelity": search.problem.fidelity._asdict()}
+        rows.append(path, about | {"device": jax.devices()[0].device_kind, "machine": rows.machine()})
+        found, answers = _run(search._replace(progress=Lines(cell)))
+        _judge(cell, problem, found, answers, path)
+        rows.append(path, _key(cell) | {"ended": {"trials": len(found), "evaluations": cell.evaluations,
+                                                  "seconds": cell.seconds}})  # fmt: skip
+
+
+def is_complete(found: list[dict[str, Any]], cell: Cell) -> bool:
+    """Whether the rows hold this cell to the end of at least this budget."""
+    for row in found:
+        if "ended" in row and _is_of(row, cell):
+            if cell.evaluations is not None and row["ended"]["trials"] >= cell.evaluations:
+                return True
+            if cell.seconds is not None and (row["ended"]["seconds"] or 0.0) >= cell.seconds:
+                return True
+    return False
+
+
+def trials_of(found: list[dict[str, Any]], cell: Cell) -> dict[int, dict[str, Any]]:
+    """Rows of this cell's trials by slot."""
+    return {row["slot"]: row for row in found if "slot" in row and _is_of(row, cell)}
+
+
+def _run(search: Search) -> tuple[list[Row], list[Any]]:
+    """The study's rows, and the incumbent after each of them."""
+    result = run(search)
+    # A row holds what was believed when its slot was chosen: after the slot before it.
+    return result.rows, [*(row["incumbent"] for row in result.rows[1:]), result.hyperparameters]
+
+
+def _judge(cell: Cell, problem: Problem, found: list[Row], answers: list[Any], path: Path) -> None:
+    """Append the trials that are not in the rows, each with its incumbent retrained."""
+    there = rows.read(path)
+    known = {_text(row["incumbent"]): Judged(row["test_error"], row["test_loss"], 0.0)
+             for row in there if "slot" in row and row["seed"] == cell.seed}  # fmt: skip
+    written = trials_of(there, cell)
+    for row, answer in zip(found, answers, strict=True):
+        if old := written.get(row["number"]):
+            _check_same(cell, old, row, path)
+            continue
+        if _text(answer) not in known:
+            print(f"{cell.method} {cell.seed}: retraining the incumbent after trial {row['number'] + 1}", flush=True)
+        judged = known.get(_text(answer)) or _retrain(problem, cell.seed, answer)
+        known[_text(answer)] = judged._replace(retrain_seconds=0.0)
+        facts = {name: row[name] for name in FROM_STUDY}  # type: ignore[literal-required]
+        flat = {**_key(cell), "slot": row["number"], **facts, "incumbent": answer, **judged._asdict()}
+        rows.append(path, {name: round(value, 5) if name in TIMES else value for name, value in flat.items()})
+
+
+def _retrain(problem: Problem, seed: int, answer: dict[str, Any] | None) -> Judged:
+    if answer is None:
+        return Judged(None, None, 0.0)
+    assert problem.report is not None
+    report = problem.report(seed, answer)
+    return Judged(report.test_error, plain(report.test_loss), report.seconds)
+
+
+def _check_same(cell: Cell, old: dict[str, Any], row: Row, path: Path) -> None:
+    if old["hyperparameters"] != row["hyperparameters"] or old["error"] != row["error"]:
+        raise ValueError(
+            f"expected trial {row['number'] + 1} of {cell.method}, seed {cell.seed}, to be that of the study, found "
+            f"another one in {path}; remove that cell's rows to run it afresh, or bring its study back"
+        )
+
+
+def _key(cell: Cell) -> dict[str, Any]:
+    names = ("experiment", "scale", "protocol", "cost", "method", "seed")
+    return {name: getattr(cell, name) for name in names}
+
+
+def _is_of(row: dict[str, Any], cell: Cell) -> bool:
+    return all(row.get(name) == value for name, value in _key(cell).items())
+
+
+def _text(answer: dict[str, Any] | None) -> str:
+    """Equal answers are equal texts: JSON keeps every bit of a float."""
+    return json.dumps(answer, sort_keys=True)

@@ -1,0 +1,123 @@
+"""From rows to arrays: the answer's test error by cost and by trial, over seeds. Only cells that have ended count."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments.common import rows
+from experiments.common.settings import METHODS
+
+AXES = {
+    "training": "seconds of training",
+    "total": "seconds of training, compilation and suggestions",
+    "trials": "trials",
+}
+QUARTILES = (0.25, 0.5, 0.75)
+
+Series = Float[np.ndarray, "trial"]
+
+
+class Run(NamedTuple):
+    """One cell, an entry a trial. All trials count, failed ones and the initial design too.
+
+    Attributes:
+        training: training seconds up to the end of the trial, without compilation.
+        total: those, and the seconds of compilation and of suggestions.
+        trials: 1, 2, ...
+        error: test error of the answer after the trial, retrained; NaN while there is none.
+    """
+
+    training: Series
+    total: Series
+    trials: Series
+    error: Series
+
+
+Runs = Mapping[int, Run]  # by seed
+Curves = Mapping[str, Runs]  # by method
+
+
+class Band(NamedTuple):
+    """Steps over seeds: from x[i] to x[i + 1] the values are those at i. The last x is the end of the budget."""
+
+    x: Series
+    low: Series
+    median: Series
+    high: Series
+    worst: Series
+
+
+def load(path: Path) -> dict[str, dict[int, Run]]:
+    """Every cell that has ended, methods in the order in which they are shown."""
+    found: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
+    ended: dict[tuple[str, int], int] = {}
+    for row in rows.read(path):
+        if "slot" in row:
+            found.setdefault((row["method"], row["seed"]), {})[row["slot"]] = row
+        elif "ended" in row:
+            ended[row["method"], row["seed"]] = row["ended"]["trials"]
+    curves: dict[str, dict[int, Run]] = {}
+    for method, seed in sorted(found, key=lambda cell: (_order(cell[0]), cell)):
+        trials = found[method, seed]
+        if len(trials) == ended.get((method, seed)):
+            curves.setdefault(method, {})[seed] = _run([trials[slot] for slot in sorted(trials)])
+    return curves
+
+
+def of(curves: Curves, methods: Iterable[str]) -> Curves:
+    """Those of some methods only."""
+    return {method: runs for method, runs in curves.items() if method in methods}
+
+
+def common_end(curves: Curves, axis: str) -> float:
+    """The end of the common budget: where the median run of the first method stops. Runs that stop before keep
+    their answer: the end of the shortest of all runs would say more about chance than about methods."""
+    return min(float(np.median([getattr(run, axis)[-1] for run in runs.values()])) for runs in curves.values())
+
+
+def at(run: Run, axis: str, spent: float) -> float:
+    """Error of the answer once that much is spent; NaN before the first one.
+
+    Example:
+        >>> run = Run(*(np.array(x) for x in ([2.0, 5.0], [3.0, 8.0], [1.0, 2.0], [0.4, 0.3])))
+        >>> at(run, "training", 1.9), at(run, "training", 4.0), at(run, "total", 9.0)
+        (nan, 0.4, 0.3)
+    """
+    index = int(np.searchsorted(getattr(run, axis), spent, side="right")) - 1
+    return float(run.error[index]) if index >= 0 else float("nan")
+
+
+def band(runs: Runs, axis: str, end: float, points: int = 40) -> Band:
+    """Median, quartiles and worst run, from where every run has an answer to the end.
+
+    Steps that change nothing are left out, and some of the others if there are more than `points`; those that are
+    kept are exact, and so is the end.
+    """
+    events = np.unique(np.concatenate([getattr(run, axis) for run in runs.values()]))
+    x = np.append(events[events < end], end)
+    errors = np.array([[at(run, axis, spent) for spent in x] for run in runs.values()])
+    known = np.all(np.isfinite(errors), axis=0)
+    x, errors = x[known], errors[:, known]
+    if not len(x):
+        return Band(*np.empty((5, 0)))
+    values = np.vstack([np.quantile(errors, QUARTILES, axis=0), errors.max(axis=0)])
+    kept = np.flatnonzero(np.append(True, np.any(np.diff(values, axis=1) != 0, axis=0)))
+    if len(kept) > points:
+        kept = kept[np.linspace(0, len(kept) - 1, points).round().astype(int)]
+    kept = np.union1d(kept, len(x) - 1)
+    return Band(x[kept], *values[:, kept])
+
+
+def _run(trials: list[dict[str, Any]]) -> Run:
+    training, compilation, suggestions = (
+        np.cumsum([row[name] for row in trials]) for name in ("cost_seconds", "compile_seconds", "suggest_seconds")
+    )
+    error = [np.nan if row["test_error"] is None else row["test_error"] for row in trials]
+    return Run(training, training + compilation + suggestions, np.arange(1.0, len(trials) + 1), np.array(error))
+
+
+def _order(method: str) -> int:
+    return METHODS.index(method) if method in METHODS else len(METHODS)

@@ -1,0 +1,86 @@
+"""Figures of curves: functions of arrays. A redraw of the same rows is the same file, byte for byte."""
+
+import io
+import re
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from experiments.common.curves import AXES, Band, Curves, band, common_end
+from experiments.common.settings import METHODS
+from ibo_jax.study.figures import STYLE
+
+COLOURS = dict(
+    zip(
+        METHODS,
+        ("#d1495b", "#2e6fb7", "#6fb1e8", "#2f8f5b", "#8cc63f", "#8e63c7",
+         "#2e6fb7", "#6b7280", "#b08968", "#2f8f5b", "#e0a100", "#8e63c7", "#17a2a2"),
+        strict=True,
+    )
+)  # fmt: skip
+"""Told apart within each group of `settings.GROUPS`; IBO is the same in both."""
+
+
+@matplotlib.rc_context(STYLE)
+def comparison(curves: Curves, title: str) -> Figure:
+    """Test error of the retrained answer: median and quartiles by seconds of training, by all seconds and by trials,
+    and the worst run by seconds of training; each until the first method stops."""
+    figure = Figure(figsize=(10, 7.2), layout="constrained")
+    panels = dict(zip((*AXES, "worst"), figure.subplots(2, 2, sharey=True).flat, strict=True))
+    for name, axes in panels.items():
+        axis = "training" if name == "worst" else name
+        end = common_end(curves, axis)
+        for method, runs in curves.items():
+            _draw(axes, method, band(runs, axis, end), f"{method} ({len(runs)} seeds)", worst=name == "worst")
+        axes.set(
+            xlabel=AXES[axis], xlim=(0, 1.02 * end), title="worst run" if name == "worst" else "median and quartiles"
+        )
+    panels["trials"].xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (panels["training"], panels["trials"]):
+        axes.set_ylabel("test error of the answer, retrained")
+    _log_scale(panels["training"])
+    figure.suptitle(title, fontsize=11)
+    handles, labels = panels["training"].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As SVG without date, positions to a tenth of a point: small files that change only if the rows do."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\d+\.\d)\d+", r"\1", found[0]), buffer.getvalue())
+    text = re.sub(r"(?m)^(L .*\n)\1+", r"\1", text)  # a point drawn twice
+    path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+
+
+def _draw(axes: Axes, method: str, band: Band, label: str, *, worst: bool) -> None:
+    colour, first = COLOURS.get(method, "#000000"), method == METHODS[0]
+    x, line = _changes(band.x, band.worst if worst else band.median)
+    axes.plot(x, line, drawstyle="steps-post", color=colour, label=label, lw=2.0 if first else 1.3, zorder=2 + first,
+              marker="o", ms=3.5, markevery=[-1] if len(x) else None)  # fmt: skip
+    if not worst:
+        x, low, high = _changes(band.x, band.low, band.high)
+        axes.fill_between(x, low, high, step="post", color=colour, alpha=0.18 if first else 0.1, linewidth=0)
+
+
+def _changes(x: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
+    """Only where a step begins, and the end: half of the file otherwise says what was said before."""
+    kept = np.append(True, np.any(np.diff(values, axis=1) != 0, axis=0))[: len(x)]
+    kept[-1:] = True
+    return [array[kept] for array in (x, *values)]
+
+
+def _log_scale(axes: Axes) -> None:
+    """Plain numbers as ticks, the more of them the narrower the range."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0) if high / low > 4 else tuple(np.arange(1.0, 10.0, 0.5))
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,105 @@
+"""What an experiment is: a problem, budgets at three scales, and methods in the order in which they are shown."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ibo_jax.problems.base import Problem
+
+BASELINE = "ibo"
+PAPER = ("ibo", "es", "es-is", "fabolas", "fabolas-is", "mtbo")
+OTHERS = ("ei", "random", "grid", "tpe", "gp", "hyperband", "bohb")
+METHODS = (*PAPER, *OTHERS)
+GROUPS = {"paper": PAPER, "others": (BASELINE, *OTHERS)}  # a figure and a table each: thirteen curves are unreadable
+
+ROOT = Path(__file__).parents[1]
+MakeProblem = Callable[[str, str, int], Problem]
+NO_METHOD: Mapping[str, int] = MappingProxyType({})
+
+
+class Budget(NamedTuple):
+    """What runs at one scale.
+
+    Attributes:
+        evaluations: of one search, the initial design included.
+        seeds: how many searches a method.
+        minutes: what a search of IBO takes with its retrainings; printed until a measured one is there.
+        own: evaluations of methods that have another number.
+    """
+
+    evaluations: int
+    seeds: int
+    minutes: float
+    own: Mapping[str, int] = NO_METHOD
+
+
+class Experiment(NamedTuple):
+    """Settings of one folder.
+
+    Attributes:
+        name: the folder.
+        title: of its figures.
+        problem: `problem(scale, protocol, seed)`, made in the process that runs the cell.
+        budgets: by scale.
+        methods: the default ones.
+    """
+
+    name: str
+    title: str
+    problem: MakeProblem
+    budgets: Mapping[str, Budget]
+    methods: tuple[str, ...] = METHODS
+
+
+class Cell(NamedTuple):
+    """One search: all that makes its rows what they are."""
+
+    experiment: str
+    scale: str
+    protocol: str
+    cost: str
+    method: str
+    seed: int
+    evaluations: int | None
+    seconds: float | None = None
+
+    @property
+    def variant(self) -> str:
+        """Names the file of rows: the scale, and what differs from the default protocol and cost."""
+        other = [part for part in (self.protocol, self.cost) if part not in ("default", "seconds")]
+        return "-".join([self.scale, *other])
+
+
+def catalogued(name: str, *, split_by_seed: bool = False) -> MakeProblem:
+    """A problem of `ibo_jax.problems.catalogue`; the digits take another split of the data for each seed."""
+
+    def make(scale: str, protocol: str, seed: int) -> Problem:
+        from ibo_jax.problems import catalogue
+
+        return catalogue.problem(name, scale=scale, protocol=protocol, split=seed if split_by_seed else 0)
+
+    return make
+
+
+def registered() -> tuple[str, ...]:
+    """The methods that this version of the library has."""
+    from ibo_jax.methods import NAMES
+
+    return NAMES
+
+
+def experiment(name: str) -> Experiment:
+    """The settings in a folder, by its name."""
+    return importlib.import_module(f"experiments.{name}.settings").EXPERIMENT
+
+
+def experiments() -> list[Experiment]:
+    """Those of every folder that has settings."""
+    return [experiment(path.parent.name) for path in sorted(ROOT.glob("*/settings.py")) if path.parent.name != "common"]
+
+
+def rows_file(name: str, variant: str) -> Path:
+    """Where the rows of a variant of an experiment lie."""
+    return ROOT / name / f"rows-{variant}.jsonl"

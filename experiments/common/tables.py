@@ -1,0 +1,108 @@
+"""Tables of curves: what each method ends at, and how it differs from IBO seed by seed."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from experiments.common.curves import AXES, QUARTILES, Curves, at, common_end
+from experiments.common.settings import BASELINE
+
+CONFIDENCE = 0.95
+
+
+class Summary(NamedTuple):
+    """Test errors over seeds; NaN where a run has no answer by then. The deviation needs two seeds."""
+
+    seeds: int
+    mean: float
+    deviation: float
+    quartiles: tuple[float, float, float]  # the second is the median
+    worst: float
+
+
+class Paired(NamedTuple):
+    """Difference from IBO over the seeds of both, with Student's interval of the mean; it needs two."""
+
+    seeds: int
+    mean: float
+    low: float
+    high: float
+    better: int  # seeds at which the error is below IBO's
+    worse: int
+
+
+def summary(errors: Sequence[float]) -> Summary:
+    """What a method ends at.
+
+    Example:
+        >>> summary([0.1, 0.2, 0.6]).worst
+        0.6
+    """
+    sample = np.asarray(errors, float)
+    deviation = float(sample.std(ddof=1)) if len(sample) > 1 else float("nan")
+    low, median, high = map(float, np.quantile(sample, QUARTILES))
+    return Summary(len(sample), float(sample.mean()), deviation, (low, median, high), float(sample.max()))
+
+
+def paired(differences: Sequence[float]) -> Paired:
+    """How far another method's errors are above IBO's.
+
+    Example:
+        >>> paired([0.01, 0.03]).mean
+        0.02
+    """
+    sample = np.asarray(differences, float)
+    count, mean = len(sample), float(sample.mean())
+    half = float("nan")
+    if count > 1:
+        half = float(student_t.ppf((1 + CONFIDENCE) / 2, count - 1) * sample.std(ddof=1) / count**0.5)
+    return Paired(count, mean, mean - half, mean + half, int((sample < 0).sum()), int((sample > 0).sum()))
+
+
+def markdown(curves: Curves) -> str:
+    """Both tables at the end of the common budget, in seconds of training and in trials."""
+    parts = []
+    for axis in ("training", "trials"):
+        end = common_end(curves, axis)
+        errors = {method: {seed: at(run, axis, end) for seed, run in runs.items()} for method, runs in curves.items()}
+        parts += [f"After {end:.4g} {AXES[axis]}, where the first method stops:", "", *_summaries(errors), ""]
+        if differences := _differences(errors):
+            parts += [
+                f"Difference from {BASELINE}, paired by seed (above 0: {BASELINE} is better):",
+                "",
+                *differences,
+                "",
+            ]
+    return "\n".join(parts)
+
+
+def _summaries(errors: dict[str, dict[int, float]]) -> list[str]:
+    lines = ["| method | seeds | mean ± sd | median [quartiles] | worst |", "|---|---|---|---|---|"]
+    for method, by_seed in errors.items():
+        found = summary(list(by_seed.values()))
+        low, median, high = map(_number, found.quartiles)
+        lines.append(f"| {method} | {found.seeds} | {_number(found.mean)} ± {_number(found.deviation)} | "
+                     f"{median} [{low}, {high}] | {_number(found.worst)} |")  # fmt: skip
+    return lines
+
+
+def _differences(errors: dict[str, dict[int, float]]) -> list[str]:
+    lines = [f"| method | seeds | mean difference | {CONFIDENCE:.0%} interval | better / equal / worse |",
+             "|---|---|---|---|---|"]  # fmt: skip
+    own = errors.get(BASELINE, {})
+    for method, by_seed in errors.items():
+        shared = sorted(own.keys() & by_seed.keys())
+        if method == BASELINE or not shared:
+            continue
+        found = paired([by_seed[seed] - own[seed] for seed in shared])
+        equal = found.seeds - found.better - found.worse
+        lines.append(f"| {method} | {found.seeds} | {_number(found.mean, '+')} | "
+                     f"[{_number(found.low, '+')}, {_number(found.high, '+')}] | "
+                     f"{found.better} / {equal} / {found.worse} |")  # fmt: skip
+    return lines if len(lines) > 2 else []
+
+
+def _number(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.4f}" if np.isfinite(value) else "-"

@@ -1,0 +1,14 @@
+"""Published: 50 evaluations of 50 epochs. At scale cpu a search is to take at most 12 minutes of a core."""
+
+from experiments.common.settings import Budget, Experiment, catalogued
+
+EXPERIMENT = Experiment(
+    "fcn_mnist",
+    "Fully connected network on MNIST",
+    catalogued("mnist-fcn"),
+    {
+        "smoke": Budget(evaluations=6, seeds=2, minutes=0.7),
+        "cpu": Budget(evaluations=20, seeds=5, minutes=12),
+        "paper": Budget(evaluations=50, seeds=5, minutes=30),
+    },
+)

@@ -1,0 +1,38 @@
+"""Redraw the figures and tables of every experiment from its stored rows: `make figures`.
+
+For each file `rows-VARIANT.jsonl` a figure and a table of each group of methods: `VARIANT-GROUP.svg`, `VARIANT.md`.
+"""
+
+from pathlib import Path
+
+from experiments.common import curves, figures, tables
+from experiments.common.settings import BASELINE, GROUPS, ROOT, experiments
+
+
+def redraw(path: Path, title: str) -> list[Path]:
+    """The figures and the tables of one file of rows, beside it; what was written."""
+    variant, found = path.stem.removeprefix("rows-"), curves.load(path)
+    parts = [f"# {title}, {variant}", "", f"Made of `{path.name}` by `make figures`.", ""]
+    written: list[Path] = []
+    for group, methods in GROUPS.items():
+        chosen = curves.of(found, methods)
+        if not chosen.keys() - {BASELINE} and (written or not chosen):
+            continue  # IBO alone is drawn once
+        written.append(path.with_name(f"{variant}-{group}.svg"))
+        figures.save(figures.comparison(chosen, f"{title}, {variant}"), written[-1])
+        parts += [f"## {', '.join(chosen)}", "", tables.markdown(chosen)]
+    if written:
+        written.append(path.with_name(f"{variant}.md"))
+        written[-1].write_text("\n".join(parts).rstrip() + "\n")
+    return written
+
+
+def main() -> None:
+    for experiment in experiments():
+        for path in sorted((ROOT / experiment.name).glob("rows-*.jsonl")):
+            for written in redraw(path, experiment.title):
+                print(written.relative_to(ROOT.parent))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Table 1 of Ariafar et al. (2021): the error of Fabolas' final incumbent and the size of the subset it was seen on."""

@@ -1,0 +1,177 @@
+"""Curves, figures and tables from hand-made rows: what is shown is what is stored."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments import plot
+from experiments.common import curves, figures, tables
+from experiments.common.settings import GROUPS, METHODS
+from experiments.table1 import plot as table1
+
+ERRORS = {
+    "ibo": [[None, 0.5, 0.2], [0.6, 0.3, 0.1], [0.4, 0.4, 0.3]],
+    "es": [[0.7, 0.7, 0.25], [0.5, 0.5, 0.5], [0.9, 0.2, 0.2]],
+    "random": [[0.8, 0.6, 0.4], [0.7, 0.6, 0.6]],
+}
+SECONDS = {"ibo": 2.0, "es": 1.5, "random": 1.0}
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Rows out of order, a machine's row, a cell that has not ended."""
+    lines = [{"method": "ibo", "seed": 0, "machine": {}}]
+    for method, by_seed in ERRORS.items():
+        for seed, errors in enumerate(by_seed):
+            for slot in (1, 0, 2):
+                lines.append({
+                    "method": method, "seed": seed, "slot": slot, "cost_seconds": SECONDS[method] + seed / 8,
+                    "compile_seconds": 0.25, "suggest_seconds": 0.5, "test_error": errors[slot],
+                })  # fmt: skip
+            lines.append({"method": method, "seed": seed, "ended": {"trials": 3}})
+    lines.append(lines[-2] | {"method": "es", "seed": 9})
+    file = tmp_path / "rows-smoke.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+@pytest.fixture
+def found(path):
+    return curves.load(path)
+
+
+def test_runs_are_the_ended_cells_in_the_order_of_methods(found):
+    assert [(method, list(runs)) for method, runs in found.items()] == [
+        ("ibo", [0, 1, 2]), ("es", [0, 1, 2]), ("random", [0, 1])
+    ]  # fmt: skip
+    run = found["es"][2]
+    np.testing.assert_allclose(run.training, [1.75, 3.5, 5.25])
+    np.testing.assert_allclose(run.total, [2.5, 5.0, 7.5])
+    assert run.error.tolist() == [0.9, 0.2, 0.2]
+    assert run.trials.tolist() == [1, 2, 3]
+    assert curves.common_end(found, "training") == 3.1875  # the median run of random search
+
+
+def test_an_extended_cell_that_has_not_ended_again_is_left_out(path):
+    with path.open("a") as file:
+        file.write(json.dumps({"method": "ibo", "seed": 0, "slot": 3, "cost_seconds": 1, "compile_seconds": 0,
+                               "suggest_seconds": 0, "test_error": 0.1}) + "\n")  # fmt: skip
+    assert list(curves.load(path)["ibo"]) == [1, 2]
+
+
+def test_bands_are_quantiles_of_steps(found):
+    band = curves.band(found["ibo"], "training", 6.5)
+    for i, x in enumerate(band.x):
+        stored = []
+        for seed, errors in enumerate(ERRORS["ibo"]):
+            trained = int(x // (SECONDS["ibo"] + seed / 8))
+            stored.append(errors[min(trained, 3) - 1])
+        np.testing.assert_allclose([band.low[i], band.median[i], band.high[i]], np.quantile(stored, [0.25, 0.5, 0.75]))
+        assert band.worst[i] == max(stored)
+    assert band.x[0] == 4.0  # nothing is known of seed 0 before its second trial
+    assert band.x[-1] == 6.5
+
+
+def test_thinned_bands_keep_exact_values_and_the_end():
+    rng = np.random.default_rng(0)
+    runs = {
+        seed: curves.Run(*np.cumsum(rng.uniform(1, 2, (3, 100)), axis=1), rng.uniform(size=100)) for seed in range(4)
+    }
+    end = curves.common_end({"ibo": runs}, "training")
+    whole, thin = (curves.band(runs, "training", end, points) for points in (10_000, 20))
+    assert len(thin.x) <= 21 < len(whole.x)
+    assert thin.x[-1] == end
+    assert set(zip(*thin, strict=True)) <= set(zip(*whole, strict=True))
+
+
+def test_plotted_lines_are_the_stored_values(found):
+    found = curves.of(found, ("ibo", "es"))
+    figure = figures.comparison(found, "title")
+    panels = dict(zip((*curves.AXES, "worst"), figure.axes, strict=True))
+    for name, axes in panels.items():
+        axis = "training" if name == "worst" else name
+        end = curves.common_end(found, axis)
+        assert len(axes.lines) == len(found)
+        for line, (method, runs) in zip(axes.lines, found.items(), strict=True):
+            assert line.get_label() == f"{method} ({len(runs)} seeds)"
+            assert line.get_color() == figures.COLOURS[method]
+            x, y = line.get_data()
+            assert x[-1] == pytest.approx(end)
+            for spent, shown in zip(x, y, strict=True):
+                stored = [curves.at(run, axis, spent) for run in runs.values()]
+                assert shown == pytest.approx(max(stored) if name == "worst" else np.median(stored))
+        bands = [collection.get_paths()[0].vertices for collection in axes.collections]
+        assert len(bands) == (0 if name == "worst" else len(found))
+        for vertices, runs in zip(bands, found.values(), strict=False):
+            band = curves.band(runs, axis, end)
+            assert vertices[:, 1].min() == pytest.approx(band.low.min())
+            assert vertices[:, 1].max() == pytest.approx(band.high.max())
+
+
+def test_colours_differ_within_a_group():
+    for methods in GROUPS.values():
+        assert len({figures.COLOURS[method] for method in methods}) == len(methods)
+    assert set(METHODS) == set().union(*GROUPS.values())
+
+
+def test_a_redraw_is_the_same_bytes(path):
+    written = plot.redraw(path, "Title")
+    assert [file.name for file in written] == ["smoke-paper.svg", "smoke-others.svg", "smoke.md"]
+    before = [file.read_bytes() for file in written]
+    assert plot.redraw(path, "Title") == written
+    assert [file.read_bytes() for file in written] == before
+    assert max(map(len, before)) < 100_000
+
+
+def test_nothing_is_drawn_without_an_ended_cell(tmp_path):
+    assert plot.redraw(tmp_path / "rows-cpu.jsonl", "Title") == []
+
+
+def test_summary_and_pairs_are_those_of_numpy_and_scipy(found):
+    ends = {method: [errors[-1] for errors in by_seed] for method, by_seed in ERRORS.items()}
+    sample = np.array(ends["es"])
+    summary = tables.summary(sample)
+    np.testing.assert_allclose(summary[1:3], [np.mean(sample), np.std(sample, ddof=1)])
+    np.testing.assert_allclose(summary.quartiles, np.quantile(sample, [0.25, 0.5, 0.75]))
+    assert summary.worst == 0.5
+    difference = sample - np.array(ends["ibo"])
+    paired = tables.paired(difference)
+    interval = stats.ttest_rel(ends["es"], ends["ibo"]).confidence_interval(0.95)
+    np.testing.assert_allclose([paired.mean, paired.low, paired.high], [difference.mean(), *interval])
+    assert (paired.seeds, paired.better, paired.worse) == (3, 1, 2)
+
+
+def test_the_written_table_has_the_numbers_at_the_common_end(found):
+    text = tables.markdown(curves.of(found, ("ibo", "es")))
+    after_trials = text[text.index("After 3 trials") :]
+    assert "| ibo | 3 | 0.2000 ± 0.1000 | 0.2000 [0.1500, 0.2500] | 0.3000 |" in after_trials
+    assert "| es | 3 | 0.3167 ± 0.1607 | 0.2500 [0.2250, 0.3750] | 0.5000 |" in after_trials
+    assert "| es | 3 | +0.1167 |" in after_trials
+    assert "| 1 / 0 / 2 |" in after_trials
+    assert "After 4.875 seconds of training" in text
+    assert "| ibo | 3 | 0.4000 ± 0.1000 |" in text[: text.index("After 3 trials")]
+
+
+def test_one_seed_has_no_interval():
+    assert np.isnan([tables.summary([0.1]).deviation, tables.paired([0.1]).low]).all()
+
+
+def test_table1_takes_the_largest_subset_on_which_the_answer_was_seen(tmp_path):
+    path = tmp_path / "rows-cpu.jsonl"
+    lines = []
+    for seed, (first, second) in enumerate([(3000, 12000), (6000, 12000)]):
+        lines.append({"method": "fabolas", "seed": seed, "searched_fidelity": {"low": 256, "high": 60000}})
+        for slot, (x, size) in enumerate([(1, first), (1, second), (2, 60000)]):
+            lines.append({
+                "method": "fabolas", "seed": seed, "slot": slot, "hyperparameters": {"x": x}, "fidelity": size,
+                "incumbent": {"x": 1 + seed}, "test_error": 0.04 + 0.02 * seed,
+            })  # fmt: skip
+        lines.append({"method": "fabolas", "seed": seed, "ended": {"trials": 3}})
+    lines += [{**lines[1], "seed": 5}, {**lines[1], "method": "es", "seed": 0}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    ends = table1.finals(path)
+    assert ends == [(0, 0.04, 12000, 0.2), (1, 0.06, 60000, 1.0)]
+    text = table1.table({("fcn_mnist", "cpu"): ends})
+    assert "| fcn_mnist | cpu | 2 | 0.0500 ± 0.0141 | 36,000 ± 33,941 | 60% ± 57% | 0.06 | 18,034 | 30% |" in text
