@@ -85,9 +85,9 @@ def catalogued(name: str, *, split_by_seed: bool = False) -> MakeProblem:
 
 def registered() -> tuple[str, ...]:
     """The methods that this version of the library has."""
-    from ibo_jax.methods import NAMES
+    from ibo_jax.methods import NAMES, OPTUNA_NAMES
 
-    return NAMES
+    return (*NAMES, *OPTUNA_NAMES)
 
 
 def experiment(name: str) -> Experiment:
@@ -96,8 +96,10 @@ def experiment(name: str) -> Experiment:
 
 
 def experiments() -> list[Experiment]:
-    """Those of every folder that has settings."""
-    return [experiment(path.parent.name) for path in sorted(ROOT.glob("*/settings.py")) if path.parent.name != "common"]
+    """Those of every folder whose settings are of searches."""
+    names = [path.parent.name for path in sorted(ROOT.glob("*/settings.py"))]
+    modules = (importlib.import_module(f"experiments.{name}.settings") for name in names)
+    return [module.EXPERIMENT for module in modules if hasattr(module, "EXPERIMENT")]
 
 
 def rows_file(name: str, variant: str) -> Path:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from experiments.importance import seconds, summary, variance
 from experiments.importance.settings import CASES, SCALES
-
 from ibo_jax.study.cache import enable_compilation_cache
 
 HERE = Path(__file__).parent

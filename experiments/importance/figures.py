@@ -4,13 +4,13 @@ from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
-from experiments.importance import summary
-from experiments.importance.summary import Runs
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from experiments.importance import summary
+from experiments.importance.summary import Runs
 from ibo_jax.study.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, STYLE
 
 NETWORKS = {"mlp": "MLP", "cnn": "CNN", "resnet": "wide ResNet"}

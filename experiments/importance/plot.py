@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 import matplotlib
-from experiments.benchmarks import rows
-from experiments.importance import figures, summary
 from matplotlib.figure import Figure
 
+from experiments.common import rows
+from experiments.importance import figures, summary
 from ibo_jax.study.figures import STYLE
 
 HERE = Path(__file__).parent

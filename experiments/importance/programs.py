@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from experiments.importance.settings import CASES, OPTIMIZERS, Case, Scale
 
+from experiments.importance.settings import CASES, OPTIMIZERS, Case, Scale
 from ibo_jax.training.datasets import Dataset, load, take
 from ibo_jax.training.networks import Network, as_network, squared_kernels
 from ibo_jax.training.steps import Examples, Learner, Sampling, epoch, evaluate, start

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from experiments.benchmarks import rows
+
+from experiments.common import rows
 from experiments.importance import programs
 from experiments.importance.programs import STEPS
 from experiments.importance.settings import CASES, GROUPS, SCHEDULES, Group, Scale
-
 from ibo_jax import importance
 from ibo_jax.training.steps import Sampling, State
 

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from experiments.benchmarks import rows
 from scipy.stats import t as student_t
+
+from experiments.common import rows
 
 CONFIDENCE = 0.95
 Key = tuple[str, str, str, int, str]  # network, optimiser, schedule, ratio, switch

@@ -15,13 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from experiments.benchmarks import rows
-from experiments.importance import programs
-from experiments.importance.programs import STEPS
-from experiments.importance.settings import CASES, SCHEDULES, STUDIES, Scale, Study
 from jax.flatten_util import ravel_pytree
 from scipy.stats import spearmanr
 
+from experiments.common import rows
+from experiments.importance import programs
+from experiments.importance.programs import STEPS
+from experiments.importance.settings import CASES, SCHEDULES, STUDIES, Scale, Study
 from ibo_jax import importance
 from ibo_jax.training.steps import Examples, Sampling
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from experiments.benchmarks import rows
 
+from experiments.common import rows
 from ibo_jax.problems import catalogue
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.cache import enable_compilation_cache

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from experiments.importance import __main__ as command
 from experiments.importance import figures, plot, seconds, summary, variance
 from experiments.importance.settings import CASES, GROUPS, OPTIMIZERS, SCALES, SCHEDULES, STUDIES
-
 from reference import importance as twin
 
 

@@ -14,13 +14,14 @@ import numpy as np
 from ibo_jax.space import PRESAMPLE_RATIO, Fidelity
 from ibo_jax.types import Axis, Importance
 
-__all__ = ["PRESAMPLE_SHARE", "Sample", "axis_of", "check_axis", "sample_of"]
+__all__ = ["PRESAMPLE_SHARE", "TASK", "TASK_SHARE", "Sample", "axis_of", "check_axis", "sample_of"]
 
 PRESAMPLE_SHARE = Fidelity("presample_share", 0.0, 1.0, plain=0.0)
 """s = log(B / b) / log(m / b) in [0, 1] for batches of b and m training examples: Algorithm 1 to the letter."""
 
 PLAIN = Fidelity(PRESAMPLE_RATIO.name, 1, 1, integer=True, plain=1)
-TASK = Fidelity("task", 1, 2, integer=True)  # a quarter of the training set, or all of it
+TASK = Fidelity("task", 1, 2, integer=True)  # a share of the training set, or all of it
+TASK_SHARE = 0.25
 SUBSET_NAME = "subset_size"
 RANDOM_RATIOS = (2, 3, 4, 5, 6)  # of Fabolas-IS
 NAMES = (PRESAMPLE_RATIO.name, PRESAMPLE_SHARE.name, SUBSET_NAME, TASK.name)
@@ -67,7 +68,7 @@ def sample_of(
     ratio = int(np.random.default_rng([seed, 1]).choice(RANDOM_RATIOS)) if importance == "random" else 1
     if fidelity.name == SUBSET_NAME:
         return Sample(ratio, int(value))
-    return Sample(ratio, examples if value == TASK.high else examples // 4)
+    return Sample(ratio, examples if value == TASK.high else int(TASK_SHARE * examples))
 
 
 def check_axis(name: str, fidelity: Fidelity) -> None:

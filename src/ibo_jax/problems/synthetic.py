@@ -4,6 +4,7 @@ The fidelity s is continuous in [0, 1] and biases the function (`problems.functi
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +12,10 @@ from jaxtyping import Float as FloatArray
 
 from ibo_jax.outcomes import Outcome
 from ibo_jax.problems import functions
+from ibo_jax.problems.axes import TASK, TASK_SHARE
 from ibo_jax.problems.base import Problem
 from ibo_jax.space import Fidelity, Float, SearchSpace
-from ibo_jax.types import Hyperparameters
+from ibo_jax.types import Axis, Hyperparameters, Importance
 
 __all__ = ["SYNTHETIC", "cost", "value"]
 
@@ -113,10 +115,18 @@ def _problem(name: str, benchmark: Benchmark) -> Problem:
         paid, error = float(cost(name, s)), float(value(name, space.encode(hyperparameters), s))
         return Outcome("ok", error, cost_seconds=paid, cost_work=paid)
 
-    return Problem(
-        name, space, evaluate, FIDELITY, transform="identity", optimum=benchmark.optimum,
+    def evaluate_task(seed: int, hyperparameters: Hyperparameters, task: float | int) -> Outcome:
+        return evaluate(seed, hyperparameters, 1.0 if task == TASK.high else TASK_SHARE)
+
+    def view(axis: Axis, importance: Importance) -> Problem:
+        del importance  # there is one fidelity only
+        return replace(problem, evaluate=evaluate_task, fidelity=TASK) if axis == "task" else problem
+
+    problem = Problem(
+        name, space, evaluate, FIDELITY, transform="identity", optimum=benchmark.optimum, view=view,
         description=benchmark.description, evaluations=benchmark.evaluations, initial=benchmark.initial,
     )  # fmt: skip
+    return problem
 
 
 SYNTHETIC: dict[str, Problem] = {name: _problem(name, benchmark) for name, benchmark in BENCHMARKS.items()}

@@ -1,0 +1,100 @@
+"""What every method owes a study: points of the space, a better answer, its budget, its seed, and to go on after
+failures, pruned trainings and restarts."""
+
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+
+from ibo_jax import tune
+from ibo_jax.methods import NAMES, OPTUNA_NAMES
+from ibo_jax.outcomes import Outcome
+from ibo_jax.problems.axes import TASK
+from ibo_jax.problems.base import Problem
+from ibo_jax.problems.training import training_problem
+from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, Float, Integer, SearchSpace
+from ibo_jax.study import rows
+from ibo_jax.training import optimizers
+from ibo_jax.training.datasets import load, take
+from ibo_jax.training.networks import MLP, squared_kernels
+
+NEEDS_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch, of the extra gp, is missing")
+METHODS = [pytest.param(name, marks=NEEDS_TORCH) if name == "gp" else name for name in (*NAMES, *OPTUNA_NAMES)]
+SPACE = SearchSpace({"rate": Float(1e-4, 1.0, log=True), "width": Integer(1, 8), "kind": Categorical(("relu", "tanh"))})
+RATES = SearchSpace({name: Float(1e-4, 1e-1, log=True) for name in ("learning_rate", "decay", "dropout", "penalty")})
+EPOCHS, INITIAL, EVALUATIONS, SEED = 9, 4, 14, 5  # half of this seed's initial design fails, the rest is poor
+
+
+def truth(h):
+    """Lowest, 0.05, at a rate of 0.01, a width of 6 and relu."""
+    return 0.05 + 0.1 * (math.log10(h["rate"]) + 2) ** 2 + 0.01 * (h["width"] - 6) ** 2 + 0.05 * (h["kind"] == "tanh")
+
+
+def fragile(axis="presample", importance="searched") -> Problem:
+    """Learning curves that end at the truth; of eight evaluations one raises and one is NaN, as its seed decides."""
+    fidelity = {"presample": PRESAMPLE_RATIO, "subset": Fidelity("s", 0.0, 1.0), "task": TASK}[axis]
+
+    def evaluate(seed, h, value, on_epoch=None):
+        if seed % 8 == 0:
+            raise RuntimeError("the disk is full")
+        if seed % 8 == 1:
+            return Outcome("ok", math.nan, cost_work=1.0)
+        s, errors = fidelity.encode(value), []
+        for epoch in range(1, EPOCHS + 1):
+            errors.append(truth(h) + 0.1 * (1 - s) + 0.5 * math.exp(-epoch))
+            if on_epoch is not None and on_epoch(epoch, errors[-1]):
+                return Outcome("pruned", math.nan, cost_work=epoch * (0.2 + s), history={"error": errors})
+        return Outcome("ok", errors[-1], cost_work=EPOCHS * (0.2 + s), history={"error": errors})
+
+    return Problem("fragile", SPACE, evaluate, fidelity, guess=2.0, view=fragile, initial=INITIAL, epochs=EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Problem:
+    """As many dimensions as the fragile problem, so that the compiled searches are shared, and no sizes."""
+    return training_problem(
+        "digits-rates",
+        RATES,
+        take(load("digits"), train=400, valid=200, test=200),
+        network=lambda h: MLP(10, units=32, layers=1, dropout=h["dropout"]),
+        optimizer=lambda h, steps_per_epoch: optimizers.rmsprop(h["learning_rate"], h["decay"]),
+        penalty=lambda params, h: h["penalty"] * squared_kernels(params),
+        batch_size=lambda h: 16,
+        epochs=4,
+        initial=INITIAL,
+    )
+
+
+def timeless(found):
+    return [{name: value for name, value in row.items() if name not in rows.TIMES} for row in found]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_keeps_the_contract(name, tmp_path):
+    whole = tune(fragile(), name, evaluations=EVALUATIONS, seed=SEED, cost="work", progress=False)
+    assert len(whole.rows) == EVALUATIONS
+    assert {"crashed", "diverged", "ok"} <= {row["state"] for row in whole.rows}
+    for row in whole.rows:
+        assert 0.0 <= row["s"] <= 1.0
+        x = SPACE.encode(row["hyperparameters"])
+        assert np.all((x >= 0.0) & (x <= 1.0))
+        np.testing.assert_allclose(SPACE.snap(x), x, atol=1e-9)
+    initial = min(truth(row["hyperparameters"]) for row in whole.rows[:INITIAL] if row["state"] == "ok")
+    assert truth(whole.hyperparameters) < initial
+
+    part = tune(fragile(), name, evaluations=8, seed=SEED, cost="work", storage=tmp_path, progress=False)
+    resumed = tune(fragile(), name, evaluations=EVALUATIONS, seed=SEED, cost="work", storage=tmp_path, progress=False)
+    assert timeless(resumed.rows)[:8] == timeless(part.rows)
+    assert len(resumed.rows) == EVALUATIONS
+    if name != "grid":  # its grid is as large as the budget that a study began with
+        assert timeless(part.rows)[:7] == timeless(whole.rows)[:7]  # the last may be a recommendation
+    other = tune(fragile(), name, evaluations=INITIAL + 1, seed=SEED + 1, cost="work", progress=False)
+    assert other.rows[0]["hyperparameters"] != whole.rows[0]["hyperparameters"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_tunes_the_digits(digits, name):
+    result = tune(digits, name, evaluations=7, seed=1, cost="work", progress=False)
+    assert {row["state"] for row in result.rows} <= {"ok", "pruned"}
+    assert result.test_error < 0.3
