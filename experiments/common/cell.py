@@ -77,9 +77,10 @@ def run_cell(experiment: Experiment, cell: Cell, path: Path, folder: Path) -> No
         if is_complete(rows.read(path), cell):
             return
         search = prepare(
-            replace(problem, report=None), cell.method, evaluations=cell.evaluations, seconds=cell.seconds,
+            problem, cell.method, evaluations=cell.evaluations, seconds=cell.seconds,
             seed=cell.seed, storage=folder, cost=cell.cost, protocol=cell.protocol, progress=False,
         )  # fmt: skip
+        search = search._replace(problem=replace(search.problem, report=None))  # all answers are retrained below
         about = {**_key(cell), "problem": problem.name, "searched_fidelity": search.problem.fidelity._asdict()}
         rows.append(path, about | {"device": jax.devices()[0].device_kind, "machine": rows.machine()})
         found, answers = _run(search._replace(progress=Lines(cell)))
