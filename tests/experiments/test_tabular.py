@@ -1,0 +1,65 @@
+"""The recorded trainings: what a recording holds, how well the forest knows others, what each method sees of it."""
+
+import numpy as np
+import pytest
+
+from experiments.common import rows
+from experiments.tabular.problem import EPOCHS, EXAMPLES, SPACE, accuracy, features, forests, table, tabular
+from experiments.tabular.record import RECORDED, record, views
+from ibo_jax.methods import METHODS
+from ibo_jax.problems import catalogue
+
+MIDDLE = SPACE.decode(np.full(SPACE.dimension, 0.6))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return table(rows.read(RECORDED))
+
+
+def test_a_recording_is_a_training_that_can_be_repeated():
+    seen = views(catalogue.problem("digits-mlp", scale="smoke"))
+    one, again = (
+        {**record(number, seen), "cost_seconds": 0, "compile_seconds": 0, "cpu_share": 0} for number in (4, 4)
+    )
+    assert one == again
+    assert one["state"] == "ok"
+    assert one["presample_ratio"] == 1
+    assert one["subset_size"] <= 1000
+    assert len(one["errors"]) == 3
+
+
+def test_each_recording_counts_once_and_is_of_the_network(data):
+    found = [row for row in rows.read(RECORDED) if "number" in row]
+    assert len({row["number"] for row in found}) == len(found) >= 600
+    assert len(data.features) >= 590
+    shares = [np.mean([(row["presample_ratio"] > 1, row["subset_size"] is None) == kind for row in found])
+              for kind in ((True, True), (False, True), (True, False), (False, False))]  # fmt: skip
+    assert min(shares) > 0.03
+    assert sum(shares) == pytest.approx(1.0)
+
+
+def test_the_forest_predicts_trainings_that_it_has_not_seen(data):
+    found = accuracy(data)
+    assert found["error_r2"] > 0.85
+    assert found["error_spearman"] > 0.93
+    assert found["cost_r2"] > 0.9
+
+
+def test_the_forest_returns_what_was_recorded(data):
+    errors = forests().errors.predict(data.features)
+    np.testing.assert_allclose(errors, data.log_errors, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_sees_the_table_as_it_trains(name):
+    method = METHODS[name]
+    problem = tabular(method.axis, method.importance)
+    outcome = problem.evaluate(5, MIDDLE, problem.fidelity.target)
+    errors, cost = forests().predict(features(MIDDLE, outcome.presample_ratio, EXAMPLES))
+    assert (outcome.error, outcome.cost_work) == (pytest.approx(errors[-1]), pytest.approx(cost))
+    assert outcome.history["error"] == pytest.approx(errors)
+    assert problem.evaluate(5, MIDDLE, problem.fidelity.decode(0.0)).cost_work <= outcome.cost_work
+    stopped = problem.evaluate(5, MIDDLE, problem.fidelity.target, on_epoch=lambda epoch, error: epoch == 3)
+    assert stopped.state == "pruned"
+    assert stopped.cost_work == pytest.approx(outcome.cost_work * 3 / EPOCHS)
