@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from ibo_jax import tune
-from ibo_jax.methods import NAMES, OPTUNA_NAMES
+from ibo_jax import methods, tune
 from ibo_jax.outcomes import Outcome
+from ibo_jax.problems import catalogue
 from ibo_jax.problems.axes import TASK
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import training_problem
@@ -20,7 +20,8 @@ from ibo_jax.training.datasets import load, take
 from ibo_jax.training.networks import MLP, squared_kernels
 
 NEEDS_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch, of the extra gp, is missing")
-METHODS = [pytest.param(name, marks=NEEDS_TORCH) if name == "gp" else name for name in (*NAMES, *OPTUNA_NAMES)]
+NAMES = (*methods.NAMES, *methods.OPTUNA_NAMES)
+METHODS = [pytest.param(name, marks=NEEDS_TORCH) if name == "gp" else name for name in NAMES]
 SPACE = SearchSpace({"rate": Float(1e-4, 1.0, log=True), "width": Integer(1, 8), "kind": Categorical(("relu", "tanh"))})
 RATES = SearchSpace({name: Float(1e-4, 1e-1, log=True) for name in ("learning_rate", "decay", "dropout", "penalty")})
 EPOCHS, INITIAL, EVALUATIONS, SEED = 9, 4, 14, 5  # half of this seed's initial design fails, the rest is poor
@@ -98,3 +99,17 @@ def test_every_method_tunes_the_digits(digits, name):
     result = tune(digits, name, evaluations=7, seed=1, cost="work", progress=False)
     assert {row["state"] for row in result.rows} <= {"ok", "pruned"}
     assert result.test_error < 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["paper", "scripts"])
+@pytest.mark.parametrize("name", ["ibo", "es", "es-is", "fabolas", "fabolas-is", "mtbo"])
+def test_the_paper_s_methods_run_under_its_protocols(name, protocol):
+    problem = catalogue.problem("digits-mlp", scale="smoke", protocol=protocol)
+    result = tune(problem, name, evaluations=5, seed=1, cost="work", protocol=protocol, progress=False)
+    assert {row["state"] for row in result.rows} == {"ok"}
+    assert [row["reason"] for row in result.rows] == ["initial"] * 3 + ["acquisition"] * 2  # neither guard nor last one
+    if protocol == "scripts" and name != "mtbo":
+        assert {row["s"] for row in result.rows[:3]} == {1.0}
+    ratios = {row["presample_ratio"] for row in result.rows}
+    assert ratios == {1} if methods.METHODS[name].importance == "off" else max(ratios) > 1
