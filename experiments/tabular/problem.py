@@ -20,7 +20,7 @@ from sklearn.model_selection import KFold
 from experiments.common import rows
 from experiments.tabular.record import RECORDED
 from ibo_jax.outcomes import Outcome, Report
-from ibo_jax.problems.axes import axis_of, sample_of
+from ibo_jax.problems.axes import TASK, sample_of, subset_sizes
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.settings import SETTINGS, size
 from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, SearchSpace
@@ -107,8 +107,9 @@ def forests() -> Forests:
 
 
 def tabular(axis: Axis = "presample", importance: Importance = "searched") -> Problem:
-    """The problem with the fidelity that a method searches, see `ibo_jax.problems.axes`."""
-    fidelity = axis_of(axis, importance, PRESAMPLE_RATIO, LARGEST_BATCH, EXAMPLES)
+    """The problem with presamples, subsets or tasks as its fidelity, see `ibo_jax.problems.axes`."""
+    axes = {"presample": PRESAMPLE_RATIO, "subset": subset_sizes(LARGEST_BATCH, EXAMPLES), "task": TASK}
+    fidelity = axes[axis]
 
     def evaluate(
         seed: int,

@@ -21,15 +21,15 @@ from ibo_jax.problems import catalogue
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.cache import enable_compilation_cache
 from ibo_jax.study.evaluate import evaluate
+from ibo_jax.types import Axis, Importance
 
 RECORDED = Path(__file__).with_name("recorded.jsonl")
-VIEWS = (("presample", "searched"), ("subset", "off"), ("subset", "random"))
+VIEWS: tuple[tuple[Axis, Importance], ...] = (("presample", "searched"), ("subset", "off"), ("subset", "random"))
 
 
 def views(problem: Problem) -> list[Problem]:
     """The problem as IBO, Fabolas and Fabolas-IS see it."""
-    assert problem.view is not None
-    return [problem.view(axis, importance) for axis, importance in VIEWS]  # type: ignore[arg-type]
+    return [problem.seen(axis, importance) for axis, importance in VIEWS]
 
 
 def record(number: int, seen: list[Problem]) -> dict[str, Any]:

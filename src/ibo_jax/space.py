@@ -174,8 +174,8 @@ class Fidelity(NamedTuple):
 
     @property
     def plain_s(self) -> float:
-        """`plain`, encoded."""
-        return 1.0 if self.plain is None else self.encode(self.plain)
+        """`plain`, encoded; the cheapest fidelity where it is below that."""
+        return 1.0 if self.plain is None else max(0.0, self.encode(self.plain))
 
 
 MOST_LEVELS = 32

@@ -54,7 +54,7 @@ def test_the_forest_returns_what_was_recorded(data):
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_sees_the_table_as_it_trains(name):
     method = METHODS[name]
-    problem = tabular(method.axis, method.importance)
+    problem = tabular().seen(method.axis, method.importance)
     outcome = problem.evaluate(5, MIDDLE, problem.fidelity.target)
     errors, cost = forests().predict(features(MIDDLE, outcome.presample_ratio, EXAMPLES))
     assert (outcome.error, outcome.cost_work) == (pytest.approx(errors[-1]), pytest.approx(cost))

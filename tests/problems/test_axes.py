@@ -1,11 +1,13 @@
 """What each fidelity makes a training see, and that every method's view of a problem is that problem."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from ibo_jax.methods import METHODS
 from ibo_jax.problems import catalogue
-from ibo_jax.problems.axes import PRESAMPLE_SHARE, axis_of, sample_of
+from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, sample_of, subset_sizes
 from ibo_jax.space import PRESAMPLE_RATIO, Fidelity
 
 
@@ -15,23 +17,20 @@ def digits():
 
 
 def test_subsets_are_on_a_log_scale_from_the_largest_batch_to_all():
-    subset = axis_of("subset", "off", PRESAMPLE_RATIO, 128, 32_768)
+    subset = subset_sizes(128, 32_768)
     assert [subset.decode(s) for s in (0.0, 0.25, 0.5, 1.0)] == [128, 512, 2048, 32_768]
     assert subset.levels is None
     assert sample_of(subset, 700, "off", 0, 32, 32_768) == (1, 700)
 
 
 def test_tasks_are_a_quarter_and_all():
-    task = axis_of("task", "off", PRESAMPLE_RATIO, 128, 1000)
-    assert task.levels == (0.0, 1.0)
-    assert [sample_of(task, task.decode(s), "off", 0, 32, 1000) for s in task.levels] == [(1, 250), (1, 1000)]
+    assert TASK.levels == (0.0, 1.0)
+    assert [sample_of(TASK, TASK.decode(s), "off", 0, 32, 1000) for s in TASK.levels] == [(1, 250), (1, 1000)]
 
 
 def test_presamples_are_a_ratio_or_a_share_of_the_training_set():
     assert sample_of(PRESAMPLE_RATIO, 3, "searched", 0, 32, 1000) == (3, None)
     assert sample_of(PRESAMPLE_SHARE, 1.0, "searched", 0, 10, 1000) == (100, None)
-    assert axis_of("presample", "random", PRESAMPLE_RATIO, 128, 1000) == PRESAMPLE_RATIO
-    assert axis_of("presample", "off", PRESAMPLE_RATIO, 128, 1000).levels == (1.0,)
 
 
 def test_random_ratios_are_uniform_and_fixed_by_the_seed():
@@ -46,7 +45,7 @@ def test_random_ratios_are_uniform_and_fixed_by_the_seed():
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_trains_the_problem_as_it_means_to(digits, name):
     method = METHODS[name]
-    seen = digits.view(method.axis, method.importance)
+    seen = digits.seen(method.axis, method.importance)
     h = digits.space.decode(np.full(digits.space.dimension, 0.5))
     outcome = seen.evaluate(3, h, seen.fidelity.target)
     assert outcome.state == "ok"
@@ -56,3 +55,23 @@ def test_every_method_trains_the_problem_as_it_means_to(digits, name):
     assert (cheap.cost_work < outcome.cost_work) == (method.axis != "presample")  # too few steps for importance here
     if method.axis == "presample":
         assert digits.evaluate(3, h, outcome.presample_ratio).error == outcome.error
+
+
+def test_a_problem_is_seen_with_what_was_changed_in_it(digits):
+    """Fields that a user replaced stay; a problem without parts of data says so."""
+    changed = dataclasses.replace(digits, transform="identity", initial=2)
+    for axis in ("presample", "subset", "task"):
+        seen = changed.seen(axis, "off")
+        assert (seen.transform, seen.initial) == ("identity", 2)
+        assert seen.fidelity != digits.fidelity
+    assert changed.seen("presample", "random") is changed
+    with pytest.raises(ValueError, match="train on a part of its data, got 'digits-mlp'"):
+        dataclasses.replace(digits, view=None).seen("subset", "off")
+
+
+@pytest.mark.parametrize("protocol", ["paper", "scripts"])
+def test_plain_training_is_plain_under_every_protocol(protocol):
+    seen = catalogue.problem("digits-mlp", scale="smoke", protocol=protocol).seen("presample", "off")
+    h = seen.space.decode(np.full(seen.space.dimension, 0.5))
+    assert seen.fidelity.levels == (1.0,)
+    assert seen.evaluate(1, h, seen.fidelity.decode(1.0)).presample_ratio == 1

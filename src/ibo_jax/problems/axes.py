@@ -12,14 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ibo_jax.space import PRESAMPLE_RATIO, Fidelity
-from ibo_jax.types import Axis, Importance
+from ibo_jax.types import Importance
 
-__all__ = ["PRESAMPLE_SHARE", "TASK", "TASK_SHARE", "Sample", "axis_of", "check_axis", "sample_of"]
+__all__ = ["PRESAMPLE_SHARE", "TASK", "TASK_SHARE", "Sample", "check_axis", "sample_of", "subset_sizes"]
 
 PRESAMPLE_SHARE = Fidelity("presample_share", 0.0, 1.0, plain=0.0)
 """s = log(B / b) / log(m / b) in [0, 1] for batches of b and m training examples: Algorithm 1 to the letter."""
 
-PLAIN = Fidelity(PRESAMPLE_RATIO.name, 1, 1, integer=True, plain=1)
 TASK = Fidelity("task", 1, 2, integer=True)  # a share of the training set, or all of it
 TASK_SHARE = 0.25
 SUBSET_NAME = "subset_size"
@@ -34,22 +33,14 @@ class Sample(NamedTuple):
     subset_size: int | None = None
 
 
-def axis_of(axis: Axis, importance: Importance, searched: Fidelity, smallest: int, examples: int) -> Fidelity:
-    """The fidelity of a training problem as a method wants it.
-
-    Args:
-        axis, importance: see `ibo_jax.types`.
-        searched: that of presamples, for methods that search or draw it.
-        smallest: examples in the smallest subset, the largest batch.
-        examples: training examples.
+def subset_sizes(smallest: int, examples: int) -> Fidelity:
+    """From the largest batch, the smallest subset that can be trained on, to all training examples.
 
     Example:
-        >>> axis_of("subset", "off", PRESAMPLE_RATIO, 256, 50_000).decode(0.5)
+        >>> subset_sizes(256, 50_000).decode(0.5)
         3578
     """
-    if axis == "presample":
-        return PLAIN if importance == "off" else searched
-    return TASK if axis == "task" else Fidelity(SUBSET_NAME, smallest, examples, integer=True)
+    return Fidelity(SUBSET_NAME, smallest, examples, integer=True)
 
 
 def sample_of(

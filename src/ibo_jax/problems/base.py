@@ -1,7 +1,7 @@
 """What can be tuned: a search space, a fidelity axis and a function that evaluates a point of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ibo_jax.outcomes import Outcome, Report
@@ -28,7 +28,7 @@ class Problem:
         floor: smallest error that is told apart from zero (half an example), used by the log.
         guess: error of guessing, what a diverged evaluation counts as; NaN if unknown (it is then not observed).
         report: retrains the answer and judges it on the test set, if there is one.
-        view: the same problem with another fidelity, `view(axis, importance)`, for methods that search it.
+        view: the same problem with subsets or tasks as its fidelity, `view(axis, importance)`; see `seen`.
         optimum: the known best value at the target fidelity, for synthetic problems.
         minutes: what a run costs, one line for `ibo-jax problems`.
         evaluations: default total of evaluations.
@@ -52,3 +52,24 @@ class Problem:
     evaluations: int = 30
     initial: int = 5
     epochs: int | None = None
+
+    def seen(self, axis: Axis, importance: Importance) -> "Problem":
+        """The problem with the fidelity along which a method moves; whatever else was set stays as it is.
+
+        Where presamples are off, that is the one fidelity of plain training.
+
+        Raises:
+            ValueError: a method wants subsets or tasks, and the problem has no `view`.
+        """
+        if axis == "presample":
+            plain = self.fidelity.plain
+            if importance != "off" or plain is None:
+                return self
+            return replace(self, fidelity=self.fidelity._replace(low=plain, high=plain))
+        if self.view is None:
+            raise ValueError(
+                f"expected a problem that can train on a part of its data, got {self.name!r}, which has no view of "
+                "that kind; make it by training_problem, or choose a method that needs none"
+            )
+        other = self.view(axis, importance)
+        return replace(self, evaluate=other.evaluate, fidelity=other.fidelity)

@@ -24,7 +24,7 @@ Protocol = Literal["default", "paper", "scripts"]
 FIDELITIES = {
     "default": PRESAMPLE_RATIO,
     "paper": PRESAMPLE_SHARE,
-    "scripts": Fidelity("presample_ratio", 2, 6, integer=True),
+    "scripts": Fidelity("presample_ratio", 2, 6, integer=True, plain=1),
 }
 
 

@@ -11,7 +11,7 @@ import optax
 
 from ibo_jax.importance import Draw, Switch
 from ibo_jax.outcomes import Outcome, Report
-from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK_SHARE, axis_of, check_axis, sample_of
+from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, TASK_SHARE, check_axis, sample_of, subset_sizes
 from ibo_jax.problems.base import Problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, SearchSpace
 from ibo_jax.training import trainer
@@ -100,14 +100,13 @@ def training_problem(
 
     def view(axis: Axis, importance: Importance) -> Problem:
         smallest = max(task.batch_size(hyperparameters) for hyperparameters in corners)
-        seen = axis_of(axis, importance, fidelity, smallest, examples)
-        if axis != "presample":
-            if int(TASK_SHARE * examples) < smallest:
-                raise ValueError(f"{name}: expected a quarter of the {examples} training examples to hold the largest "
-                                 f"batch, got one of {smallest}; narrow the batch size")  # fmt: skip
-            for hyperparameters in corners:
-                _check_task(name, task, hyperparameters, seen, data, on_subsets=True)
-        return made(seen, importance)
+        part = TASK if axis == "task" else subset_sizes(smallest, examples)
+        if int(TASK_SHARE * examples) < smallest:
+            raise ValueError(f"{name}: expected a quarter of the {examples} training examples to hold the largest "
+                             f"batch, got one of {smallest}; narrow the batch size")  # fmt: skip
+        for hyperparameters in corners:
+            _check_task(name, task, hyperparameters, part, data, on_subsets=True)
+        return made(part, importance)
 
     def made(fidelity: Fidelity, importance: Importance) -> Problem:
         def evaluate(

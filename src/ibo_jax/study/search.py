@@ -93,7 +93,7 @@ def prepare(
         raise ValueError(f"expected a seed in [0, 2^32), got {seed}; choose one there")
     borrowed = method in methods.OPTUNA_NAMES
     own = "random" if borrowed else method
-    problem = _view(problem, own)
+    problem = problem.seen(methods.METHODS[own].axis, methods.METHODS[own].importance)
     proposer = make_proposer(
         own, seed, problem.space.dimension, problem.fidelity, initial=problem.initial, protocol=protocol
     )
@@ -135,21 +135,6 @@ def state_after(slots: Slots) -> State | None:
 def named(problem: Problem, x: np.ndarray) -> dict[str, Value] | None:
     """A point by name; None if it is unknown."""
     return problem.space.decode(x) if np.all(np.isfinite(x)) else None
-
-
-def _view(problem: Problem, method: str) -> Problem:
-    """The problem with the fidelity that a method searches. An unknown method is refused later, with all names."""
-    known = methods.METHODS.get(method)
-    if known is None or (known.axis, known.importance) == ("presample", "searched"):
-        return problem
-    if problem.view is not None:
-        return problem.view(known.axis, known.importance)
-    if known.axis != "presample":
-        raise ValueError(
-            f"expected a problem that can train on a part of its data for {method!r}, got {problem.name!r}, which has "
-            "no view of that kind; make it by training_problem, or choose another method"
-        )
-    return problem
 
 
 def _settings(problem: Problem) -> dict[str, Any]:
