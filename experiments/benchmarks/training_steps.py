@@ -30,7 +30,7 @@ import optax
 from experiments.common import rows
 from ibo_jax.training import layers, optimizers
 from ibo_jax.training.networks import CNN, MLP, WideResNet, as_network
-from ibo_jax.training.steps import Examples, Learner, Sampling, State, epoch, in_chunks, start, step
+from ibo_jax.training.steps import Examples, Learner, Sampling, State, chunk_of, epoch, in_chunks, start, step
 
 RATIO = 3
 NEVER, ALWAYS = 0.0, 1e30  # starting tau: never (labels are noise, so it stays near 1) or always above the threshold
@@ -70,9 +70,7 @@ def by_hand(key: jax.Array, params: Any, state: Any, examples: Examples, learner
     return jax.lax.scan(body, (params, state), jax.random.split(key, case.steps))
 
 
-def forward(
-    key: jax.Array, params: Any, examples: Examples, learner: Learner, case: Case, limit: int | None
-) -> jax.Array:
+def forward(key: jax.Array, params: Any, examples: Examples, learner: Learner, case: Case, limit: int) -> jax.Array:
     """Scoring passes only, at most `limit` examples at a time."""
 
     def body(total: jax.Array, key: jax.Array) -> Any:
@@ -121,7 +119,7 @@ def variants(case: Case) -> tuple[dict[str, Callable[[], Any]], dict[str, Callab
     hand = jax.jit(lambda key, p, s, examples: by_hand(key, p, s, examples, learner, case))
     hand = hand.lower(key, state.params, state.optimizer_state, examples).compile()
 
-    def scoring(limit: int | None) -> Callable[[], Any]:
+    def scoring(limit: int) -> Callable[[], Any]:
         program = jax.jit(lambda key, params, examples: forward(key, params, examples, learner, case, limit))
         program = program.lower(key, state.params, examples).compile()
         return lambda: program(key, state.params, examples)
@@ -133,7 +131,7 @@ def variants(case: Case) -> tuple[dict[str, Callable[[], Any]], dict[str, Callab
         "outside": alone(),
         "importance": scanned(on, ALWAYS),
         "forward": scoring(on.presample_size),
-        "forward, in chunks": scoring(None),
+        "forward, in chunks": scoring(chunk_of(examples)),
     }
     if case.module.__class__ is MLP or jax.default_backend() != "cpu":
         return programs, {}

@@ -30,7 +30,7 @@ class Problem:
         report: retrains the answer and judges it on the test set, if there is one.
         view: the same problem with subsets or tasks as its fidelity, `view(axis, importance)`; see `seen`.
         optimum: the known best value at the target fidelity, for synthetic problems.
-        minutes: what a run costs, one line for `ibo-jax problems`.
+        description: a line for people, shown by `ibo-jax problems`.
         evaluations: default total of evaluations.
         initial: default size of the initial design.
         epochs: length of a training whose progress can be watched, else None. Then `evaluate` accepts
