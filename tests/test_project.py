@@ -28,7 +28,8 @@ MAY_IMPORT = (
     dict.fromkeys(SHARED, SHARED) | dict.fromkeys(TRAIN - SHARED, TRAIN) | dict.fromkeys(SEARCH - SHARED, SEARCH)
 )
 MAY_IMPORT |= {"importance": SHARED | {"importance"}, "training": TRAIN - {"problems"}}
-MAY_IMPORT |= {"study": TRAIN | SEARCH | {"study"}, "cli": TRAIN | SEARCH | {"study", "cli"}}
+MAY_IMPORT |= {"bilevel": TRAIN | SEARCH | {"bilevel"}, "study": TRAIN | SEARCH | {"bilevel", "study"}}
+MAY_IMPORT |= {"cli": MAY_IMPORT["study"] | {"cli"}}
 
 
 def imported(path):

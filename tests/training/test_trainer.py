@@ -190,7 +190,7 @@ def test_validation_of_the_last_epoch_only_changes_nothing_else(digits):
 
 
 def test_augmentation_is_applied_in_training_only(digits):
-    blind = Task(network, rmsprop, 6, batch_size, augment=lambda key, images: jnp.zeros_like(images))
+    blind = Task(network, rmsprop, 6, batch_size, augment=lambda key, images, h: jnp.zeros_like(images))
     outcome = train(0, blind, HYPERPARAMETERS, 3, digits)
     assert outcome.error > 0.5 > train(0, TASK, HYPERPARAMETERS, 3, digits).error
     assert outcome.history["train_loss"][-1] > 2.2  # no better than guessing among ten

@@ -2,17 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ibo_jax.outcomes import Outcome, Report
 from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, SearchSpace
 from ibo_jax.types import Axis, Hyperparameters, Importance
 
-__all__ = ["Problem"]
+if TYPE_CHECKING:
+    from ibo_jax.training.datasets import Dataset
+    from ibo_jax.training.trainer import Task
+
+__all__ = ["Learning", "Problem"]
 
 Evaluate = Callable[..., Outcome]  # (seed, hyperparameters, fidelity), and on_epoch if the problem has epochs
 FinalReport = Callable[[int, Hyperparameters], Report]
 View = Callable[[Axis, Importance], "Problem"]
+
+
+class Learning(NamedTuple):
+    """What is trained, how, and on what data: for tuners that look inside (`ibo_jax.bilevel`)."""
+
+    task: "Task"
+    data: "Dataset"
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ class Problem:
         epochs: length of a training whose progress can be watched, else None. Then `evaluate` accepts
             `on_epoch: Callable[[int, float], bool] | None = None`, calls it with the number of epochs done and the
             error after each, and where it returns true stops with a "pruned" outcome.
+        learning: the training behind `evaluate`, if there is one to look into.
     """
 
     name: str
@@ -52,6 +64,7 @@ class Problem:
     evaluations: int = 30
     initial: int = 5
     epochs: int | None = None
+    learning: Learning | None = None
 
     def seen(self, axis: Axis, importance: Importance) -> "Problem":
         """The problem with the fidelity along which a method moves; whatever else was set stays as it is.

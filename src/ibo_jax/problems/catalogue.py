@@ -12,6 +12,8 @@ PROTOCOLS = ("default", "paper", "scripts")
 SUMMARIES = {
     "digits-mlp": "multilayer perceptron on scikit-learn's 8 x 8 digits (embedded), RMSprop",
     "mnist-fcn": "fully connected network on MNIST, RMSprop",
+    "digits-l2": "one hidden layer on the digits, an L2 weight for each of its two layers, SGD with momentum",
+    "mnist-l2": "one hidden layer on a part of MNIST, an L2 weight for each of its two layers, SGD with momentum",
     "cifar10-cnn": "three convolutions and a hidden layer on CIFAR-10, RMSprop",
     "cifar10-resnet": "wide residual network with LayerNorm on CIFAR-10, SGD with momentum",
     "cifar100-resnet": "wide residual network with LayerNorm on CIFAR-100, SGD with momentum",

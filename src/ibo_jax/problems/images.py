@@ -33,7 +33,7 @@ class Kind(NamedTuple):
 
     network: Callable[[dict, int], Any]
     optimizer: Callable[[dict, Steps], optax.GradientTransformation]
-    unpenalised: str = ""  # layers that the L2 term leaves out; empty: there is no such term
+    penalty: Callable[[Any, Mapping], Array] | None = None
     augment: Augmentation | None = None
 
 
@@ -59,12 +59,30 @@ def _dropped_sgd(h: dict, steps_per_epoch: Steps) -> optax.GradientTransformatio
     return optimizers.momentum_sgd(rate, h["momentum"])
 
 
+def _nesterov(h: dict, steps_per_epoch: Steps) -> optax.GradientTransformation:
+    del steps_per_epoch
+    return optax.sgd(h["learning_rate"], h["momentum"], nesterov=True)
+
+
+def _l2_but(exclude: str) -> Callable[[Any, Mapping], Array]:
+    return lambda params, h: networks.squared_kernels(params, exclude=exclude) * jnp.asarray(h["l2"])
+
+
+def _l2_of_layers(params: Any, h: Mapping) -> Array:
+    """A weight a layer (Sinha et al. 2022), over twice the batch size as in their lower level."""
+    hidden, output = (jnp.sum(params[name]["kernel"] ** 2) for name in ("hidden_0", "output"))
+    return (h["l2_hidden"] * hidden + h["l2_output"] * output) / (2 * size(dict(h), "batch_size"))
+
+
 FCN = Kind(_fcn, _rmsprop)
-CNN = Kind(_cnn, _rmsprop, "output")
-RESNET = Kind(_wide_resnet, _dropped_sgd, "projection", compose(shift(0.1), flip))
+CNN = Kind(_cnn, _rmsprop, _l2_but("output"))
+RESNET = Kind(_wide_resnet, _dropped_sgd, _l2_but("projection"), compose(shift(0.1), flip))
+L2 = Kind(_fcn, _nesterov, _l2_of_layers)
 KINDS = {
     "digits-mlp": ("digits", FCN),
     "mnist-fcn": ("mnist", FCN),
+    "digits-l2": ("digits", L2),
+    "mnist-l2": ("mnist", L2),
     "cifar10-cnn": ("cifar10", CNN),
     "cifar10-resnet": ("cifar10", RESNET),
     "cifar100-resnet": ("cifar100", RESNET),
@@ -75,11 +93,7 @@ def build(name: str, scale: Scale, protocol: Protocol, split: int, description: 
     """Load the data and make the problem; see `catalogue.problem`."""
     setting, (source, kind) = SETTINGS[name][scale], KINDS[name]
     data = _data(source, setting, protocol, split)
-    exclude, fixed = kind.unpenalised, setting.fixed
-
-    def penalty(params: Any, h: Mapping) -> Array:
-        return networks.squared_kernels(params, exclude=exclude) * jnp.asarray(h["l2"])
-
+    fixed, penalty, augment = setting.fixed, kind.penalty, kind.augment
     return training_problem(
         name,
         SearchSpace(_literal(setting.space) if protocol == "scripts" else setting.space),
@@ -88,8 +102,8 @@ def build(name: str, scale: Scale, protocol: Protocol, split: int, description: 
         optimizer=lambda h, steps_per_epoch: kind.optimizer({**fixed, **h}, steps_per_epoch),
         epochs=setting.epochs,
         batch_size=lambda h: size({**fixed, **h}, "batch_size"),
-        penalty=penalty if exclude else None,
-        augment=kind.augment,
+        penalty=None if penalty is None else lambda params, h: penalty(params, {**fixed, **h}),
+        augment=None if augment is None else lambda key, images, h: augment(key, images),
         fidelity=FIDELITIES[protocol],
         description=description,
         evaluations=setting.evaluations,

@@ -5,6 +5,7 @@ and "smoke" sizes are powers of two, given by their exponents: every new width, 
 seconds, and a grid this coarse is soon met again, so that most trials of a small study compile nothing.
 """
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -41,7 +42,7 @@ class Setting(NamedTuple):
     initial: int = 5
     images: tuple[int | None, int | None, int | None] = ALL
     normalise: Literal["standard", "unit", "zca"] = "standard"
-    fixed: Mapping[str, int] = MappingProxyType({})
+    fixed: Mapping[str, float] = MappingProxyType({})
 
 
 DECAY = Float(1e-7, 1e-3, log=True)
@@ -88,6 +89,9 @@ RESNET: dict[str, Dimension] = {
 WRN_28_2 = {"depth": 28, "widen": 2, "batch_size": 128, "drop_epochs": 40}
 WRN_10_1 = {"depth": 10, "widen": 1, "batch_size": 32, "drop_epochs": 4}
 
+L2: dict[str, Dimension] = {name: Float(math.exp(-10), 1.0, log=True) for name in ("l2_hidden", "l2_output")}
+L2_FIXED = {"units": 100, "layers": 1, "dropout": 0.0, "batch_size": 64, "momentum": 0.07, "learning_rate": 0.2}
+
 FEW_TRAINED: dict[str, Any] = {"evaluations": 6, "initial": 3, "epochs": 1}
 RESNET_SMOKE = Setting(RESNET, cost="a minute", images=(256, 128, 128), fixed=WRN_10_1, **FEW_TRAINED)
 RESNET_CPU = Setting(
@@ -108,6 +112,32 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
         "smoke": Setting(FCN_COARSE, cost="half a minute", images=(2000, 1000, 1000), **FEW_TRAINED),
         "cpu": Setting(FCN_COARSE, epochs=8, evaluations=25, cost="10 minutes on two cores"),
         "paper": Setting(FCN_PAPER, epochs=50, evaluations=50, cost="hours on a GPU", normalise="unit"),
+    },
+    "digits-l2": {
+        "smoke": Setting(L2, epochs=3, evaluations=8, cost="half a minute", initial=3, fixed=L2_FIXED),
+        "cpu": Setting(L2, epochs=50, evaluations=25, cost="a minute on two cores", fixed=L2_FIXED),
+        "paper": Setting(L2, epochs=50, evaluations=100, cost="minutes on two cores", normalise="unit", fixed=L2_FIXED),
+    },
+    "mnist-l2": {
+        "smoke": Setting(L2, cost="half a minute", images=(600, 400, 1000), fixed=L2_FIXED, **FEW_TRAINED),
+        "cpu": Setting(
+            L2,
+            epochs=50,
+            evaluations=25,
+            cost="3 minutes on two cores",
+            images=(3000, 2000, None),
+            normalise="unit",
+            fixed=L2_FIXED,
+        ),
+        "paper": Setting(
+            L2,
+            epochs=50,
+            evaluations=100,
+            cost="20 minutes on two cores",
+            images=(6000, 4000, None),
+            normalise="unit",
+            fixed=L2_FIXED,
+        ),
     },
     "cifar10-cnn": {
         "smoke": Setting(CNN_SMOKE, cost="a minute", images=(512, 256, 256), **FEW_TRAINED),

@@ -12,13 +12,12 @@ import optax
 from ibo_jax.importance import Draw, Switch
 from ibo_jax.outcomes import Outcome, Report
 from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, TASK_SHARE, check_axis, sample_of, subset_sizes
-from ibo_jax.problems.base import Problem
+from ibo_jax.problems.base import Learning, Problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, SearchSpace
 from ibo_jax.training import trainer
-from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.datasets import Dataset, check
 from ibo_jax.training.networks import Network, as_network
-from ibo_jax.types import Array, Axis, Hyperparameters, Importance, Steps, Value
+from ibo_jax.types import Array, Axis, Hyperparameters, Importance, PRNGKeyArray, Steps, Value
 
 __all__ = ["PRESAMPLE_SHARE", "training_problem"]
 
@@ -39,7 +38,7 @@ def training_problem(
     epochs: int,
     batch_size: Callable[[Hyperparameters], int] | None = None,
     penalty: Callable[[Any, Hyperparameters], Array] | None = None,
-    augment: Augmentation | None = None,
+    augment: Callable[[PRNGKeyArray, Array, Hyperparameters], Array] | None = None,
     fidelity: Fidelity = PRESAMPLE_RATIO,
     switch: Switch = "published",
     draw: Draw = "multinomial",
@@ -61,7 +60,7 @@ def training_problem(
         epochs: length of every training.
         batch_size: default the hyperparameter "batch_size" if the space has one, else 64.
         penalty: `penalty(params, hyperparameters)`, added to the loss.
-        augment: `augment(key, inputs)`, on inputs as stored.
+        augment: `augment(key, inputs, hyperparameters)`, on inputs as stored.
         fidelity: the ratio of presample and batch, "presample_ratio", or `PRESAMPLE_SHARE`.
         switch, draw: see `training.trainer.train`.
         description: a line for people.
@@ -125,7 +124,7 @@ def training_problem(
         return Problem(
             name, space, evaluate, fidelity, floor=0.5 / len(data.valid_labels),
             guess=guessing_error(data.valid_labels), report=report, view=view, description=description,
-            evaluations=evaluations, initial=initial, epochs=epochs,
+            evaluations=evaluations, initial=initial, epochs=epochs, learning=Learning(task, data),
         )  # fmt: skip
 
     return made(fidelity, "searched")

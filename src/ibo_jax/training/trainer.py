@@ -15,12 +15,11 @@ import optax
 
 from ibo_jax import importance
 from ibo_jax.outcomes import Outcome, Report
-from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.datasets import Dataset, merged
 from ibo_jax.training.networks import Network, as_network
 from ibo_jax.training.programs import Programs, compiled, release_memory, split
 from ibo_jax.training.steps import Examples, Learner, Sampling, Subset
-from ibo_jax.types import Array, Hyperparameters, Steps
+from ibo_jax.types import Array, Hyperparameters, PRNGKeyArray, Steps
 
 __all__ = ["Task", "release_memory", "retrain", "train"]
 
@@ -40,7 +39,8 @@ class Task:
         epochs: number of epochs of len(train) // batch_size steps each.
         batch_size: examples in a step.
         penalty: `penalty(params, hyperparameters)`, added to the loss and never weighted by importance.
-        augment: `augment(key, images)` on raw images as stored; called with one image at a time, under `vmap`.
+        augment: `augment(key, images, hyperparameters)` on raw images as stored; called with one image at a time,
+            under `vmap`.
     """
 
     network: Callable[[Hyperparameters], Network | Any]
@@ -48,15 +48,16 @@ class Task:
     epochs: int
     batch_size: Callable[[Hyperparameters], int]
     penalty: Callable[[Any, Hyperparameters], Array] | None = None
-    augment: Augmentation | None = None
+    augment: Callable[[PRNGKeyArray, Array, Hyperparameters], Array] | None = None
 
     def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: Steps) -> Learner:
         """The task with hyperparameters filled in, the real ones as arrays, traced ones included."""
         network = as_network(self.network(hyperparameters))
         optimizer = self.optimizer(hyperparameters, steps_per_epoch)
-        penalty = self.penalty
+        penalty, augment = self.penalty, self.augment
         bound = None if penalty is None else lambda params: penalty(params, hyperparameters)
-        return Learner(network.init, network.apply, optimizer, bound, self.augment)
+        change = None if augment is None else lambda key, images: augment(key, images, hyperparameters)
+        return Learner(network.init, network.apply, optimizer, bound, change)
 
 
 class _Measured(NamedTuple):

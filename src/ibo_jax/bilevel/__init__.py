@@ -1,0 +1,46 @@
+"""Gradient-based tuners by name: hyperparameters change during one training, see `ibo_jax.bilevel.base`."""
+
+import importlib
+from typing import NamedTuple
+
+from ibo_jax.bilevel.base import Measures, Tuner
+from ibo_jax.problems.base import Problem
+
+__all__ = ["NAMES", "TUNERS", "Kind", "Measures", "Tuner", "make"]
+
+
+class Kind(NamedTuple):
+    """Where a tuner is made: `module.tuner(problem, **settings)`."""
+
+    summary: str
+    module: str
+    settings: dict[str, str] = {}
+
+
+TUNERS = {
+    "hypernet-global": Kind("a hypernetwork learns the best response everywhere, then the hyperparameters follow it",
+                            "hypernetwork", {"algorithm": "global"}),
+    "hypernet-local": Kind("a hypernetwork learns the best response nearby while the hyperparameters follow it",
+                           "hypernetwork", {"algorithm": "local"}),
+    "stn": Kind("self-tuning network: structured best response, one training", "self_tuning"),
+    "value-function": Kind("value function of the lower level, augmented Lagrangian", "value_function"),
+}  # fmt: skip
+"""Lorraine and Duvenaud (2018), MacKay et al. (2019), Sinha et al. (2022)."""
+
+NAMES = tuple(TUNERS)
+
+
+def make(name: str, problem: Problem) -> Tuner:
+    """The tuner of a problem.
+
+    Raises:
+        ValueError: unknown name; the problem has no training to look into, or hyperparameters that the tuner cannot
+            move.
+    """
+    if name not in TUNERS:
+        raise ValueError(f"expected a tuner among {list(NAMES)}, got {name!r}; choose one of them")
+    if problem.learning is None:
+        raise ValueError(f"expected a problem whose training {name} can look into, got {problem.name!r}; make it by "
+                         "training_problem, or choose a method that only evaluates")  # fmt: skip
+    kind = TUNERS[name]
+    return importlib.import_module(f"ibo_jax.bilevel.{kind.module}").tuner(problem, **kind.settings)

@@ -1,0 +1,44 @@
+"""Hyperparameters as a vector, each on the scale on which it is searched: its logarithm where the space says so."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from ibo_jax.space import Categorical, SearchSpace
+from ibo_jax.types import AnyArray, Array, Float, Hyperparameters
+
+__all__ = ["bounds", "by_name", "vector"]
+
+
+def bounds(space: SearchSpace) -> Float[np.ndarray, "2 hyperparameter"]:
+    """Lowest and highest values.
+
+    Example:
+        >>> from ibo_jax.space import Float as Real
+        >>> bounds(SearchSpace({"l2": Real(1.0, math.e, log=True), "dropout": Real(0.0, 0.5)})).tolist()
+        [[0.0, 0.0], [1.0, 0.5]]
+
+    Raises:
+        ValueError: a dimension has unordered choices.
+    """
+    ends = []
+    for name, dimension in space.dimensions.items():
+        if isinstance(dimension, Categorical):
+            raise ValueError(f"expected numbers, which a gradient can move, got choices {dimension.choices} for "
+                             f"{name!r}; fix it, or choose a method that only evaluates")  # fmt: skip
+        pair = (float(dimension.low), float(dimension.high))
+        ends.append([math.log(end) for end in pair] if dimension.log else pair)
+    return np.array(ends, np.float32).T
+
+
+def by_name(space: SearchSpace, values: Float[AnyArray, "*example hyperparameter"]) -> dict[str, Array]:
+    """The hyperparameters as a network sees them, one array each; whole numbers are not rounded."""
+    named = zip(space.dimensions.items(), jnp.moveaxis(jnp.asarray(values), -1, 0), strict=True)
+    return {name: jnp.exp(value) if getattr(dim, "log", False) else value for (name, dim), value in named}
+
+
+def vector(space: SearchSpace, hyperparameters: Hyperparameters) -> Float[np.ndarray, "hyperparameter"]:
+    """The way back."""
+    values = [(float(hyperparameters[name]), dim) for name, dim in space.dimensions.items()]
+    return np.array([math.log(v) if getattr(dim, "log", False) else v for v, dim in values], np.float32)
