@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from ibo_jax.problems.base import Problem
     from ibo_jax.problems.training import training_problem
     from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, Float, Integer, SearchSpace
+    from ibo_jax.study.result import Result
     from ibo_jax.study.sampler import IBOSampler
-    from ibo_jax.study.tune import Result, tune
+    from ibo_jax.study.tune import tune
     from ibo_jax.training.datasets import split_arrays
 
 __all__ = [
@@ -49,7 +50,8 @@ _HOMES = {
     "ibo_jax.problems.training": ("training_problem",),
     "ibo_jax.space": ("PRESAMPLE_RATIO", "Categorical", "Fidelity", "Float", "Integer", "SearchSpace"),
     "ibo_jax.study.sampler": ("IBOSampler",),
-    "ibo_jax.study.tune": ("Result", "tune"),
+    "ibo_jax.study.result": ("Result",),
+    "ibo_jax.study.tune": ("tune",),
     "ibo_jax.training.datasets": ("split_arrays",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

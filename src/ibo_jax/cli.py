@@ -7,18 +7,22 @@ saved.
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from ibo_jax.study.tune import Result
+    from ibo_jax.study.result import Result
 
 __all__ = ["main"]
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
-METHODS = "ibo (default), es, es-is, fabolas, fabolas-is, mtbo, ei, random; from Optuna: grid, tpe, gp, hyperband, bohb"
+METHODS = (
+    "ibo (default), es, es-is, fabolas, fabolas-is, mtbo, ei, random; from Optuna: grid, tpe, gp, hyperband, bohb; "
+    "during one training: hypernet-global, hypernet-local, stn, value-function"
+)
 DATA = {"digits": "embedded"} | {
     name: f"{name} of TensorFlow Datasets, below $TFDS_DATA_DIR" for name in ("mnist", "cifar10", "cifar100")
 }
@@ -55,7 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     tune = commands.add_parser("tune", help="tune a problem; the same command resumes")
     tune.add_argument("problem", metavar="PROBLEM", help="a name that `ibo-jax problems` lists")
     tune.add_argument("--method", default="ibo", help=METHODS)
-    tune.add_argument("--evaluations", type=int, metavar="N", help="total, over restarts; default: the problem's")
+    tune.add_argument(
+        "--evaluations",
+        type=int,
+        metavar="N",
+        help="total, over restarts (of epochs, within one training); default: the problem's",
+    )
     tune.add_argument("--seconds", type=float, metavar="S", help="wall time over restarts")
     tune.add_argument("--seed", type=int, default=0, metavar="K")
     tune.add_argument("--scale", default="cpu", help="smoke, cpu (default), paper")
@@ -80,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
 def _tune(chosen: argparse.Namespace) -> int:
     import optuna
 
+    from ibo_jax import bilevel
     from ibo_jax.problems import catalogue
+    from ibo_jax.study import descent
     from ibo_jax.study.cache import enable_compilation_cache
     from ibo_jax.study.search import prepare
     from ibo_jax.study.tune import run
@@ -88,21 +99,20 @@ def _tune(chosen: argparse.Namespace) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     enable_compilation_cache()
     directory = chosen.out or Path("runs") / f"{chosen.problem}-{chosen.method}-{chosen.seed}"
+    budget: dict[str, Any] = {"seconds": chosen.seconds, "seed": chosen.seed, "storage": directory}
     try:
-        search = prepare(
-            catalogue.problem(chosen.problem, scale=chosen.scale, protocol=chosen.protocol),
-            chosen.method,
-            evaluations=chosen.evaluations,
-            seconds=chosen.seconds,
-            seed=chosen.seed,
-            storage=directory,
-            cost=chosen.cost,
-            protocol=chosen.protocol,
-        )
+        problem = catalogue.problem(chosen.problem, scale=chosen.scale, protocol=chosen.protocol)
+        if chosen.method in bilevel.NAMES:
+            ready = descent.prepare(problem, chosen.method, epochs=chosen.evaluations, **budget)
+            start: Callable[[], Result] = partial(descent.run, ready)
+        else:
+            settings = {"cost": chosen.cost, "protocol": chosen.protocol}
+            search = prepare(problem, chosen.method, evaluations=chosen.evaluations, **budget, **settings)
+            start = partial(run, search)
     except (ValueError, OSError) as error:
         return _refuse(error)
     try:
-        result = run(search)
+        result = start()
     except KeyboardInterrupt:
         print(f"\ninterrupted; everything is saved in {directory}, the same command resumes", file=sys.stderr)
         return INTERRUPTED
@@ -119,13 +129,27 @@ def _print_answer(result: "Result", directory: Path) -> None:
         "predicted error": result.predicted_error,
         "test error": result.test_error,
         "warning": result.message,
-        "study": f"{directory / 'study.db'} (optuna-dashboard sqlite:///{directory / 'study.db'})",
-        "rows": directory / "rows.jsonl",
+        **_files(directory),
         "report": directory / "report.html",
     }
     for name, fact in facts.items():
         if fact is not None and fact != "":
             print(f"{name:<20} {number(fact)}")
+
+
+def _is_descent(directory: Path) -> bool:
+    """Whether the folder holds one training of a gradient-based tuner, not a study of many."""
+    from ibo_jax.study import checkpoint
+
+    return (directory / checkpoint.FILE).exists()
+
+
+def _files(directory: Path) -> dict[str, Any]:
+    rows = {"rows": directory / "rows.jsonl"}
+    if _is_descent(directory):
+        return {"checkpoint": directory / "checkpoint.msgpack"} | rows
+    study = directory / "study.db"
+    return {"study": f"{study} (optuna-dashboard sqlite:///{study})"} | rows
 
 
 def _problems(chosen: argparse.Namespace) -> int:
@@ -149,8 +173,10 @@ def _show(chosen: argparse.Namespace) -> int:
 
     from ibo_jax.study import rows
     from ibo_jax.study.progress import best_error, table
-    from ibo_jax.study.tune import Result
+    from ibo_jax.study.result import Result
 
+    if _is_descent(chosen.directory):
+        return _show_descent(chosen.directory)
     try:
         found, summary = rows.read(chosen.directory), rows.summary(chosen.directory)
     except (ValueError, OSError) as error:
@@ -166,11 +192,29 @@ def _show(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _report(chosen: argparse.Namespace) -> int:
-    from ibo_jax.study.report import write_report
+def _show_descent(directory: Path) -> int:
+    from ibo_jax.study import descent
+    from ibo_jax.study.result import Result
 
     try:
-        print(write_report(chosen.directory))
+        found, summary = descent.read(directory)
+    except (ValueError, OSError) as error:
+        return _refuse(error)
+    print(f"{summary['problem']}, {summary['method']}, seed {summary['seed']}")
+    descent.Lines(None)(found)
+    if "best" not in summary:
+        print(f"not finished: {len(found)} epochs")
+        return 0
+    errors = (summary["validation_error"], summary["test_error"])
+    _print_answer(Result(summary["best"], None, *errors, found, directory, summary["message"]), directory)
+    return 0
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    from ibo_jax.study import descent_report, report
+
+    try:
+        print((descent_report if _is_descent(chosen.directory) else report).write_report(chosen.directory))
     except (ValueError, OSError) as error:
         return _refuse(error)
     return 0

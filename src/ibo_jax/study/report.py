@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ibo_jax.study import figures, rows
 from ibo_jax.study.figures import Axis, Series
 
-__all__ = ["page", "write_report"]
+__all__ = ["axes_of", "captioned", "duration", "fill", "number", "page", "write_report"]
 
 Row = Mapping[str, Any]
 PARTS = {"cost_seconds": "training", "compile_seconds": "compiling", "suggest_seconds": "suggesting"}
@@ -39,16 +39,36 @@ def page(trials: Sequence[Row], summary: Row) -> str:
         summary: what was asked for, and the answer as far as there is one.
     """
     trials = sorted(trials, key=lambda row: row["number"])
+    drawn = {name: captioned(draw(trials, summary), caption) for name, (draw, caption) in FIGURES.items()}
+    return fill(
+        summary,
+        subtitle=_subtitle(trials, summary),
+        answer=_answer(trials, summary),
+        best=_best(trials, summary),
+        warnings=_warnings(trials, summary),
+        figures=LAYOUT.substitute(drawn),
+        rows="Trials",
+        table=_table(trials, summary),
+        footer=_footer(summary),
+    )
+
+
+def fill(
+    summary: Row, *, subtitle: str, answer: Iterable[tuple[str, str]], best: Row, warnings: str, figures: str,
+    rows: str, table: str, footer: str,
+) -> str:  # fmt: skip
+    """The page around what differs between kinds of studies; warnings, figures and table are HTML, the rest is text."""
     template = Template(resources.files("ibo_jax.study").joinpath("report.html").read_text(encoding="utf-8"))
     return template.substitute(
-        {name: _captioned(draw(trials, summary), caption) for name, (draw, caption) in FIGURES.items()},
         title=html.escape(f"{summary['problem']} tuned by {summary['method']}"),
-        subtitle=html.escape(_subtitle(trials, summary)),
-        answer=_facts(_answer(trials, summary)),
-        best=_facts((name, number(value)) for name, value in _best(trials, summary).items()),
-        warnings=_warnings(trials, summary),
-        table=_table(trials, summary),
-        footer=html.escape(_footer(summary)),
+        subtitle=html.escape(subtitle),
+        answer=_facts(answer),
+        best=_facts((name, number(value)) for name, value in best.items()),
+        warnings=warnings,
+        figures=figures,
+        rows=html.escape(rows),
+        table=table,
+        footer=html.escape(footer),
     )
 
 
@@ -95,6 +115,14 @@ def _fidelity_name(summary: Row) -> str:
 
 def _axes(trials: Sequence[Row], summary: Row) -> tuple[dict[str, Series], list[Axis]]:
     """What was chosen, by name, the fidelity last."""
+    values, axes = axes_of(trials, summary)
+    name, bounds = _fidelity_name(summary), summary["fidelity"]
+    values[name] = column(trials, "fidelity")
+    return values, [*axes, Axis(name, bounds["low"], bounds["high"], integer=bool(bounds["integer"]))]
+
+
+def axes_of(trials: Sequence[Row], summary: Row) -> tuple[dict[str, Series], list[Axis]]:
+    """The hyperparameters of the rows by name, and how they are drawn."""
     values, axes = {}, []
     for name, bounds in summary["space"].items():
         chosen = [row["hyperparameters"][name] for row in trials]
@@ -105,9 +133,7 @@ def _axes(trials: Sequence[Row], summary: Row) -> tuple[dict[str, Series], list[
             values[name] = np.array(chosen, float)
             whole = isinstance(bounds["low"], int)
             axes.append(Axis(name, bounds["low"], bounds["high"], bool(bounds.get("log")), integer=whole))
-    name, bounds = _fidelity_name(summary), summary["fidelity"]
-    values[name] = column(trials, "fidelity")
-    return values, [*axes, Axis(name, bounds["low"], bounds["high"], integer=bool(bounds["integer"]))]
+    return values, axes
 
 
 def _errors(trials: Sequence[Row], summary: Row) -> Figure:
@@ -191,7 +217,18 @@ FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure | None], str]] = 
 }
 
 
-def _captioned(figure: Figure | None, caption: str) -> str:
+LAYOUT = Template("""<h2>Error</h2>
+$errors
+<h2>What was tried</h2>
+$choices
+$parallel
+<h2>What the surrogate believed</h2>
+<div class="pair">$prediction$cost</div>
+$entropy""")
+
+
+def captioned(figure: Figure | None, caption: str) -> str:
+    """A figure as HTML."""
     if figure is None:
         return '<p class="under">Nothing was predicted and then tested yet.</p>'
     return f"<figure>{figures.svg(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from ibo_jax import methods
+from ibo_jax import bilevel, methods
 from ibo_jax.methods.base import State
 from ibo_jax.observations import Observations
 from ibo_jax.outcomes import OBSERVED_STATES
@@ -24,7 +24,10 @@ from ibo_jax.study.propose import Proposer, make_proposer
 from ibo_jax.study.storage import Store, is_final, open_store
 from ibo_jax.types import Value
 
-__all__ = ["Search", "named", "observed", "prepare", "state_after"]
+__all__ = [
+    "Search", "check_budget", "check_problem", "check_seed", "described", "named", "observed", "prepare", "state_after",
+    "versions",
+]  # fmt: skip
 
 COSTS = ("seconds", "work")
 METHODS = (*methods.NAMES, *methods.OPTUNA_NAMES)
@@ -84,13 +87,12 @@ def prepare(
         problem = catalogue.problem(problem, protocol=protocol)
     if evaluations is None and seconds is None:
         evaluations = problem.evaluations
-    _check_problem(problem)
+    check_problem(problem)
     _check_method(method, problem)
-    _check_budget(evaluations, seconds)
+    check_budget(evaluations, seconds)
     if cost not in COSTS:
         raise ValueError(f"expected a cost among {list(COSTS)}, got {cost!r}; choose one of them")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"expected a seed in [0, 2^32), got {seed}; choose one there")
+    check_seed(seed)
     borrowed = method in methods.OPTUNA_NAMES
     own = "random" if borrowed else method
     problem = problem.seen(methods.METHODS[own].axis, methods.METHODS[own].importance)
@@ -100,7 +102,7 @@ def prepare(
     settings = _settings(problem) | {"method": method, "seed": seed, "protocol": protocol, "cost": cost}
     if borrowed:
         settings["epochs"] = problem.epochs  # brackets and rungs follow from it
-    store = open_store(_folder(storage), settings, _versions())
+    store = open_store(_folder(storage), settings, versions())
     store.note("evaluations", evaluations)
     points = evaluations or problem.evaluations
     optuna = make_optuna_method(method, problem, store, seed, points) if borrowed else None
@@ -144,16 +146,18 @@ def _settings(problem: Problem) -> dict[str, Any]:
         "transform": problem.transform,
         "floor": problem.floor,
         "initial": problem.initial,
-        "space": {name: _described(dimension) for name, dimension in problem.space.dimensions.items()},
+        "space": {name: described(dimension) for name, dimension in problem.space.dimensions.items()},
         "fidelity": problem.fidelity._asdict(),
     }
 
 
-def _described(dimension: Dimension) -> dict[str, Any]:
+def described(dimension: Dimension) -> dict[str, Any]:
+    """A dimension as JSON."""
     return plain({"type": type(dimension).__name__, **dimension._asdict()})
 
 
-def _check_problem(problem: Problem) -> None:
+def check_problem(problem: Problem) -> None:
+    """Refuse what cannot be tuned."""
     if not isinstance(problem, Problem):
         raise ValueError(f"expected a Problem or the name of one, got {problem!r}; see ibo_jax.problems")
     if problem.transform not in ("log", "identity"):
@@ -165,14 +169,22 @@ def _check_problem(problem: Problem) -> None:
     distributions(problem.space, problem.fidelity)
 
 
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"expected a seed in [0, 2^32), got {seed}; choose one there")
+
+
 def _check_method(method: str, problem: Problem) -> None:
     if method not in METHODS:
-        raise ValueError(f"expected a method among {list(METHODS)}, got {method!r}; choose one of them")
+        names = [*METHODS, *bilevel.NAMES]
+        raise ValueError(f"expected a method among {names}, got {method!r}; choose one of them")
     if method in methods.OPTUNA_NAMES:
         optuna_methods.check(method, problem)
 
 
-def _check_budget(evaluations: int | None, seconds: float | None) -> None:
+def check_budget(evaluations: int | None, seconds: float | None) -> None:
+    """Refuse a budget of nothing."""
     if evaluations is not None and (not isinstance(evaluations, int) or evaluations < 1):
         raise ValueError(f"expected a whole number of evaluations >= 1, got {evaluations}; raise the budget")
     if seconds is not None and not 0 < seconds < math.inf:
@@ -185,7 +197,8 @@ def _folder(storage: Path | str | None) -> Path | None:
     return None if storage is None else Path(storage)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the packages that results may depend on."""
     found = {}
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):

@@ -3,45 +3,23 @@
 import time
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from ibo_jax import bilevel
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.attempt import refresh, take, work
 from ibo_jax.study.convert import plain
 from ibo_jax.study.propose import propose, seed_of
+from ibo_jax.study.result import Result
 from ibo_jax.study.rows import Row
 from ibo_jax.study.search import Search, Slots, observed, prepare, state_after
 from ibo_jax.study.storage import is_final
-from ibo_jax.types import Value
 
-__all__ = ["Result", "run", "tune"]
+__all__ = ["run", "tune"]
 
 POLL_SECONDS = 0.5  # between looks at what other workers do
-
-
-class Result(NamedTuple):
-    """What a search found.
-
-    Attributes:
-        hyperparameters: the incumbent: of all evaluated, those of lowest predicted error at the target fidelity; None
-            if no evaluation succeeded.
-        predicted_error: that prediction.
-        validation_error: the error observed with them, at the highest fidelity at which they were evaluated.
-        test_error: after retraining by plain SGD on training and validation data; None if the problem has no report.
-        rows: a row a slot, see `ibo_jax.study.rows.Row`.
-        directory: where the study is kept; None if it was in memory.
-        message: what went wrong with the answer, or empty.
-    """
-
-    hyperparameters: dict[str, Value] | None
-    predicted_error: float | None
-    validation_error: float | None
-    test_error: float | None
-    rows: list[Row]
-    directory: Path | None = None
-    message: str = ""
 
 
 def tune(
@@ -66,14 +44,16 @@ def tune(
         problem: what to tune, or its name, see `ibo-jax problems`.
         method: "ibo", or a baseline: "ei", "random"; from Optuna "grid" (as large as the number of evaluations allows),
             "tpe", "gp" (needs torch), "hyperband" (random search that stops trainings between epochs), "bohb" (TPE
-            that does). Those from Optuna train plainly, as "random" does.
+            that does). Those from Optuna train plainly, as "random" does. Or a gradient-based tuner, which moves
+            hyperparameters during one training: "hypernet-global", "hypernet-local", "stn", "value-function".
         evaluations: total number of evaluations, over restarts and workers; by default what the problem asks for,
-            or no limit if `seconds` is given.
+            or no limit if `seconds` is given. Of a gradient-based tuner, the number of epochs.
         seconds: wall time over restarts; a running evaluation finishes.
         seed: of all randomness.
         storage: folder of the study; None keeps everything in memory.
-        cost: what an evaluation costs: training "seconds", or "work", the same in every run.
-        protocol: "default"; "paper" for Algorithm 1 to the letter; "scripts" for the authors' code.
+        cost: what an evaluation costs: training "seconds", or "work", the same in every run. Gradient-based tuners do
+            not ask.
+        protocol: "default"; "paper" for Algorithm 1 to the letter; "scripts" for the authors' code. Likewise.
         progress: show what happens.
 
     Raises:
@@ -86,6 +66,16 @@ def tune(
         >>> result.validation_error < -5
         True
     """
+    if method in bilevel.NAMES:
+        from ibo_jax.study import descent
+
+        if isinstance(problem, str):
+            from ibo_jax.problems import catalogue
+
+            problem = catalogue.problem(problem)
+        return descent.run(descent.prepare(
+            problem, method, epochs=evaluations, seconds=seconds, seed=seed, storage=storage, progress=progress
+        ))  # fmt: skip
     search = prepare(
         problem, method, evaluations=evaluations, seconds=seconds, seed=seed, storage=storage, cost=cost,
         protocol=protocol, progress=progress,

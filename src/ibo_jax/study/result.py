@@ -1,0 +1,32 @@
+"""What a search or a descent found."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ibo_jax.types import Value
+
+__all__ = ["Result"]
+
+
+class Result(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        hyperparameters: the incumbent: of all evaluated, those of lowest predicted error at the target fidelity; None
+            if no evaluation succeeded.
+        predicted_error: that prediction; None from a gradient-based tuner.
+        validation_error: the error observed with them, at the highest fidelity at which they were evaluated.
+        test_error: after retraining by plain SGD on training and validation data, or of the network that a
+            gradient-based tuner has trained; None if the problem has no report.
+        rows: a row a slot, see `ibo_jax.study.rows.Row`, or an epoch, see `ibo_jax.study.descent.EpochRow`.
+        directory: where the study is kept; None if it was in memory.
+        message: what went wrong with the answer, or empty.
+    """
+
+    hyperparameters: dict[str, Value] | None
+    predicted_error: float | None
+    validation_error: float | None
+    test_error: float | None
+    rows: list[Any]
+    directory: Path | None = None
+    message: str = ""
