@@ -5,7 +5,7 @@ For each file `rows-VARIANT.jsonl` a figure and a table of each group of methods
 
 from pathlib import Path
 
-from experiments.common import curves, figures, tables
+from experiments.common import curves, figures, rows, tables
 from experiments.common.settings import BASELINE, GROUPS, ROOT, experiments
 
 
@@ -29,7 +29,7 @@ def redraw(path: Path, title: str) -> list[Path]:
 
 def main() -> None:
     for experiment in experiments():
-        for path in sorted((ROOT / experiment.name).glob("rows-*.jsonl")):
+        for path in rows.files(ROOT / experiment.name, "rows-*.jsonl"):
             for written in redraw(path, experiment.title):
                 print(written.relative_to(ROOT.parent))
 

@@ -1,6 +1,10 @@
-"""Flat JSON rows, appended as they come, and what has to be known of the machine that made them."""
+"""Flat JSON rows, appended as they come, and what has to be known of the machine that made them.
+
+A file of many rows may be packed: `gzip -9 FILE` makes `FILE.gz`, which is read before what comes later.
+"""
 
 import contextlib
+import gzip
 import importlib.metadata
 import json
 import os
@@ -23,12 +27,24 @@ def append(path: Path, row: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All rows, none if there is no file; a line that a killed process left torn is dropped."""
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    """All rows, packed ones first, none if there is no file; a line that a killed process left torn is dropped."""
+    found, packed = [], packed_name(path)
+    lines = gzip.decompress(packed.read_bytes()).decode().splitlines() if packed.exists() else []
+    for line in [*lines, *(path.read_text().splitlines() if path.exists() else [])]:
         with contextlib.suppress(json.JSONDecodeError):
             found.append(json.loads(line))
     return found
+
+
+def packed_name(path: Path) -> Path:
+    """Where the packed rows of a file are."""
+    return path.with_name(f"{path.name}.gz")
+
+
+def files(folder: Path, pattern: str) -> list[Path]:
+    """Files of rows by name, packed ones by the name that they had."""
+    packed = (path.with_suffix("") for path in folder.glob(f"{pattern}.gz"))
+    return sorted({*folder.glob(pattern), *packed})
 
 
 def machine() -> dict[str, Any]:

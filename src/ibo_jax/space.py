@@ -9,7 +9,9 @@ from jaxtyping import Float as FloatArray
 
 from ibo_jax.types import Hyperparameters, Value
 
-__all__ = ["PRESAMPLE_RATIO", "Categorical", "Dimension", "Fidelity", "Float", "Integer", "SearchSpace"]
+__all__ = [
+    "PRESAMPLE_RATIO", "Categorical", "Cell", "Cells", "Dimension", "Fidelity", "Float", "Integer", "SearchSpace",
+]  # fmt: skip
 
 
 class Float(NamedTuple):
@@ -73,6 +75,16 @@ class Categorical(NamedTuple):
 Dimension = Float | Integer | Categorical
 
 
+class Cell(NamedTuple):
+    """What one dimension can reach: any value, the encoded `values` of whole numbers, or one of `width` > 1 choices."""
+
+    width: int = 1
+    values: tuple[float, ...] = ()
+
+
+Cells = tuple[Cell, ...]
+
+
 class SearchSpace:
     """Named dimensions in a fixed order, mapped one to one onto the unit cube.
 
@@ -106,6 +118,18 @@ class SearchSpace:
     def dimension(self) -> int:
         """Number of coordinates of the unit cube (a categorical takes one a choice)."""
         return sum(dimension.width for dimension in self.dimensions.values())
+
+    @property
+    def cells(self) -> Cells:
+        """What each dimension can reach; empty if that is all of the cube. More whole numbers than a table is good for
+        count as a range without gaps.
+
+        Example:
+            >>> SearchSpace({"rate": Float(0, 1), "layers": Integer(1, 2)}).cells
+            (Cell(width=1, values=()), Cell(width=1, values=(0.25, 0.75)))
+        """
+        found = tuple(Cell(dim.width, _values(dim)) for dim in self.dimensions.values())
+        return found if any(cell != Cell() for cell in found) else ()
 
     def encode(self, hyperparameters: Hyperparameters) -> FloatArray[np.ndarray, "dimension"]:
         """Hyperparameters by name to a point of the unit cube, float64."""
@@ -179,7 +203,14 @@ class Fidelity(NamedTuple):
 
 
 MOST_LEVELS = 32
+MOST_VALUES = 256
 PRESAMPLE_RATIO = Fidelity("presample_ratio", 1, 6, integer=True, plain=1)
+
+
+def _values(dimension: Dimension) -> tuple[float, ...]:
+    if not isinstance(dimension, Integer) or dimension.high - dimension.low >= MOST_VALUES:
+        return ()
+    return tuple(dimension.encode(value)[0] for value in range(dimension.low, dimension.high + 1))
 
 
 def _scaled(log: bool, *values: float) -> list[float]:

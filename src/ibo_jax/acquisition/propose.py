@@ -1,5 +1,6 @@
 """From fitted surrogates to the next point, in one program: pool, representers, belief, gain per cost."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -10,9 +11,11 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from ibo_jax.acquisition.entropy_search import base_samples, believe, symmetric_gain
 from ibo_jax.acquisition.expected_improvement import best_mean, log_ei, mean_at_target
 from ibo_jax.acquisition.maximise import maximise
+from ibo_jax.acquisition.reachable import snap
 from ibo_jax.acquisition.representers import draw_representers, gumbel_top_k, refined_pool
 from ibo_jax.numerics import each_draw
 from ibo_jax.observations import Observations
+from ibo_jax.space import Cells
 from ibo_jax.surrogate.kernels import ERROR_BASIS, Basis, KernelParameters
 from ibo_jax.surrogate.model import cost_data, error_data, standardise
 from ibo_jax.surrogate.posterior import Posterior, condition, imagine, predict
@@ -28,6 +31,7 @@ STARTS = 8  # candidates refined by gradients
 
 Acquisition = Literal["information_gain_per_cost", "information_gain", "expected_improvement"]
 Levels = tuple[float, ...] | None
+Reach = Callable[[Float[AnyArray, "*point dimension"]], Float[AnyArray, "*point dimension"]]
 
 
 class Proposal(NamedTuple):
@@ -91,7 +95,7 @@ def surrogates(
     )
 
 
-@partial(jax.jit, static_argnames=("levels", "acquisition"))
+@partial(jax.jit, static_argnames=("levels", "acquisition", "cells"))
 def propose(
     key: PRNGKeyArray,
     observations: Observations,
@@ -102,6 +106,7 @@ def propose(
     *,
     levels: Levels,
     acquisition: Acquisition = "information_gain_per_cost",
+    cells: Cells = (),
 ) -> Proposal:
     """The next (x, s), the incumbent and the recommendation.
 
@@ -115,6 +120,7 @@ def propose(
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         acquisition: "information_gain_per_cost" (about the optimum at the target, per predicted cost; equation 6 of
             Ariafar et al. 2021), "information_gain" or "expected_improvement" at the target (whatever it costs).
+        cells: what x can reach, `SearchSpace.cells`.
     """
     key_pool, key_representers, key_base, key_candidates = jax.random.split(key, 4)
     models = surrogates(observations, error, cost, error_basis)
@@ -124,13 +130,17 @@ def propose(
     kept = evaluated[jnp.where(jnp.arange(KEPT) < jnp.sum(mask), order[:KEPT], order[0])]
     best = best_mean(models.error)
 
-    pool, scores = refined_pool(key_pool, lambda x: log_ei(models.error, x, best), kept)
-    recommendation, recommendation_mean = _recommend(models, jnp.concatenate([kept, pool]))
+    def reach(x):
+        return snap(x, cells)
+
+    pool, scores = refined_pool(key_pool, lambda x: log_ei(models.error, reach(x), best), kept)
+    pool = reach(pool)
+    recommendation, recommendation_mean = _recommend(models, jnp.concatenate([kept, pool]), reach)
     if acquisition == "expected_improvement":
         tops = pool[jax.lax.top_k(scores, STARTS)[1]]
-        ends, values = maximise(lambda x: log_ei(models.error, x[None], best)[0], tops)
+        ends, values = maximise(lambda x: log_ei(models.error, reach(x)[None], best)[0], tops)
         chosen = jnp.argmax(values)
-        x, s, value, entropy = ends[chosen], jnp.ones(()), values[chosen], jnp.asarray(jnp.nan)
+        x, s, value, entropy = reach(ends[chosen]), jnp.ones(()), values[chosen], jnp.asarray(jnp.nan)
     else:
         always = jnp.concatenate([recommendation[None], kept])
         representers = draw_representers(key_representers, pool, scores, always, REPRESENTERS)
@@ -142,7 +152,7 @@ def propose(
             keys,
         )
         per_cost = acquisition == "information_gain_per_cost"
-        x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels, per_cost)
+        x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels, per_cost, reach)
         entropy = jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs))
 
     x, s = jnp.where(guard, recommendation, x), jnp.where(guard, 1.0, s)
@@ -165,24 +175,26 @@ def propose(
     )
 
 
-def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"]):
+def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"], reach: Reach):
     """The x of lowest predicted mean at the target, anywhere, and that mean."""
 
     def score(x):
-        return -jnp.mean(mean_at_target(models.error, x), axis=0)
+        return -jnp.mean(mean_at_target(models.error, reach(x)), axis=0)
 
     tops = pool[jax.lax.top_k(score(pool), STARTS)[1]]
     ends, values = maximise(lambda x: score(x[None])[0], tops)
-    return ends[jnp.argmax(values)], -jnp.max(values)
+    return reach(ends[jnp.argmax(values)]), -jnp.max(values)
 
 
-def _maximise_gain(key, models: Surrogates, beliefs, pool, scores, always, levels: Levels, per_cost: bool):
+def _maximise_gain(
+    key, models: Surrogates, beliefs, pool, scores, always, levels: Levels, per_cost: bool, reach: Reach
+):
     """Screen candidates by information gain (per cost), refine the best by gradients, and choose among those."""
     key_drawn, key_uniform, key_near, key_s = jax.random.split(key, 4)
     dimension, third = pool.shape[1], CANDIDATES // 3
 
     def log_rate(point):
-        x, s = point[:-1], point[-1]
+        x, s = reach(point[:-1]), point[-1]
         gain = jnp.mean(jax.vmap(lambda belief: symmetric_gain(belief, x, s))(beliefs))
         log_gain = jnp.log(jnp.maximum(gain, 1e-12))
         return log_gain - models.log_cost(x[None], s[None])[0] if per_cost else log_gain
@@ -204,7 +216,7 @@ def _maximise_gain(key, models: Surrogates, beliefs, pool, scores, always, level
         ends = jnp.column_stack([jnp.repeat(frozen[:, :-1], len(levels), axis=0), every_level])
         values = jax.vmap(log_rate)(ends)
     chosen = jnp.argmax(values)
-    return ends[chosen, :-1], ends[chosen, -1], jnp.exp(values[chosen])
+    return reach(ends[chosen, :-1]), ends[chosen, -1], jnp.exp(values[chosen])
 
 
 def _spread_fidelities(key, count: int, levels: Levels, dtype) -> Float[AnyArray, "count"]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from ibo_jax.methods import random_search
 from ibo_jax.methods.base import State, Suggest, Suggestion
 from ibo_jax.methods.initial import Design
-from ibo_jax.space import Fidelity
+from ibo_jax.space import Cells, Fidelity
 from ibo_jax.types import Axis, Importance
 
 __all__ = ["METHODS", "NAMES", "OPTUNA_NAMES", "Method", "State", "Suggest", "Suggestion", "make"]
@@ -55,14 +55,16 @@ METHODS = {
 NAMES = tuple(METHODS)
 
 
-def make(name: str, fidelity: Fidelity, *, protocol: str = "default") -> Suggest:
+def make(name: str, fidelity: Fidelity, *, protocol: str = "default", cells: Cells = ()) -> Suggest:
     """The `suggest` function of a method.
 
     Args:
         name: one of `NAMES`.
         fidelity: the axis along which evaluations differ. A method that does not search it stays at its plain value.
-        protocol: "default" guards the target fidelity, lets the bias bend and warps the objective; "paper" and
-            "scripts" follow Algorithm 1 unguarded, with the published fidelity kernel, on the objective as it is.
+        protocol: "default" guards the target fidelity, lets the bias bend, warps the objective and asks only what
+            can be evaluated; "paper" and "scripts" follow Algorithm 1 unguarded, with the published fidelity kernel,
+            on the objective as it is, and round what they chose.
+        cells: what x can reach, `SearchSpace.cells`.
 
     Raises:
         ValueError: unknown name or protocol.
@@ -78,7 +80,7 @@ def make(name: str, fidelity: Fidelity, *, protocol: str = "default") -> Suggest
     from ibo_jax.surrogate.kernels import ERROR_BASIS, PUBLISHED_ERROR_BASIS, TASK_BASIS
 
     default = protocol == "default"
-    settings: dict[str, Any] = {"acquisition": method.acquisition, "warped": default}
+    settings: dict[str, Any] = {"acquisition": method.acquisition, "warped": default, "cells": cells if default else ()}
     if method.axis == "presample" and method.importance != "searched":
         drawn = method.importance == "random"
         return functools.partial(entropy_search.suggest, fidelity=fidelity, drawn=drawn, **settings)

@@ -15,6 +15,7 @@ from ibo_jax.methods import random_search
 from ibo_jax.methods.base import State, Suggestion
 from ibo_jax.numerics import in_float64
 from ibo_jax.observations import CAPACITY_STEP, Observations
+from ibo_jax.space import Cells
 from ibo_jax.surrogate import model, nuts
 from ibo_jax.surrogate.kernels import ERROR_BASIS, Basis, KernelParameters
 from ibo_jax.surrogate.warping import UNWARPED, Warping, fit_warping
@@ -46,6 +47,7 @@ def suggest(
     acquisition: Acquisition = "information_gain_per_cost",
     error_basis: Basis = ERROR_BASIS,
     warped: bool = True,
+    cells: Cells = (),
 ) -> tuple[Suggestion, State | None]:
     """One iteration of Algorithm 1 (lines 3 to 5): where to evaluate next, and the answer so far.
 
@@ -59,6 +61,7 @@ def suggest(
         acquisition: "information_gain_per_cost", or at the target "information_gain" or "expected_improvement".
         error_basis: how the error may depend on the fidelity (`surrogate.kernels.Basis`).
         warped: model the objective after a monotone warping to normality (`surrogate.warping`).
+        cells: what x can reach, `SearchSpace.cells`; nothing else is proposed.
 
     Example:
         >>> from ibo_jax.observations import append, empty
@@ -82,6 +85,7 @@ def suggest(
         np.asarray(error_basis),
         levels=levels,
         acquisition=acquisition,
+        cells=cells,
     )
     if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)

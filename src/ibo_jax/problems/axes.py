@@ -14,7 +14,16 @@ import numpy as np
 from ibo_jax.space import PRESAMPLE_RATIO, Fidelity
 from ibo_jax.types import Importance
 
-__all__ = ["PRESAMPLE_SHARE", "TASK", "TASK_SHARE", "Sample", "check_axis", "sample_of", "subset_sizes"]
+__all__ = [
+    "PRESAMPLE_SHARE",
+    "RANDOM_RATIOS",
+    "TASK",
+    "TASK_SHARE",
+    "Sample",
+    "check_axis",
+    "sample_of",
+    "subset_sizes",
+]
 
 PRESAMPLE_SHARE = Fidelity("presample_share", 0.0, 1.0, plain=0.0)
 """s = log(B / b) / log(m / b) in [0, 1] for batches of b and m training examples: Algorithm 1 to the letter."""

@@ -13,7 +13,7 @@ from ibo_jax import methods
 from ibo_jax.methods.base import State, Suggest, Suggestion
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations
-from ibo_jax.space import Fidelity
+from ibo_jax.space import Cells, Fidelity
 
 __all__ = ["Proposer", "make_proposer", "propose", "sampler_seed_of", "seed_of"]
 
@@ -28,7 +28,7 @@ class Proposer(NamedTuple):
 
 
 def make_proposer(
-    method: str, seed: int, dimension: int, fidelity: Fidelity, *, initial: int, protocol: str
+    method: str, seed: int, dimension: int, fidelity: Fidelity, *, initial: int, protocol: str, cells: Cells = ()
 ) -> Proposer:
     """Everything that proposes points for one study.
 
@@ -39,11 +39,12 @@ def make_proposer(
         fidelity: the axis of the fidelity.
         initial: points of the initial design.
         protocol: "default", "paper" or "scripts".
+        cells: what x can reach, `SearchSpace.cells`.
 
     Raises:
         ValueError: unknown method or protocol.
     """
-    suggest = methods.make(method, fidelity, protocol=protocol)
+    suggest = methods.make(method, fidelity, protocol=protocol, cells=cells)
     key, key_design = jax.random.split(jax.random.key(seed))
     count = 0 if method == "random" else initial
     return Proposer(

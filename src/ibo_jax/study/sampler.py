@@ -14,7 +14,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ibo_jax.observations import Observations
-from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, SearchSpace
+from ibo_jax.space import PRESAMPLE_RATIO, Cells, Fidelity, SearchSpace
 from ibo_jax.study.convert import (
     Evaluation,
     Scale,
@@ -120,7 +120,7 @@ class IBOSampler(BaseSampler):
         self._given = space
         self._seen_spaces = IntersectionSearchSpace()
         self._independent = RandomSampler(self._seed)
-        self._proposers: dict[tuple[int, Fidelity], Proposer] = {}
+        self._proposers: dict[tuple[Cells, int, Fidelity], Proposer] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """What is sampled together: the given space, or what all completed trials have in common."""
@@ -150,7 +150,10 @@ class IBOSampler(BaseSampler):
         trials = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number]
         seen = self._observed(study, trials, axes)
         shape = (axes.space.dimension, axes.fidelity)
-        proposer = self._proposers.setdefault(shape, self._make(*shape))
+        known = (axes.space.cells, *shape)
+        if known not in self._proposers:
+            self._proposers[known] = self._make(*shape, cells=axes.space.cells)
+        proposer = self._proposers[known]
         state = next((other.system_attrs[STATE] for other in reversed(trials) if _holds_state(other, shape)), None)
         suggestion, after = propose(proposer, trial.number, seen, unpack(state and state["arrays"]))
         packed = {"shape": _shape(shape), "arrays": pack(after)}

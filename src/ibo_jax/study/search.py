@@ -96,8 +96,9 @@ def prepare(
     borrowed = method in methods.OPTUNA_NAMES
     own = "random" if borrowed else method
     problem = problem.seen(methods.METHODS[own].axis, methods.METHODS[own].importance)
+    space = problem.space
     proposer = make_proposer(
-        own, seed, problem.space.dimension, problem.fidelity, initial=problem.initial, protocol=protocol
+        own, seed, space.dimension, problem.fidelity, initial=problem.initial, protocol=protocol, cells=space.cells
     )
     settings = _settings(problem) | {"method": method, "seed": seed, "protocol": protocol, "cost": cost}
     if borrowed:

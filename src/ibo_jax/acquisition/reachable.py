@@ -1,0 +1,41 @@
+"""Which points of the unit cube hyperparameters can reach: whole numbers and choices leave gaps.
+
+An acquisition that is asked between two whole numbers promises news, but what is then evaluated is one of the two, and
+once it is known nothing is learnt: the search may stay there for ever. So all that is asked and answered is snapped
+first, as Garrido-Merchán and Hernández-Lobato (Neurocomputing 2020) do inside the kernel.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from ibo_jax.space import Cells
+from ibo_jax.types import AnyArray
+
+__all__ = ["snap"]
+
+
+def snap(x: Float[AnyArray, "*point dimension"], cells: Cells) -> Float[AnyArray, "*point dimension"]:
+    """The nearest reachable points. The gradient by coordinates with gaps is zero.
+
+    Args:
+        cells: what each dimension can reach, `SearchSpace.cells`; empty if all of the cube can be reached.
+
+    Example:
+        >>> from ibo_jax.space import Cell
+        >>> snap(jnp.array([0.4, 0.4, 0.3, 0.6]), (Cell(), Cell(values=(0.25, 0.75)), Cell(width=2))).tolist()
+        [0.4000000059604645, 0.25, 0.0, 1.0]
+    """
+    if not cells:
+        return jnp.asarray(x)
+    parts, start = [], 0
+    for width, values in cells:
+        part = x[..., start : start + width]
+        if width > 1:
+            part = jax.nn.one_hot(jnp.argmax(part, axis=-1), width, dtype=x.dtype)
+        elif values:
+            grid = jnp.asarray(values, x.dtype)
+            part = grid[jnp.argmin(jnp.abs(part - grid), axis=-1)][..., None]
+        parts.append(part)
+        start += width
+    return jnp.concatenate(parts, axis=-1)
