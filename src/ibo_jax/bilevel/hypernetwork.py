@@ -1,0 +1,229 @@
+"""A hypernetwork as the tuner of a problem: `tuner(problem, algorithm="global" | "local")`.
+
+The hypernet sees every hyperparameter on the scale on which it is searched, from -1 at its lowest to 1 at its highest.
+The training loss is that of the problem's trainings, with dropout, penalty and augmentation; the validation loss is
+cross-entropy in evaluation mode.
+
+Lorraine and Duvenaud, arXiv 1802.09419 (2018), Algorithms 2 and 3.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ibo_jax import importance
+from ibo_jax.bilevel import coordinates, hypernets, hypertraining
+from ibo_jax.bilevel.base import Measures, Tuner
+from ibo_jax.bilevel.hypertraining import State, Update
+from ibo_jax.problems.base import Problem
+from ibo_jax.space import Integer, SearchSpace
+from ibo_jax.training.augmentation import Augmentation
+from ibo_jax.training.steps import Examples, Learner, evaluate
+from ibo_jax.types import Array, Float, PRNGKeyArray, Value
+
+__all__ = ["Algorithm", "tuner"]
+
+Algorithm = Literal["global", "local"]
+Vector = Float[Array, "hyperparameter"]
+FEW_PARAMETERS = 20_000  # of the network: up to here a hypernet with a hidden layer of 50 costs little
+GLOBAL_SHARE = 0.8  # of the epochs for the first phase
+NOT_NUMBERS = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    TypeError,
+)
+
+
+class _Training(NamedTuple):
+    """A problem's training as functions of hyperparameters in [-1, 1]; a batch is a pair with the examples last."""
+
+    init: Callable[[PRNGKeyArray], Any]
+    train_loss: Callable[[Any, Vector, tuple[PRNGKeyArray, Examples]], Array]
+    valid_loss: Callable[[Any, tuple[Vector, Examples]], Array]
+    evaluate: Callable[[Any, Vector, Examples], tuple[Array, Array]]
+    batch_size: int
+
+
+def tuner(
+    problem: Problem,
+    algorithm: Algorithm = "local",
+    *,
+    epochs: int | None = None,
+    response_rate: float = 1e-3,
+    hyper_rate: float = 1e-2,
+    scale: float = 0.25,
+    samples: int = 1,
+    hidden: tuple[int, ...] | None = None,
+) -> Tuner:
+    """The tuner of a problem whose hyperparameters are numbers that act through the training loss.
+
+    `score` is the validation loss of the response to the present hyperparameters; `train_loss` is NaN in epochs that
+    train on nothing, as in the second phase of "global".
+
+    Args:
+        algorithm: "global" learns the response everywhere in the first four fifths of the epochs, and then follows
+            it; "local" does both in every step.
+        epochs: number of updates, by default that of the problem's trainings.
+        response_rate, hyper_rate: of Adam, for the hypernet and for the hyperparameters.
+        scale: standard deviation of the hyperparameters that "local" draws, where a range is 2 long.
+        samples: hyperparameters drawn a step.
+        hidden: widths of the hypernet's hidden layers, by default one of 50 for a small network, none for a large one.
+
+    Raises:
+        ValueError: a hyperparameter has unordered choices; gives a shape, the batch size or control flow; or does not
+            change the training loss, as a learning rate does not.
+    """
+    if problem.learning is None:
+        raise ValueError(f"expected a problem whose training can be looked into, got {problem.name!r}; make it by "
+                         "training_problem")  # fmt: skip
+    (task, data), dimension = problem.learning, len(problem.space.names)
+    training = _training(problem)
+    with jax.enable_x64(False):
+        seen = Examples(*jax.device_put((data.train_inputs, data.train_labels, data.mean, data.scale)))
+        judged = Examples(*jax.device_put((data.valid_inputs, data.valid_labels, data.mean, data.scale)))
+        _check_that_each_acts(problem, training, _taken(seen, jnp.arange(training.batch_size)))
+    count, epochs = len(data.train_labels) // training.batch_size, epochs or task.epochs
+    if hidden is None:
+        sizes = jax.tree.leaves(jax.eval_shape(training.init, jax.random.key(0)))
+        hidden = (50,) if sum(leaf.size for leaf in sizes) <= FEW_PARAMETERS else ()
+    hypernet = hypernets.mlp(training.init, dimension, hidden, scale=0.0)  # or the first hyper steps follow noise
+    conditional = hypertraining.everywhere(-1, 1) if algorithm == "global" else hypertraining.nearby(scale)
+    made = hypertraining.steps(
+        hypernet, training.train_loss, training.valid_loss, hypertraining.clipped(conditional, -1, 1),
+        optax.adam(response_rate), optax.adam(hyper_rate), samples=samples, bounds=(-1, 1),
+    )  # fmt: skip
+    responses = max(1, round(GLOBAL_SHARE * epochs)) * count
+    update = hypertraining.global_update(made, responses) if algorithm == "global" else hypertraining.local_update(made)
+
+    def run_epoch(key: PRNGKeyArray, state: State, seen: Examples, judged: Examples) -> tuple[State, Measures]:
+        state, train_loss = _epoch(key, state, update, count, training.batch_size, seen, judged)
+        wrong, loss = training.evaluate(hypernet.apply(state.phi, state.lam), state.lam, judged)
+        sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (loss, state.lam, *jax.tree.leaves(state.phi))]
+        return state, Measures(train_loss, loss, jnp.all(jnp.stack(sound)), {"error": wrong / len(judged.labels)})
+
+    start = jax.jit(lambda key: made.init(key, jnp.zeros(dimension, jnp.float32)))
+    epoch = jax.jit(run_epoch, donate_argnames="state")
+    respond = jax.jit(lambda state: hypernet.apply(state.phi, state.lam))
+    return Tuner(
+        _in_float32(start),
+        _in_float32(lambda key, state: epoch(key, state, seen, judged)),
+        lambda state: _decoded(problem.space, np.asarray(state.lam)),
+        _in_float32(respond),
+        epochs,
+    )
+
+
+def _epoch(
+    key: PRNGKeyArray, state: State, update: Update, count: int, batch_size: int, seen: Examples, judged: Examples
+) -> tuple[State, Float[Array, ""]]:
+    """`count` updates in one loop, on batches drawn with replacement; also the mean training loss."""
+
+    def drawn(key: PRNGKeyArray, examples: Examples) -> Examples:
+        return _taken(examples, importance.presample(key, len(examples.labels), batch_size))
+
+    def body(i: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
+        state, total = carry
+        key_train, key_valid, key_loss, key_step = jax.random.split(jax.random.fold_in(key, i), 4)
+        batches = (key_loss, drawn(key_train, seen)), (state.lam, drawn(key_valid, judged))
+        state, (train_loss, _) = update(key_step, state, *batches)
+        return state, total + train_loss
+
+    state, total = jax.lax.fori_loop(0, count, body, (state, jnp.zeros((), jnp.float32)))
+    return state, total / count
+
+
+def _training(problem: Problem) -> _Training:
+    task, data = problem.learning  # type: ignore[misc]
+    low, high = coordinates.bounds(problem.space)
+    batch_size = _batch_size(problem)
+    shape = data.train_inputs.shape[1:]
+
+    def learner(lam: Vector) -> Learner:
+        named = coordinates.by_name(problem.space, low + (high - low) * (lam + 1) / 2)
+        return task.learner(named, len(data.train_labels) // batch_size)
+
+    def init(key: PRNGKeyArray) -> Any:
+        return learner(jnp.zeros(len(low), jnp.float32)).init(key, jnp.zeros((1, *shape), jnp.float32))
+
+    def train_loss(params: Any, lam: Vector, batch: tuple[PRNGKeyArray, Examples]) -> Array:
+        (key, examples), taught = batch, learner(lam)
+        key_augment, key_dropout = jax.random.split(key)
+        logits = taught.apply(params, _seen(key_augment, examples, taught.augment), train=True, key=key_dropout)
+        penalty = 0.0 if taught.penalty is None else taught.penalty(params)
+        return jnp.mean(importance.loss(logits, examples.labels)) + penalty
+
+    def valid_loss(params: Any, batch: tuple[Vector, Examples]) -> Array:
+        lam, examples = batch  # as data: a network may use them in evaluation mode too, but no gradient goes that way
+        logits = learner(lam).apply(params, _seen(None, examples, None), train=False, key=None)
+        return jnp.mean(importance.loss(logits, examples.labels))
+
+    def judge(params: Any, lam: Vector, examples: Examples) -> tuple[Array, Array]:
+        return evaluate(params, examples, learner(lam))
+
+    return _Training(init, train_loss, valid_loss, judge, batch_size)
+
+
+def _seen(key: PRNGKeyArray | None, examples: Examples, augment: Augmentation | None) -> Array:
+    """Inputs as the network sees them, each augmented by itself."""
+    inputs = examples.inputs
+    if key is not None and augment is not None:
+        keys = jax.random.split(key, len(inputs))
+        inputs = jax.vmap(lambda key, single: augment(key, single[None])[0])(keys, inputs)
+    return (inputs.astype(jnp.float32) - examples.mean) / examples.scale
+
+
+def _taken(examples: Examples, index: Array) -> Examples:
+    return examples._replace(inputs=examples.inputs[index], labels=examples.labels[index])
+
+
+def _batch_size(problem: Problem) -> int:
+    task, dimension = problem.learning.task, len(problem.space.names)  # type: ignore[union-attr]
+    sizes = {int(task.batch_size(_decoded(problem.space, np.full(dimension, end)))) for end in (-1.0, 1.0)}
+    if len(sizes) > 1:
+        raise ValueError(f"{problem.name}: expected one batch size, got {sorted(sizes)} at the ends of the space; fix "
+                         "it, or choose a method that only evaluates")  # fmt: skip
+    return sizes.pop()
+
+
+def _decoded(space: SearchSpace, lam: Float[np.ndarray, "hyperparameter"]) -> dict[str, Value]:
+    """As a training would get them: within their bounds, whole numbers rounded."""
+    low, high = coordinates.bounds(space)
+    named = coordinates.by_name(space, low + (high - low) * (lam + 1) / 2)
+    clipped = {name: float(np.clip(named[name], dim.low, dim.high)) for name, dim in space.dimensions.items()}  # type: ignore[union-attr]
+    return {name: round(v) if isinstance(space.dimensions[name], Integer) else v for name, v in clipped.items()}
+
+
+def _check_that_each_acts(problem: Problem, training: _Training, batch: Examples) -> None:
+    """At its ends each hyperparameter must give different losses, all else equal."""
+    names, key = problem.space.names, jax.random.key(0)
+    ends = np.stack([-np.eye(len(names)), np.eye(len(names))]).astype(np.float32)
+
+    def losses(ends: Array, batch: Examples) -> Array:
+        params = jax.tree.map(lambda leaf: leaf + 0.1, training.init(key))  # none is zero, or a weight would not act
+        return jax.vmap(jax.vmap(lambda lam: training.train_loss(params, lam, (key, batch))))(ends)
+
+    try:
+        low, high = jax.jit(losses)(ends, batch)
+    except NOT_NUMBERS as error:
+        raise ValueError(f"{problem.name}: expected hyperparameters that can be used as traced numbers, got a size or "
+                         f"Python control flow made of one of {list(names)} ({type(error).__name__}); fix it, or "
+                         "choose a method that only evaluates") from error  # fmt: skip
+    idle = [name for name, a, b in zip(names, low, high, strict=True) if a == b]
+    if idle:
+        raise ValueError(f"{problem.name}: expected hyperparameters that change the training loss, got {idle}, which "
+                         "act otherwise or not at all; fix them, or choose a method that only evaluates")  # fmt: skip
+
+
+def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Whatever the caller's mode is."""
+
+    def run(*arguments: Any) -> Any:
+        with jax.enable_x64(False):
+            return function(*arguments)
+
+    return run
