@@ -1,0 +1,154 @@
+"""A training whose hyperparameters weight its penalty, as the lower level of a bilevel problem."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ibo_jax.bilevel import coordinates
+from ibo_jax.bilevel.augmented_lagrangian import Functions
+from ibo_jax.problems.base import Problem
+from ibo_jax.space import Float as Real
+from ibo_jax.training import steps
+from ibo_jax.training.steps import Examples, Learner, Sampling
+from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
+
+__all__ = ["Data", "LowerLevel", "Solved", "lower_level"]
+
+
+class Data(NamedTuple):
+    """What f and F are means over."""
+
+    train: Examples
+    valid: Examples
+
+
+class Solved(NamedTuple):
+    """The end of a training: its weights, f and F on all data, and f on one batch."""
+
+    params: Any
+    objective: Float[Array, ""]
+    valid_loss: Float[Array, ""]
+    of_batch: Float[Array, ""]
+
+
+class LowerLevel(NamedTuple):
+    """The training as functions of lambda, on the scale of `coordinates`.
+
+    Attributes:
+        functions: F and f without dropout, and batches of both sets as large as those of the training.
+        start: `start(key)`, fresh weights.
+        solve: `solve(key, params, lambda, data)`, one ordinary training from these weights, compiled once.
+        data: on the device.
+        per_epoch: batches in an epoch.
+    """
+
+    functions: Functions
+    start: Callable[[PRNGKeyArray], Any]
+    solve: Callable[[PRNGKeyArray, Any, AnyArray, Data], Solved]
+    data: Data
+    per_epoch: int
+
+
+def lower_level(problem: Problem) -> LowerLevel:
+    """The lower level of a problem with a training to look into.
+
+    Raises:
+        ValueError: a hyperparameter is not a real number, the penalty does not depend on it, or the network, the
+            optimiser or the augmentation does.
+    """
+    assert problem.learning is not None
+    task, dataset = problem.learning
+    low, _ = coordinates.bounds(problem.space)
+    batch_size = int(
+        task.batch_size({name: float(value) for name, value in coordinates.by_name(problem.space, low).items()})
+    )
+    shape, per_epoch = dataset.train_inputs.shape[1:], len(dataset.train_labels) // batch_size
+    sampling = Sampling(batch_size, batch_size)
+
+    def learner(values: AnyArray) -> Learner:
+        return task.learner(coordinates.by_name(problem.space, values), per_epoch)
+
+    def valid_loss(params: Any, data: Data) -> Array:
+        return steps.evaluate(params, data.valid, learner(low))[1]
+
+    def train_objective(params: Any, values: Array, data: Data) -> Array:
+        taught = learner(values)
+        assert taught.penalty is not None
+        return steps.evaluate(params, data.train, taught)[1] + taught.penalty(params)
+
+    def batch(key: PRNGKeyArray, data: Data) -> Data:
+        drawn = []
+        for part, part_key in zip(data, jax.random.split(key), strict=True):
+            index = jax.random.randint(part_key, (batch_size,), 0, len(part.labels), jnp.int32)
+            drawn.append(part._replace(inputs=part.inputs[index], labels=part.labels[index]))
+        return Data(*drawn)
+
+    @jax.jit
+    def start(key: PRNGKeyArray) -> Any:
+        return steps.start(key, learner(low), shape).params
+
+    @jax.jit
+    def solve(key: PRNGKeyArray, params: Any, values: Array, data: Data) -> Solved:
+        key_epochs, key_batch = jax.random.split(key)
+        taught = learner(values)
+
+        def epoch(number: Array, state: steps.State) -> steps.State:
+            key = jax.random.fold_in(key_epochs, number)
+            return steps.epoch(key, state, data.train, taught, sampling, per_epoch)[0]
+
+        state = steps.State(params, taught.optimizer.init(params), jnp.zeros((), jnp.float32))
+        params = jax.lax.fori_loop(0, task.epochs, epoch, state).params
+        of_batch = train_objective(params, values, batch(key_batch, data))
+        return Solved(params, train_objective(params, values, data), valid_loss(params, data), of_batch)
+
+    _check(problem, learner)
+    sets = Data(
+        Examples(*jax.device_put((dataset.train_inputs, dataset.train_labels, dataset.mean, dataset.scale))),
+        Examples(*jax.device_put((dataset.valid_inputs, dataset.valid_labels, dataset.mean, dataset.scale))),
+    )
+    return LowerLevel(Functions(valid_loss, train_objective, batch), start, solve, sets, per_epoch)
+
+
+def _check(problem: Problem, learner: Callable[[AnyArray], Learner]) -> None:
+    """Hyperparameters must act through the penalty alone: two far values train alike but for it."""
+    assert problem.learning is not None
+    task, dataset = problem.learning
+    remedy = "fix it, or choose another tuner or a method that only evaluates"
+    for name, dimension in problem.space.dimensions.items():
+        if not isinstance(dimension, Real):
+            raise ValueError(f"{problem.name}: expected real hyperparameters, got {dimension} for {name!r}; {remedy}")
+    if task.penalty is None:
+        raise ValueError(f"{problem.name}: expected a penalty that {list(problem.space.names)} weight, got none; "
+                         "give the problem one, or choose another tuner")  # fmt: skip
+    low, high = coordinates.bounds(problem.space)
+    raw = jnp.asarray(dataset.train_inputs[:2])
+    key = jax.random.key(0)
+    params = jax.jit(lambda values: learner(values).init(key, jnp.zeros(raw.shape, jnp.float32)))(low)
+
+    @jax.jit
+    def seen(values: Array) -> Any:
+        """One step as a function of lambda, the penalty left out."""
+        taught = learner(values)
+        inputs = raw if taught.augment is None else taught.augment(key, raw)
+        gradient = jax.grad(lambda p: jnp.sum(taught.apply(p, inputs.astype(jnp.float32), train=True, key=key) ** 2))(
+            params
+        )
+        return taught.optimizer.update(gradient, taught.optimizer.init(params), params)[0]
+
+    @jax.jit
+    def slope(values: Array) -> Array:
+        return jax.grad(lambda values: learner(values).penalty(params))(values)  # type: ignore[misc]
+
+    for index, name in enumerate(problem.space.names):
+        moved = low.copy()
+        moved[index] = high[index]
+        same = [np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (seen(low), seen(moved))), strict=True)]
+        if not all(same):
+            raise ValueError(f"{problem.name}: expected hyperparameters that enter through the penalty alone, got "
+                             f"{name!r}, on which network, optimiser or augmentation depends; {remedy}")  # fmt: skip
+        if not np.any(slope(jnp.asarray(high))[index]):
+            raise ValueError(f"{problem.name}: expected a penalty that depends on every hyperparameter, got one that "
+                             f"ignores {name!r}; {remedy}")  # fmt: skip

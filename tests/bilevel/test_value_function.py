@@ -1,0 +1,313 @@
+"""The value function, the augmented Lagrangian, and the tuner made of them, on a known problem and on the digits."""
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen, serialization
+
+from ibo_jax import bilevel
+from ibo_jax.bilevel import augmented_lagrangian, optimal_value, value_function
+from ibo_jax.bilevel.augmented_lagrangian import Functions, Multipliers, augmented, clip, minimise
+from ibo_jax.problems import catalogue
+from ibo_jax.problems.training import training_problem
+from ibo_jax.space import Float, Integer, SearchSpace
+from ibo_jax.surrogate import nuts
+from ibo_jax.surrogate.kernels import ERROR_BASIS
+from ibo_jax.surrogate.likelihood import TrainingData
+from ibo_jax.surrogate.model import error_prior, standardise
+from ibo_jax.surrogate.posterior import condition, predict
+from ibo_jax.training.datasets import load, take
+from ibo_jax.training.networks import squared_kernels
+
+LOW, HIGH = np.array([-3.0], np.float32), np.array([3.0], np.float32)
+
+
+def ridge_phi(values):
+    """min_w (w - 1)^2 + e^lambda w^2, at w = 1 / (1 + e^lambda)."""
+    return jnp.exp(values[0]) / (1 + jnp.exp(values[0]))
+
+
+PHI = jax.tree_util.Partial(ridge_phi)
+RIDGE = Functions(lambda w, data: (w - 0.4) ** 2, lambda w, values, data: (w - 1) ** 2 + jnp.exp(values[0]) * w**2)
+RATES = np.array([[0.01], [0.05]]) * np.linspace(1, 0, 600, endpoint=False)
+SCHEDULE = RATES.astype(np.float32), np.full(2, 0.9, np.float32)
+
+
+def ridge_pass(w, values, multipliers, rates=SCHEDULE, box=(LOW, HIGH), key=0):
+    start = jnp.asarray(w, jnp.float32), jnp.asarray(values, jnp.float32)
+    return minimise(jax.random.key(key), *start, PHI, multipliers, box, *rates, None, functions=RIDGE, checks=6)
+
+
+def test_passes_solve_a_bilevel_problem_from_an_infeasible_start():
+    """The minimiser of F is w = 0.4, which is optimal for e^lambda = 1.5."""
+    w, values, multipliers = 5.0, [-2.5], Multipliers()
+    for _ in range(5):
+        end = ridge_pass(w, values, multipliers)
+        w, values = end.params, end.values
+        constraint = float(end.objective - ridge_phi(end.values))
+        multipliers = multipliers.after(constraint)
+    assert abs(constraint) / float(end.objective) <= 0.02
+    assert float(w) == pytest.approx(0.4, abs=0.01)
+    assert math.exp(float(values[0])) == pytest.approx(1.5, abs=0.05)
+
+
+def test_the_gradient_is_that_of_the_published_formula():
+    w, values, at = 0.7, jnp.array([0.3]), Multipliers(3.0, 5.0)
+    slopes = jax.grad(lambda w, values: augmented(RIDGE, ridge_phi, at, w, values, None)[0], (0, 1))(w, values)
+    lam = math.exp(0.3)
+    c = (w - 1) ** 2 + lam * w**2 - lam / (1 + lam)
+    factor = 5.0 * c + 3.0
+    assert float(slopes[0]) == pytest.approx(2 * (w - 0.4) + factor * (2 * (w - 1) + 2 * lam * w), rel=1e-5)
+    assert float(slopes[1][0]) == pytest.approx(factor * (lam * w**2 - lam / (1 + lam) ** 2), rel=1e-5)
+
+
+def test_multipliers_follow_the_published_schedule():
+    assert Multipliers().after(0.5) == (3.0, 3.0)
+    assert Multipliers(3.0, 3.0).after(-1.0) == (0.0, 4.5)
+
+
+def test_gradients_are_clipped_to_norm_two():
+    assert clip(jnp.array([3.0, 4.0])).tolist() == pytest.approx([1.2, 1.6])
+    assert clip(jnp.array([0.3, 0.4])).tolist() == pytest.approx([0.3, 0.4])
+    assert clip(jnp.zeros(2)).tolist() == [0.0, 0.0]
+
+
+def test_a_diverging_rate_gives_the_start_back():
+    end = ridge_pass(0.5, [0.0], Multipliers(), (np.full((1, 6), 1e30, np.float32), np.ones(1, np.float32)))
+    assert int(end.choice) == -1
+    assert (float(end.params), float(end.values[0])) == (0.5, 0.0)
+
+
+def test_the_best_of_several_rates_wins():
+    bad = np.concatenate([np.full((1, 600), 1e-7), RATES[1:]]).astype(np.float32)
+    assert int(ridge_pass(5.0, [-2.5], Multipliers(), (bad, SCHEDULE[1])).choice) == 1
+
+
+@pytest.mark.parametrize("bound", [-2.0, 3.0])
+def test_lambda_stays_in_its_box_and_may_end_on_its_bound(bound):
+    """Where the optimum lies outside, lambda stops at the bound on the way to it."""
+    box = (LOW, np.array([-2.0], np.float32)) if bound < 0 else (np.array([2.9], np.float32), HIGH)
+    end = ridge_pass(0.5, [-2.5 if bound < 0 else 3.0], Multipliers(), box=box)
+    assert float(end.values[0]) == pytest.approx(-2.0 if bound < 0 else 2.9)
+    assert np.isfinite(end.lagrangian)
+
+
+def test_nothing_finite_is_told_by_an_infinite_lagrangian():
+    assert np.isinf(ridge_pass(math.nan, [0.0], Multipliers()).lagrangian)
+
+
+def fitted(values=None, **settings):
+    points = np.linspace(-3, 3, 12)[:, None]
+    mask = np.arange(12) < 10
+    y = np.where(mask, np.asarray(ridge_phi(points.T)) if values is None else values, np.nan)
+    return optimal_value.fit(jax.random.key(0), points, y, mask, LOW, HIGH, **settings)
+
+
+def test_phi_hat_is_the_mean_of_the_surrogate():
+    """In float32 within its rounding of the posterior in float64; padding counts for nothing."""
+    (phi, _), where = fitted(), np.array([0.37])
+    with jax.enable_x64(True):
+        x, s = jnp.linspace(0, 1, 12)[:10, None], jnp.ones(10)
+        data = TrainingData(x, s, ridge_phi(6 * x.T - 3), s > 0, jnp.array(ERROR_BASIS))
+        draws, _, _ = nuts.fit(jax.random.key(0), data, error_prior(1), nuts.cold_chain(1))
+        known, location, scale = standardise(data)
+        at = jnp.array([[(where[0] + 3) / 6]])
+        means = [predict(condition(jax.tree.map(lambda leaf: leaf[i], draws), known), at, s[:1])[0] for i in range(16)]  # noqa: B023
+        expected = float(location + scale * jnp.mean(jnp.stack(means)))
+    assert float(phi(where)) == pytest.approx(expected, abs=1e-3)
+    assert float(phi(where)) == pytest.approx(float(ridge_phi(where)), abs=3e-3)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_the_slope_of_phi_hat_is_that_of_the_value(positive):
+    phi, _ = fitted(positive=positive)
+    lam = math.exp(-0.5)
+    assert float(jax.grad(phi)(jnp.array([-0.5]))[0]) == pytest.approx(lam / (1 + lam) ** 2, rel=0.05)
+
+
+def test_rough_solves_tell_the_shape_and_exact_ones_the_level():
+    """All but the fourth stop 30 % above the optimum."""
+    exact = np.asarray(ridge_phi(np.linspace(-3, 3, 12)[None]))
+    rough = np.arange(12) != 4
+    phi, _ = fitted(np.where(rough, 1.3, 1.0) * exact, rough=rough, positive=True)
+    at = np.linspace(-3, 3, 12)[4:5]
+    assert float(phi(at)) == pytest.approx(exact[4], rel=0.02)
+    assert float(phi(at + 0.2)) == pytest.approx(float(ridge_phi(at + 0.2)), rel=0.05)
+
+
+def test_without_a_finite_value_the_fit_says_so():
+    with pytest.raises(ValueError, match="diverged"):
+        fitted(np.full(12, np.nan))
+    with pytest.raises(ValueError, match="positive"):
+        fitted(np.full(12, -1.0), positive=True)
+
+
+def network(h):
+    del h
+    return linen.Sequential([lambda x: x.reshape(len(x), -1) / 8, linen.Dense(10)])
+
+
+def l2(params, h):
+    return h["l2"] * squared_kernels(params)
+
+
+SPACE = SearchSpace({"l2": Float(1e-4, 1e-1, log=True)})
+
+
+def small(space=SPACE, *, penalty=l2, network=network, rate=0.2, optimizer=None):
+    """A linear model of 200 digits, trained to the end in a blink."""
+    return training_problem(
+        "small", space, take(load("digits", normalise="unit"), train=200, valid=100),
+        network=network, optimizer=optimizer or (lambda h, steps: optax.sgd(rate, 0.5)), epochs=10,
+        batch_size=lambda h: 20, penalty=penalty,
+    )  # fmt: skip
+
+
+def run(tuner, seed=0, epochs=None, state=None):
+    """All measures and states."""
+    key = jax.random.key(seed)
+    states, measures = [tuner.init(key) if state is None else state], []
+    for number in range(int(states[0].solves), tuner.epochs if epochs is None else epochs):
+        state, measured = tuner.update(jax.random.fold_in(key, number), states[-1])
+        states.append(state)
+        measures.append(measured)
+    return states, measures
+
+
+@cache
+def finished():
+    tuner = value_function.tuner(small())
+    return tuner, *run(tuner)
+
+
+def test_an_update_is_a_solve_or_a_pass_and_only_passes_are_scored():
+    tuner, states, measures = finished()
+    assert tuner.epochs == len(measures) == 15  # lower-level solves
+    assert [np.isnan(measured.score) for measured in measures] == [True] * 10 + [False] * 5
+    assert all(measured.finite for measured in measures)
+    assert int(states[-1].solves) == 15
+    assert np.isfinite(states[-1].solved).all()
+
+
+def test_the_answer_is_feasible_and_inside_the_space():
+    tuner, states, measures = finished()
+    assert min(measured.score for measured in measures[10:]) <= 0.02
+    for state in states[1:]:
+        assert 1e-4 <= tuner.hyperparameters(state)["l2"] <= 1e-1
+
+
+def test_the_parameters_are_those_of_the_network():
+    tuner, states, _ = finished()
+    expected = jax.eval_shape(
+        lambda: small().learning.task.learner({"l2": 0.1}, 1).init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    )
+    assert jax.tree.map(jnp.shape, tuner.params(states[-1])) == jax.tree.map(lambda leaf: leaf.shape, expected)
+
+
+def test_a_run_resumed_from_bytes_is_the_same():
+    tuner, states, measures = finished()
+    for number in (4, 12):
+        saved = serialization.to_bytes(states[number])
+        restored = serialization.from_bytes(tuner.init(jax.random.key(9)), saved)
+        _, again = run(tuner, epochs=number + 1, state=restored)
+        assert again[0].more == measures[number].more
+
+
+def test_a_pass_compiles_nothing_after_the_first(caplog):
+    tuner, states, _ = finished()
+    with jax.log_compiles():
+        run(tuner, seed=1, epochs=2)
+        run(tuner, epochs=14, state=states[13])
+    assert "compil" not in caplog.text.lower()
+
+
+def test_the_published_variant_restarts_and_learns_phi_from_a_batch():
+    tuner = value_function.tuner(small(), variant="published")
+    states, measures = run(tuner, epochs=12)
+    corrected = finished()[1]
+    assert all(measured.finite for measured in measures)
+    np.testing.assert_array_equal(states[12].start_values, states[10].start_values)
+    assert not np.array_equal(corrected[12].start_values, corrected[11].start_values)
+    np.testing.assert_array_equal(corrected[1].points[:10], states[1].points[:10])
+    assert not np.allclose(states[10].solved[:10], corrected[10].solved[:10], rtol=1e-3)
+    rates = value_function.published_schedule().rates
+    assert rates[:, 0].max() == pytest.approx(0.1**2)
+
+
+def test_equal_keys_give_equal_bits():
+    tuner, _, measures = finished()
+    assert run(tuner, epochs=11)[1][10].more == measures[10].more
+
+
+@pytest.mark.parametrize("name", ["digits-l2"])
+def test_two_weights_of_a_catalogued_problem(name):
+    """The answer beats the best of the first solves on the test set, as it learns from validation examples too."""
+    problem = catalogue.problem(name, scale="smoke")
+    tuner = bilevel.make("value-function", problem)
+    states, measures = run(tuner)
+    assert len(measures) == 30
+    assert all(measured.finite for measured in measures)
+    task, data = problem.learning
+    learner = task.learner(tuner.hyperparameters(states[-1]), 1)
+    inputs = (data.test_inputs.astype(np.float32) - data.mean) / data.scale
+
+    def test_loss(state):
+        logits = learner.apply(tuner.params(state), inputs, train=False, key=None)
+        return float(optax.softmax_cross_entropy_with_integer_labels(logits, data.test_labels).mean())
+
+    assert test_loss(states[-1]) < test_loss(states[25])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"penalty": None}, "expected a penalty"),
+        ({"space": SearchSpace({"l2": Float(1e-4, 1e-1), "more": Float(0.1, 1.0)})}, "ignores 'more'"),
+        ({"optimizer": lambda h, steps: optax.sgd(h["l2"])}, "through the penalty alone"),
+        ({"space": SearchSpace({"l2": Integer(1, 3)})}, "real hyperparameters"),
+    ],
+)
+def test_problems_that_it_cannot_move_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        value_function.tuner(small(**settings))
+
+
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(ValueError, match="'corrected' or 'published'"):
+        value_function.tuner(small(), variant="other")
+
+
+@pytest.mark.parametrize("cause", ["rate", "data"])
+def test_a_problem_without_numbers_ends_as_not_finite(cause):
+    """A learning rate at which every training diverges, and data that hold NaN."""
+    problem = small(rate=1e30 if cause == "rate" else 0.2)
+    if cause == "data":
+        learning = problem.learning
+        spoilt = np.where(np.arange(100)[:, None, None, None] < 1, np.nan, learning.data.valid_inputs)
+        problem = replace(problem, learning=learning._replace(data=learning.data._replace(
+            valid_inputs=spoilt.astype(np.float32))))  # fmt: skip
+    tuner = value_function.tuner(problem)
+    _, measures = run(tuner, epochs=10)
+    assert [measured.finite for measured in measures] == [True] * 9 + [False]
+
+
+def test_a_few_diverged_solves_are_left_out():
+    """Half of the design: where the penalty is so large that the descent on it diverges."""
+    tuner = value_function.tuner(small(SearchSpace({"l2": Float(1e-4, 1e3, log=True)})))
+    states, measures = run(tuner, epochs=12)
+    assert 0 < np.isnan(states[10].solved[:10]).sum() <= 7
+    assert measures[-1].finite
+    assert np.isfinite(measures[-1].score)
+
+
+def test_more_than_two_weights_get_a_design_that_fills_the_space():
+    points = value_function.design(np.full(3, -1.0, np.float32), np.ones(3, np.float32))
+    assert points.shape == (30, 3)
+    assert len(np.unique(np.floor(2 * (points + 1)), axis=0)) > 15  # of the 64 cells of half a unit
+    assert augmented_lagrangian.CLIP == 2.0
