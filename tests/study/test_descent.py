@@ -66,9 +66,9 @@ def test_seeds_differ(problem):
     assert first.rows[0]["validation_loss"] != second.rows[0]["validation_loss"]
 
 
-def exploding(problem, at):
+def exploding(tuner, at):
     """The tuner, of which one update leaves no numbers behind."""
-    tuner, calls = bilevel.make(METHOD, problem), 0
+    calls = 0
 
     def update(key, state):
         nonlocal calls
@@ -80,7 +80,8 @@ def exploding(problem, at):
 
 
 def test_a_run_that_diverges_keeps_its_best_epoch(problem, tmp_path, monkeypatch):
-    monkeypatch.setattr(descent.bilevel, "make", lambda method, problem: exploding(problem, 3))
+    tuner = bilevel.make(METHOD, problem)
+    monkeypatch.setattr(bilevel, "make", lambda method, problem: exploding(tuner, 3))
     result = tune(problem, METHOD, evaluations=6, storage=tmp_path, progress=False)
     assert [row["state"] for row in result.rows] == ["ok", "ok", "diverged"]
     assert result.rows[-1]["train_loss"] is None
@@ -90,7 +91,8 @@ def test_a_run_that_diverges_keeps_its_best_epoch(problem, tmp_path, monkeypatch
 
 
 def test_a_run_that_diverges_at_once_has_no_answer(problem, monkeypatch):
-    monkeypatch.setattr(descent.bilevel, "make", lambda method, problem: exploding(problem, 1))
+    tuner = bilevel.make(METHOD, problem)
+    monkeypatch.setattr(bilevel, "make", lambda method, problem: exploding(tuner, 1))
     result = tune(problem, METHOD, evaluations=6, progress=False)
     assert (result.hyperparameters, result.test_error, len(result.rows)) == (None, None, 1)
     assert "diverged in epoch 1" in result.message

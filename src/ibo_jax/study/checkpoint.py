@@ -51,7 +51,7 @@ def read(directory: Path, like: Checkpoint) -> Checkpoint:
     try:
         state, best = (serialization.from_state_dict(getattr(like, name), content[name]) for name in ("state", "best"))
         found, wanted = (
-            [(np.shape(leaf), np.result_type(leaf)) for leaf in jax.tree.leaves(tree)]
+            [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in jax.tree.leaves(tree)]
             for tree in ((state, best), (like.state, like.best))
         )
         if found != wanted:
