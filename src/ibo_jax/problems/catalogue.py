@@ -14,9 +14,12 @@ SUMMARIES = {
     "mnist-fcn": "fully connected network on MNIST, RMSprop",
     "digits-l2": "one hidden layer on the digits, an L2 weight for each of its two layers, SGD with momentum",
     "mnist-l2": "one hidden layer on a part of MNIST, an L2 weight for each of its two layers, SGD with momentum",
+    "digits-dropout": "two hidden layers on the digits, a dropout rate for each, SGD with momentum",
+    "mnist-dropout": "LeNet on a part of MNIST: a dropout rate a layer, input noise and cutout, SGD with momentum",
     "cifar10-cnn": "three convolutions and a hidden layer on CIFAR-10, RMSprop",
     "cifar10-resnet": "wide residual network with LayerNorm on CIFAR-10, SGD with momentum",
     "cifar100-resnet": "wide residual network with LayerNorm on CIFAR-100, SGD with momentum",
+    "cifar10-alexnet": "AlexNet-like network on CIFAR-10: 15 rates of dropout, noise, jitter and cutout, SGD, momentum",
 }
 
 

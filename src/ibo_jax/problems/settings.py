@@ -92,6 +92,25 @@ WRN_10_1 = {"depth": 10, "widen": 1, "batch_size": 32, "drop_epochs": 4}
 L2: dict[str, Dimension] = {name: Float(math.exp(-10), 1.0, log=True) for name in ("l2_hidden", "l2_output")}
 L2_FIXED = {"units": 100, "layers": 1, "dropout": 0.0, "batch_size": 64, "momentum": 0.07, "learning_rate": 0.2}
 
+DROPOUT = Float(0.0, 0.9)
+CUTOUT: dict[str, Dimension] = {"cutout_length": Float(0.0, 24.0), "cutout_holes": Float(0.0, 4.0)}  # used by floor
+DIGITS_DROPOUT: dict[str, Dimension] = {f"dropout_{layer}": DROPOUT for layer in range(2)}
+LENET: dict[str, Dimension] = {
+    **{f"dropout_{layer}": DROPOUT for layer in ("conv_0", "conv_1", "hidden")}, "noise": Float(0.0, 0.3), **CUTOUT,
+}  # fmt: skip
+ALEXNET: dict[str, Dimension] = {
+    **{f"dropout_conv_{layer}": DROPOUT for layer in range(5)},
+    **{f"dropout_hidden_{layer}": DROPOUT for layer in range(2)},
+    "dropout_input": Float(0.0, 1.0), "noise": Float(0.0, 0.3), "hue": Float(0.0, 0.5),
+    **{name: Float(0.0, 1.0) for name in ("contrast", "saturation", "brightness")}, **CUTOUT,
+}  # fmt: skip
+SGD = {"momentum": 0.9, "batch_size": 64, "learning_rate": 0.03}
+DIGITS_FIXED = SGD | {"units": 128, "batch_size": 32, "learning_rate": 0.05}
+LENET_CPU = SGD | {"filters": 4, "units": 128, "learning_rate": 0.01}
+LENET_PAPER = SGD | {"filters": 32, "units": 512, "batch_size": 128}
+ALEXNET_CPU = SGD | {"filters": 8, "units": 128}
+ALEXNET_PAPER = SGD | {"filters": 64, "units": 4096, "batch_size": 128, "learning_rate": 0.01}
+
 FEW_TRAINED: dict[str, Any] = {"evaluations": 6, "initial": 3, "epochs": 1}
 RESNET_SMOKE = Setting(RESNET, cost="a minute", images=(256, 128, 128), fixed=WRN_10_1, **FEW_TRAINED)
 RESNET_CPU = Setting(
@@ -139,6 +158,23 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
             fixed=L2_FIXED,
         ),
     },
+    "digits-dropout": {
+        "smoke": Setting(DIGITS_DROPOUT, epochs=3, evaluations=8, cost="half a minute", initial=3, fixed=DIGITS_FIXED),
+        "cpu": Setting(DIGITS_DROPOUT, epochs=30, evaluations=25, cost="a minute on two cores", fixed=DIGITS_FIXED),
+        "paper": Setting(DIGITS_DROPOUT, epochs=100, evaluations=50, cost="minutes on two cores", fixed=DIGITS_FIXED),
+    },
+    "mnist-dropout": {
+        "smoke": Setting(LENET, cost="half a minute", images=(512, 256, 256), fixed=LENET_CPU, **FEW_TRAINED),
+        "cpu": Setting(
+            LENET,
+            epochs=20,
+            evaluations=15,
+            cost="10 minutes on two cores",
+            images=(2000, 2000, None),
+            fixed=LENET_CPU,
+        ),
+        "paper": Setting(LENET, epochs=100, evaluations=100, cost="hours on a GPU", fixed=LENET_PAPER),
+    },
     "cifar10-cnn": {
         "smoke": Setting(CNN_SMOKE, cost="a minute", images=(512, 256, 256), **FEW_TRAINED),
         "cpu": Setting(
@@ -151,6 +187,19 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
         "smoke": RESNET_SMOKE,
         "cpu": RESNET_CPU,
         "paper": RESNET_PAPER._replace(epochs=200, cost="days on a GPU"),
+    },
+    "cifar10-alexnet": {
+        "smoke": Setting(ALEXNET, cost="a minute", images=(256, 128, 128), fixed=ALEXNET_CPU, **FEW_TRAINED),
+        "cpu": Setting(
+            ALEXNET,
+            epochs=15,
+            evaluations=8,
+            cost="15 minutes on two cores",
+            initial=3,
+            images=(4000, 2000, 2000),
+            fixed=ALEXNET_CPU,
+        ),
+        "paper": Setting(ALEXNET, epochs=100, evaluations=100, cost="a day on a GPU", fixed=ALEXNET_PAPER),
     },
 }
 

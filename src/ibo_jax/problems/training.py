@@ -122,7 +122,7 @@ def training_problem(
             )  # fmt: skip
 
         return Problem(
-            name, space, evaluate, fidelity, floor=0.5 / len(data.valid_labels),
+            name, space, evaluate, fidelity, floor=0.5 / data.valid_labels.size,
             guess=guessing_error(data.valid_labels), report=report, view=view, description=description,
             evaluations=evaluations, initial=initial, epochs=epochs, learning=Learning(task, data),
         )  # fmt: skip
@@ -132,7 +132,7 @@ def training_problem(
 
 def guessing_error(labels: np.ndarray) -> float:
     """Error of always naming the most frequent class."""
-    return 1 - float(np.bincount(labels).max()) / len(labels)
+    return 1 - float(np.bincount(np.ravel(labels)).max()) / labels.size
 
 
 def _default_batch_size(space: SearchSpace) -> Callable[[Hyperparameters], int]:
@@ -181,7 +181,7 @@ def _check_task(
     with _explained(at, sorted(hyperparameters)):
         # the number of batches in a subset is traced, so that subsets of all sizes share a program
         logits, loss = jax.eval_shape(outputs, rates, *([jnp.zeros((), jnp.int32)] if on_subsets else []))
-    if len(logits.shape) != 2 or logits.shape[0] != 2 or logits.shape[1] < data.num_classes:
+    if logits.shape[:-1] != (2, *data.train_labels.shape[1:]) or logits.shape[-1] < data.num_classes:
         raise ValueError(
             f"{at}: expected logits (example, class_) for the {data.num_classes} classes of {data.name}, got shape "
             f"{logits.shape} for 2 examples; give the last layer an output for each class"

@@ -1,13 +1,19 @@
-"""Random changes of a batch of images inside the training step: pure functions of a key, for any image type."""
+"""Random changes of a batch of images inside the training step: pure functions of a key, for any image type.
 
-from collections.abc import Callable
+Those of colours follow torchvision's ColorJitter, whose settings published experiments searched: `amount` is one
+number, or one for each image, and may be traced. They and `cutout` return float32, in the units of the image.
+"""
+
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ibo_jax.types import Array, PRNGKeyArray
+from ibo_jax.training.layers import Rate, of_examples
+from ibo_jax.types import Array, Float, PRNGKeyArray
 
-__all__ = ["Augmentation", "compose", "flip", "shift"]
+__all__ = ["Augmentation", "brightness", "compose", "contrast", "cutout", "flip", "hue", "saturation", "shift"]
 
 Augmentation = Callable[[PRNGKeyArray, Array], Array]
 
@@ -40,6 +46,82 @@ def shift(fraction: float = 0.1) -> Augmentation:
         return images[jnp.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
     return augment
+
+
+def cutout(
+    key: PRNGKeyArray, images: Array, length: Rate, holes: Rate, *, most: int, fill: float | Sequence[float] = 0.0
+) -> Float[Array, "example row column channel"]:
+    """Fills squares of each image (DeVries and Taylor 2017): floor(holes) of them, floor(length) pixels wide.
+
+    Centres are anywhere, so that squares may reach over the edge. Neither number is differentiated.
+
+    Args:
+        most: bound on the number of holes.
+        fill: value, of all channels or one for each.
+    """
+    count, height, width = images.shape[:3]
+    keys = jax.random.split(key)
+    rows, columns = (
+        jax.random.randint(each, (count, most, 1), 0, size, jnp.int32)
+        for each, size in zip(keys, (height, width), strict=True)
+    )
+    shape = jnp.zeros((count, 1, 1))  # what a number of each image is broadcast against
+    length, holes = jnp.floor(of_examples(length, shape)), jnp.floor(of_examples(holes, shape))
+
+    def covered(centres: Array, size: int) -> Array:
+        distance = jnp.arange(size, dtype=jnp.int32) - centres + jnp.floor(length / 2)
+        return (distance >= 0) & (distance < length)
+
+    counted = jnp.arange(most, dtype=jnp.int32)[None, :, None] < holes
+    hole = jnp.einsum("nhr,nhc->nrc", covered(rows, height) & counted, covered(columns, width)) > 0
+    return jnp.where(hole[..., None], jnp.asarray(fill, jnp.float32), images.astype(jnp.float32))
+
+
+def brightness(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -> Float[Array, "..."]:
+    """Multiplies each image by a number drawn evenly from [1 - amount, 1 + amount], cut at zero and at `top`."""
+    return _blend(key, images.astype(jnp.float32), jnp.zeros(()), amount, top)
+
+
+def contrast(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -> Float[Array, "..."]:
+    """Likewise, the distance from the image's mean grey."""
+    images = images.astype(jnp.float32)
+    return _blend(key, images, _grey(images).mean((1, 2, 3), keepdims=True), amount, top)
+
+
+def saturation(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -> Float[Array, "..."]:
+    """Likewise, the distance from each pixel's grey."""
+    images = images.astype(jnp.float32)
+    return _blend(key, images, _grey(images), amount, top)
+
+
+def hue(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -> Float[Array, "..."]:
+    """Turns the colours of each image by an angle drawn evenly from [-amount, amount] of a full turn.
+
+    About the axis of greys in YIQ, as a turn of HSV does but for small differences; greys stay as they are.
+    """
+    images = images.astype(jnp.float32)
+    turn = 2 * jnp.pi * of_examples(amount, images) * _even(key, images)
+    y, i, q = jnp.moveaxis(images @ YIQ.T, -1, 0)[..., None]
+    cos, sin = jnp.cos(turn), jnp.sin(turn)
+    turned = jnp.concatenate([y, cos * i - sin * q, sin * i + cos * q], axis=-1)
+    return jnp.clip(turned @ np.linalg.inv(YIQ).T.astype(np.float32), 0, top)
+
+
+YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], np.float32)
+
+
+def _blend(key: PRNGKeyArray, images: Array, other: Array, amount: Rate, top: float) -> Array:
+    factor = 1 + of_examples(amount, images) * _even(key, images)
+    return jnp.clip(other + factor * (images - other), 0, top)
+
+
+def _grey(images: Array) -> Array:
+    return (images @ YIQ[0])[..., None]
+
+
+def _even(key: PRNGKeyArray, images: Array) -> Array:
+    """A number in [-1, 1] for each image."""
+    return jax.random.uniform(key, (len(images),) + (1,) * (images.ndim - 1), jnp.float32, -1.0, 1.0)
 
 
 def _moved(key: PRNGKeyArray, count: int, size: int, fraction: float) -> Array:

@@ -16,7 +16,7 @@ NAMES = ("digits", "mnist", "cifar10", "cifar100")
 COUNTED_AT_ONCE = 1_000_000  # pixels; counting makes an eight-byte copy of them
 CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100}
 Inputs = np.ndarray
-Labels = Int[np.ndarray, "example"]
+Labels = Int[np.ndarray, "example *place"]
 
 
 class Dataset(NamedTuple):
@@ -24,7 +24,7 @@ class Dataset(NamedTuple):
 
     Attributes:
         train_inputs: uint8 or float32, examples first, channels last; so are the others. May be mapped from disk.
-        train_labels: int32 in 0, ..., num_classes - 1.
+        train_labels: int32 in 0, ..., num_classes - 1, one an example, or one for each of its places.
         mean: float32, broadcasts against one example; computed on the training part only.
         scale: likewise, positive.
     """
@@ -206,10 +206,10 @@ def _check_part(what: str, inputs: Inputs, labels: np.ndarray, num_classes: int 
         raise ValueError(f"{what}: expected at least one example, got none; check where the arrays come from")
     if len(inputs) != len(labels):
         raise ValueError(f"{what}: expected as many labels as inputs, got {len(labels)} and {len(inputs)}; align them")
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+    if labels.shape[1:] not in ((), inputs.shape[1:]) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
-            f"{what}: expected a vector of whole-number labels, got {labels.dtype} of shape {labels.shape}; "
-            "one-hot labels need labels.argmax(-1)"
+            f"{what}: expected a vector of whole-number labels, or as many as inputs, got {labels.dtype} of shape "
+            f"{labels.shape}; one-hot labels need labels.argmax(-1)"
         )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (num_classes is not None and high >= num_classes):

@@ -15,7 +15,10 @@ from jax import lax
 
 from ibo_jax.types import Array, Float, PRNGKeyArray
 
-__all__ = ["conv", "dropout", "layer_norm", "max_pool"]
+__all__ = ["Rate", "conv", "dropout", "layer_norm", "max_pool", "of_examples", "scale_noise", "with_penalty"]
+
+Rate = float | Float[Array, ""] | Float[Array, "example"]
+"""Of a random change: one for all examples, or one for each."""
 
 Pads = tuple[tuple[int, int], ...]
 CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
@@ -84,17 +87,62 @@ def layer_norm(
     return (gain * (inputs - mean) * lax.rsqrt(variance + epsilon) + bias).astype(inputs.dtype)
 
 
-def dropout(key: PRNGKeyArray, inputs: Float[Array, "*axes"], rate: float | Float[Array, ""]) -> Float[Array, "*axes"]:
+def dropout(key: PRNGKeyArray, inputs: Float[Array, "*axes"], rate: Rate, *, whole: bool = False) -> Array:
     """Set each entry to zero with probability `rate`, scale the others by 1 / (1 - rate).
 
-    The rate may be traced; at zero the result is exactly the input. It must be below one (not checked).
+    The rate may be traced; at zero the result is exactly the input. It must be below one (not checked). With `whole`
+    a channel is dropped at all places of an example or at none (of images: spatial; of sequences: locked dropout).
 
     Example:
         >>> dropout(jax.random.key(0), jnp.ones(3), 0.0).tolist()
         [1.0, 1.0, 1.0]
+        >>> dropout(jax.random.key(0), jnp.ones((2, 3)), jnp.array([0.0, 0.999])).tolist()
+        [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
     """
-    keep = jax.random.uniform(key, inputs.shape, jnp.float32) >= rate
+    places = (1,) * (inputs.ndim - 2)
+    shape = (inputs.shape[0], *places, inputs.shape[-1]) if whole else inputs.shape
+    rate = of_examples(rate, inputs)
+    keep = jax.random.uniform(key, shape, jnp.float32) >= rate
     return jnp.where(keep, inputs / (1 - rate), 0).astype(inputs.dtype)
+
+
+def scale_noise(key: PRNGKeyArray, inputs: Float[Array, "example ..."], amount: Rate) -> Array:
+    """Multiply each example by a number drawn evenly between 1 / (1 + amount) and 1 + amount (MacKay et al. 2019)."""
+    amount = of_examples(amount, inputs)
+    share = jax.random.uniform(key, (len(inputs),) + (1,) * (inputs.ndim - 1), jnp.float32)
+    return (inputs * (1 / (1 + amount) + share * (1 + amount - 1 / (1 + amount)))).astype(inputs.dtype)
+
+
+def of_examples(values: Rate, inputs: Array) -> Array:
+    """Made to broadcast against `inputs`: a number as it is, a vector along the first axis."""
+    values = jnp.asarray(values, jnp.float32)
+    return values.reshape(values.shape + (1,) * (inputs.ndim - 1)) if values.ndim else values
+
+
+@jax.custom_vjp
+def with_penalty(outputs: Float[Array, "..."], penalty: Float[Array, ""]) -> Float[Array, "..."]:
+    """`outputs`, whose gradients are those of a loss to which `penalty` has been added.
+
+    So a layer can punish its activations, and nothing that calls it needs to know: the reported loss leaves the penalty
+    out, and no weight of an example scales it. It counts once for each time that a derivative of `outputs` is taken.
+
+    Example:
+        >>> jax.grad(lambda x: 3 * with_penalty(x, x**2))(jnp.float32(5.0)).item()
+        13.0
+    """
+    del penalty
+    return outputs
+
+
+def _with_penalty_forward(outputs: Array, penalty: Array) -> tuple[Array, Array]:
+    return outputs, penalty
+
+
+def _with_penalty_backward(penalty: Array, cotangent: Array) -> tuple[Array, Array]:
+    return cotangent, jnp.ones_like(penalty)
+
+
+with_penalty.defvjp(_with_penalty_forward, _with_penalty_backward)
 
 
 def _wants_gradient_by_hand() -> bool:

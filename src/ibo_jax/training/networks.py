@@ -18,12 +18,12 @@ import jax.numpy as jnp
 from flax import linen, nnx
 
 from ibo_jax.training import layers
+from ibo_jax.training.layers import Rate
 from ibo_jax.types import Array, Float, PRNGKeyArray
 
 __all__ = ["CNN", "MLP", "LeNet", "Network", "WideResNet", "as_network", "from_nnx", "squared_kernels"]
 
 Params = Any
-Rate = float | Float[Array, ""]
 
 
 class Network(NamedTuple):
@@ -107,21 +107,22 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
 class MLP(linen.Module):
     """Hidden layers of equal width with ReLU and dropout after each, on flattened inputs [AriafarEtAl2021, appendix D].
 
-    The dropout rate may be traced; width and depth are static.
+    The dropout rate, of all layers or one for each, may be traced; width and depth are static.
     """
 
     classes: int
     units: int = 128
     layers: int = 2
-    dropout: Rate = 0.0
+    dropout: Rate | tuple[Rate, ...] = 0.0
 
     @linen.compact
     def __call__(self, inputs: Array, train: bool = False) -> Array:
         x = inputs.reshape(len(inputs), -1)
-        for layer in range(self.layers):
+        rates = self.dropout if isinstance(self.dropout, tuple) else (self.dropout,) * self.layers
+        for layer, rate in zip(range(self.layers), rates, strict=True):
             x = linen.relu(_dense(self.units, name=f"hidden_{layer}")(x))
-            if train and not _is_zero(self.dropout):
-                x = layers.dropout(self.make_rng("dropout"), x, self.dropout)
+            if train and not _is_zero(rate):
+                x = layers.dropout(self.make_rng("dropout"), x, rate)
         return _dense(self.classes, name="output")(x)
 
 

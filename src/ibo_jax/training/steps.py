@@ -35,7 +35,7 @@ class Examples(NamedTuple):
     """Data as stored; the network sees (inputs - mean) / scale, and is trained on `subset` if there is one."""
 
     inputs: Array
-    labels: Int[Array, "example"]
+    labels: Int[Array, "example *place"]
     mean: Float[Array, "..."]
     scale: Float[Array, "..."]
     subset: Subset | None = None
@@ -115,14 +115,14 @@ def step(
 
     def objective(params: Any) -> tuple[Array, tuple[Array, Array]]:
         logits = learner.apply(params, inputs, train=True, key=key_dropout)
-        data_loss = jnp.mean(batch.weights * importance.loss(logits, labels))
+        data_loss = jnp.mean(batch.weights * _of_example(importance.loss(logits, labels)))
         penalty = 0.0 if learner.penalty is None else learner.penalty(params)  # never weighted by importance
         return data_loss + penalty, (data_loss, logits)
 
     gradient, (data_loss, logits) = jax.grad(objective, has_aux=True)(state.params)
     updates, optimizer_state = learner.optimizer.update(gradient, state.optimizer_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    batch_tau = importance.tau(importance.upper_bound(logits, labels))
+    batch_tau = importance.tau(_of_example(importance.upper_bound(logits, labels)))
     tau = importance.moving_average(state.tau, jnp.where(by_importance, batch.tau, batch_tau))
     return State(params, optimizer_state, tau), (data_loss, by_importance)
 
@@ -200,7 +200,7 @@ def _choose(
         def score(positions: Array) -> Array:
             index = pool[positions]
             logits = learner.apply(state.params, see(index, positions), train=False, key=None)
-            return importance.upper_bound(logits, examples.labels[index])
+            return _of_example(importance.upper_bound(logits, examples.labels[index]))
 
         scores = in_chunks(score, jnp.arange(sampling.presample_size, dtype=jnp.int32), chunk_of(examples))
         positions, weights = importance.resample(key_draw, scores, size, method=sampling.draw)
@@ -219,6 +219,11 @@ def _see(key: PRNGKeyArray, index: Array, positions: Array, examples: Examples, 
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, positions)
         inputs = jax.vmap(lambda key, single: augment(key, single[None])[0])(keys, inputs)
     return _normalise(inputs, examples)
+
+
+def _of_example(values: Array) -> Array:
+    """Means over the places of an example that has several labels, as a window of text; of norms, that is a bound."""
+    return values.mean(range(1, values.ndim))
 
 
 def _normalise(inputs: Array, examples: Examples) -> Array:

@@ -165,7 +165,7 @@ def _epochs(
         finite = bool(info.finite)
         if finite and (validate or number == count - 1):
             wrong, loss = (float(value) for value in programs.evaluate(state.params, rates, judging))
-            error = wrong / len(judging.labels)
+            error = wrong / judging.labels.size
             finite = bool(np.isfinite(loss))
         yield _Measured(error, loss, float(info.loss), float(info.tau), float(info.importance_share), seconds, finite)
 
@@ -199,7 +199,7 @@ def _outcome(
 
 def _guessing(labels: np.ndarray) -> float:
     """Error of always predicting the most frequent class."""
-    return 1 - float(np.max(np.bincount(np.asarray(labels)))) / len(labels)
+    return 1 - float(np.max(np.bincount(np.ravel(labels)))) / np.size(labels)
 
 
 def _shapes(examples: Examples) -> Examples:

@@ -1,0 +1,125 @@
+"""Structured best responses: a Flax Linen network whose weights are a function of the hyperparameters.
+
+Each dense or convolutional layer is given a second kernel and two small maps of the hyperparameters l, and answers
+
+    y = W_elem x + b_elem + (V l) * (W_hyper x) + (C l) * b_hyper
+
+with products by output unit (MacKay et al., Self-Tuning Networks, ICLR 2019, section 3.1). As l acts on outputs only,
+each example of a batch has a vector of its own for the price of a second matrix product. The network is not rewritten:
+Flax lets its layers' calls be intercepted. At one fixed l the layers collapse into ordinary ones.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen
+
+from ibo_jax.training.networks import Conv, Network
+from ibo_jax.types import Array, Float, PRNGKeyArray
+
+__all__ = ["LAYERS", "apply", "collapse", "init"]
+
+LAYERS = (linen.Dense, linen.Conv, Conv)
+"""Layers that respond: linear ones, whose parameters end in the axis of outputs. Networks made of them do, recurrent
+ones too; an embedding is a dense layer of one-hot inputs."""
+SPREAD = 0.01  # standard deviation of V and C at the start: the response begins nearly constant
+
+Params = Any
+
+
+def init(key: PRNGKeyArray, network: Network, inputs: Array, hyperparameters: Float[Array, "hyperparameter"]) -> Params:
+    """Parameters of the best response: those that `network.init` makes, and in each linear layer those of the response.
+
+    Raises:
+        ValueError: no layer responds; the network is not one of Flax Linen, or has none of `LAYERS`.
+    """
+    batch = jnp.broadcast_to(hyperparameters, (len(inputs), *hyperparameters.shape))
+    with linen.intercept_methods(_respond(batch)):
+        params = network.init(key, inputs)
+    if not _responds(params):
+        raise ValueError(f"expected a Flax Linen network with at least one of {[layer.__name__ for layer in LAYERS]}, "
+                         "whose weights can respond to hyperparameters, got none; build it of these")  # fmt: skip
+    return params
+
+
+def apply(
+    params: Params,
+    network: Network,
+    inputs: Array,
+    hyperparameters: Float[Array, "example hyperparameter"],
+    *,
+    train: bool,
+    key: PRNGKeyArray | None,
+) -> Array:
+    """Logits of each example by the weights at its own hyperparameters."""
+    with linen.intercept_methods(_respond(hyperparameters)):
+        return network.apply(params, inputs, train=train, key=key)
+
+
+def collapse(params: Params, hyperparameters: Float[Array, "hyperparameter"]) -> Params:
+    """Parameters of the plain network at these hyperparameters, as its own `init` would make them.
+
+    Example:
+        >>> from ibo_jax.training.networks import as_network
+        >>> network, at, inputs = as_network(linen.Dense(3)), jnp.array([0.5, -2.0]), jnp.ones((4, 5))
+        >>> params = init(jax.random.key(0), network, inputs, at)
+        >>> plain = network.apply(collapse(params, at), inputs, train=False, key=None)
+        >>> wrapped = apply(params, network, inputs, jnp.tile(at, (4, 1)), train=False, key=None)
+        >>> bool(jnp.allclose(plain, wrapped, atol=1e-6))
+        True
+    """
+    if not isinstance(params, Mapping):
+        return params
+    if "response" not in params:
+        return {name: collapse(part, hyperparameters) for name, part in params.items()}
+    response, hyper = params["response"], params["hyper"]
+    plain = {name: leaf for name, leaf in params.items() if name not in ("response", "hyper")}
+    plain |= {name: plain[name] + (hyperparameters @ response["gain"]) * leaf for name, leaf in hyper.items()}
+    if "bias" in plain:
+        plain["bias"] = plain["bias"] + (hyperparameters @ response["shift"]) * response["bias"]
+    return plain
+
+
+def _respond(hyperparameters: Array) -> Callable[..., Any]:
+    """What is called in place of a layer's method; "hyper" is a copy of the layer without bias, in its own scope."""
+
+    def intercept(call: Callable[..., Array], args: Any, kwargs: Any, context: linen.module.InterceptorContext) -> Any:
+        layer, outputs = context.module, call(*args, **kwargs)
+        if not isinstance(layer, LAYERS) or context.method_name != "__call__" or layer.name == "hyper":
+            return outputs
+        biased = getattr(layer, "use_bias", False)
+        response = layer.param("response", _start, hyperparameters.shape[-1], outputs.shape[-1], biased)
+        changes = {"use_bias": False} if biased else {}
+        outputs += _of_examples(hyperparameters @ response["gain"], outputs) * layer.copy(
+            parent=layer, name="hyper", **changes
+        )(*args, **kwargs)
+        if biased:
+            outputs += _of_examples(hyperparameters @ response["shift"], outputs) * response["bias"]
+        return outputs
+
+    return intercept
+
+
+def _start(key: PRNGKeyArray, size: int, features: int, biased: bool) -> dict[str, Array]:
+    keys = jax.random.split(key)
+    maps = [SPREAD * jax.random.normal(each, (size, features), jnp.float32) for each in keys]
+    bias = {"shift": maps[1], "bias": jnp.zeros(features, jnp.float32)} if biased else {}
+    return {"gain": maps[0], **bias}
+
+
+def _of_examples(values: Array, outputs: Array) -> Array:
+    """A row for each example, against outputs with axes between the first and the last."""
+    if len(values) != len(outputs):
+        raise ValueError(
+            f"expected layers to see examples along their first axis, {len(values)} of them, got outputs of shape "
+            f"{outputs.shape}; do not merge that axis with another, or a layer cannot tell whose hyperparameters count"
+        )
+    return jnp.expand_dims(values, range(1, outputs.ndim - 1))
+
+
+def _responds(params: Params) -> bool:
+    if not isinstance(params, Mapping):
+        return False
+    return "response" in params or any(_responds(part) for part in params.values())

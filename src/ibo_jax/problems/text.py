@@ -1,0 +1,81 @@
+"""A language model of the characters of any text file as a problem: dropout and activation regularisers are tuned."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optax
+
+from ibo_jax.problems.base import Problem
+from ibo_jax.problems.training import training_problem
+from ibo_jax.space import Dimension, Float, SearchSpace
+from ibo_jax.training import text
+from ibo_jax.training.recurrent import CharacterLSTM
+
+__all__ = ["SPACE", "text_problem"]
+
+SPACE: dict[str, Dimension] = {
+    "dropout_input": Float(0.0, 0.9),
+    "dropout_recurrent": Float(0.0, 0.9),
+    "dropout_output": Float(0.0, 0.9),
+    "activity": Float(0.0, 4.0),
+    "change": Float(0.0, 4.0),
+}
+"""The regularisers of `CharacterLSTM`; the weights of the last two need no upper bound where a tuner can do without."""
+
+
+def text_problem(
+    path: Path | str,
+    *,
+    length: int = 64,
+    characters: int | None = None,
+    units: int = 128,
+    layers: int = 1,
+    epochs: int = 20,
+    batch_size: int = 32,
+    learning_rate: float = 3e-3,
+    clip: float = 1.0,
+    space: dict[str, Dimension] | None = None,
+) -> Problem:
+    """The problem of regularising an LSTM, trained by Adam on windows of the text, see `training.text.windows`.
+
+    Args:
+        path: of any text in UTF-8.
+        length: of a window, in characters.
+        characters: learn from so many only.
+        units: of embedding and state.
+        layers: of the LSTM.
+        epochs: of one training.
+        batch_size: windows in a step.
+        learning_rate: of Adam.
+        clip: largest norm of a gradient.
+        space: hyperparameters of `SPACE` to be searched, the others being zero; default all.
+
+    Example:
+        >>> import calendar
+        >>> problem = text_problem(calendar.__file__, length=16, units=8, epochs=1)
+        >>> outcome = problem.evaluate(0, dict.fromkeys(problem.space.names, 0.1), 1)
+        >>> outcome.state, outcome.error < problem.guess
+        ('ok', True)
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the text is too short; a hyperparameter that the network does not have.
+    """
+    data, chosen = text.windows(path, length=length, characters=characters), SPACE if space is None else space
+    if unknown := sorted(chosen.keys() - SPACE.keys()):
+        raise ValueError(f"expected hyperparameters of {list(SPACE)}, got {unknown}; drop those")
+
+    def network(h: Mapping[str, Any]) -> CharacterLSTM:
+        return CharacterLSTM(data.num_classes, units, layers, **{name: h[name] for name in chosen})
+
+    return training_problem(
+        f"text-{data.name}",
+        SearchSpace(chosen),
+        data,
+        network=network,
+        optimizer=lambda h, steps: optax.chain(optax.clip_by_global_norm(clip), optax.adam(learning_rate)),
+        epochs=epochs,
+        batch_size=lambda h: batch_size,
+        description=f"LSTM of {units} units on the characters of {data.name}: dropout and activation regularisers",
+    )

@@ -1,0 +1,50 @@
+"""A text file as data for a language model of characters: windows, and the next character at every place as labels."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ibo_jax.training.datasets import Dataset
+
+__all__ = ["windows"]
+
+
+def windows(path: Path | str, *, length: int = 64, characters: int | None = None) -> Dataset:
+    """The first 90 % of the text to learn from, the next 5 % to choose by, the last 5 % to report on.
+
+    Windows do not overlap, and a rest too short for one is dropped. Characters are numbered in order of code; all that
+    occur in the file are classes, so that every part can be judged. The network sees the numbers as float32.
+
+    Args:
+        path: of any text in UTF-8.
+        length: of a window.
+        characters: learn from so many only, the first; both other parts stay.
+
+    Example:
+        >>> import calendar
+        >>> data = windows(calendar.__file__, length=32)
+        >>> data.train_inputs.shape == data.train_labels.shape, data.train_inputs[0, 1] == data.train_labels[0, 0]
+        (True, np.True_)
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a part of the text is shorter than a window and the character after it.
+    """
+    text = np.array(list(Path(path).read_text(encoding="utf-8")))
+    alphabet, numbers = np.unique(text, return_inverse=True)
+    train, valid, test = np.split(numbers, [int(0.9 * len(text)), int(0.95 * len(text))])
+    parts = [_cut(part, length, path) for part in (train[:characters], valid, test)]
+    (inputs, labels), (valid_inputs, valid_labels), (test_inputs, test_labels) = parts
+    return Dataset(
+        inputs, labels, valid_inputs, valid_labels, test_inputs, test_labels, np.zeros(1, np.float32),
+        np.ones(1, np.float32), len(alphabet), Path(path).stem,
+    )  # fmt: skip
+
+
+def _cut(numbers: np.ndarray, length: int, path: Path | str) -> tuple[np.ndarray, np.ndarray]:
+    count = (len(numbers) - 1) // length
+    if length < 1 or count < 1:
+        raise ValueError(f"{path}: expected parts of at least one window of {length} characters and one more, got "
+                         f"{len(numbers)} characters; take a longer text or shorter windows")  # fmt: skip
+    inputs, labels = (numbers[shift : shift + count * length].reshape(count, length) for shift in (0, 1))
+    return inputs.astype(np.float32), labels.astype(np.int32)

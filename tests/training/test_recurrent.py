@@ -1,0 +1,91 @@
+"""The LSTM is the usual one written out; its regularisers act in training, on each example, and as a loss would."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ibo_jax.training.layers import dropout, scale_noise
+from ibo_jax.training.networks import as_network
+from ibo_jax.training.recurrent import CharacterLSTM
+from ibo_jax.training.text import windows
+
+TEXT = jax.random.randint(jax.random.key(0), (3, 5), 0, 7).astype(jnp.float32)
+
+
+def started(**rates):
+    network = as_network(CharacterLSTM(7, units=4, layers=2, **rates))
+    return network, network.init(jax.random.key(1), TEXT)
+
+
+def written_out(params, text):
+    x = np.asarray(params["embed"]["kernel"], np.float64)[np.asarray(text, int)]
+    sigmoid = lambda values: 1 / (1 + np.exp(-values))  # noqa: E731
+    for layer in range(2):
+        enter, recur = params[f"input_{layer}"], params[f"recurrent_{layer}"]["state"]["kernel"]
+        cell = state = np.zeros((3, 4))
+        outputs = []
+        for time in range(5):
+            gates = x[:, time] @ np.asarray(enter["kernel"]) + np.asarray(enter["bias"]) + state @ np.asarray(recur)
+            i, f, g, o = np.split(gates, 4, -1)
+            cell = sigmoid(f + 1) * cell + sigmoid(i) * np.tanh(g)
+            state = sigmoid(o) * np.tanh(cell)
+            outputs.append(state)
+        x = np.stack(outputs, 1)
+    return x, x @ np.asarray(params["output"]["kernel"]) + np.asarray(params["output"]["bias"])
+
+
+def test_it_is_the_lstm_written_out():
+    network, params = started()
+    logits = network.apply(params, TEXT, train=False, key=None)
+    np.testing.assert_allclose(logits, written_out(params, TEXT)[1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(network.apply(params, TEXT, train=True, key=jax.random.key(0)), logits, rtol=1e-5)
+
+
+def test_activation_regularisers_act_on_the_gradient_as_a_loss_would():
+    network, params = started(activity=jnp.array([2.0, 0.0, 0.0]), change=3.0)
+    plain, _ = started()
+
+    def penalty(head):
+        """Of the outputs before the last layer, read off through a layer that is the identity."""
+        exposed = params | {"output": {"kernel": jnp.eye(4, 7), "bias": jnp.zeros(7)}, **head}
+        x = plain.apply(exposed, TEXT, train=False, key=None)[..., :4]
+        return 2 * jnp.sum(x[0] ** 2) / x.size + 3 * jnp.mean(jnp.diff(x, axis=1) ** 2)
+
+    head = {"input_1": params["input_1"]}
+
+    def loss(head, network):
+        return jnp.sum(network.apply(params | head, TEXT, train=True, key=jax.random.key(0)) ** 2)
+
+    (value, ours), (reported, base) = (jax.value_and_grad(loss)(head, each) for each in (network, plain))
+    assert float(value) == pytest.approx(float(reported), rel=1e-6)  # the loss leaves it out
+    ours, base, added = (gradient["input_1"] for gradient in (ours, base, jax.grad(penalty)(head)))
+    for name in ("kernel", "bias"):
+        np.testing.assert_allclose(ours[name] - base[name], added[name], rtol=1e-2, atol=1e-5)
+
+
+def test_a_rate_for_each_example_and_masks_that_stay_over_time():
+    inputs, rates = jnp.ones((3, 40, 50)), jnp.array([0.0, 0.5, 0.9])
+    dropped = np.asarray(dropout(jax.random.key(0), inputs, rates, whole=True))
+    np.testing.assert_array_equal(dropped, dropped[:, :1] * np.ones_like(dropped))
+    np.testing.assert_array_equal(dropped[0], 1)
+    assert set(np.unique(dropped[1])) == {0, 2}
+    free = np.asarray(dropout(jax.random.key(0), inputs, rates))
+    np.testing.assert_allclose((free == 0).mean((1, 2)), rates, atol=0.05)  # 2,000 draws each
+    noisy = np.asarray(scale_noise(jax.random.key(0), jnp.ones((900, 2)), jnp.repeat(jnp.array([0.0, 0.25, 1.0]), 300)))
+    np.testing.assert_array_equal(noisy[:, 0], noisy[:, 1])
+    ends = np.array([(part.min(), part.max()) for part in np.split(noisy, 3)])
+    np.testing.assert_allclose(ends, [[1, 1], [0.8, 1.25], [0.5, 2]], atol=0.02)
+
+
+def test_text_is_cut_into_windows_with_the_next_character_as_label(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("abcd" * 100)
+    data = windows(path, length=6, characters=100)
+    assert [len(part) for part in (data.train_labels, data.valid_labels, data.test_labels)] == [16, 3, 3]
+    assert data.num_classes == 4
+    np.testing.assert_array_equal(data.train_labels, (data.train_inputs + 1) % 4)
+    np.testing.assert_array_equal(data.train_inputs[1], [2, 3, 0, 1, 2, 3])
+    assert len(windows(path, length=6).train_labels) == 59
+    with pytest.raises(ValueError, match="at least one window of 30"):
+        windows(path, length=30)
