@@ -62,7 +62,7 @@ CPU = (
     Cell("mlp", "cifar10", 10_000, 1, 0.05, 0.07, epochs=20),
     Cell("lenet", "cifar10", 10_000, 1, 0.05, 0.07, epochs=10),
 )
-SMOKE = (Cell("mlp", "digits", 200, 1, 0.5, 0.06, epochs=3),)
+SMOKE = (Cell("mlp", "digits", 1000, 1, 0.5, 0.06, epochs=3),)
 CELLS = {"smoke": SMOKE, "cpu": CPU}
 
 

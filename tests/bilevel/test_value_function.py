@@ -12,7 +12,7 @@ import pytest
 from flax import linen, serialization
 
 from ibo_jax import bilevel
-from ibo_jax.bilevel import augmented_lagrangian, optimal_value, value_function
+from ibo_jax.bilevel import optimal_value, value_function
 from ibo_jax.bilevel.augmented_lagrangian import Functions, Multipliers, augmented, clip, minimise
 from ibo_jax.problems import catalogue
 from ibo_jax.problems.training import training_problem
@@ -150,7 +150,7 @@ def test_without_a_finite_value_the_fit_says_so():
 
 def network(h):
     del h
-    return linen.Sequential([lambda x: x.reshape(len(x), -1) / 8, linen.Dense(10)])
+    return linen.Sequential([lambda x: x.reshape(len(x), -1), linen.Dense(10)])
 
 
 def l2(params, h):
@@ -245,17 +245,16 @@ def test_equal_keys_give_equal_bits():
     assert run(tuner, epochs=11)[1][10].more == measures[10].more
 
 
-@pytest.mark.parametrize("name", ["digits-l2"])
-def test_two_weights_of_a_catalogued_problem(name):
+def test_two_weights_of_a_catalogued_problem():
     """The answer beats the best of the first solves on the test set, as it learns from validation examples too."""
-    problem = catalogue.problem(name, scale="smoke")
+    problem = catalogue.problem("digits-l2", scale="smoke")
     tuner = bilevel.make("value-function", problem)
     states, measures = run(tuner)
     assert len(measures) == 30
     assert all(measured.finite for measured in measures)
     task, data = problem.learning
     learner = task.learner(tuner.hyperparameters(states[-1]), 1)
-    inputs = (data.test_inputs.astype(np.float32) - data.mean) / data.scale
+    inputs = jnp.asarray((data.test_inputs.astype(np.float32) - data.mean) / data.scale)
 
     def test_loss(state):
         logits = learner.apply(tuner.params(state), inputs, train=False, key=None)
@@ -276,11 +275,6 @@ def test_two_weights_of_a_catalogued_problem(name):
 def test_problems_that_it_cannot_move_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         value_function.tuner(small(**settings))
-
-
-def test_an_unknown_variant_is_refused():
-    with pytest.raises(ValueError, match="'corrected' or 'published'"):
-        value_function.tuner(small(), variant="other")
 
 
 @pytest.mark.parametrize("cause", ["rate", "data"])
@@ -308,6 +302,5 @@ def test_a_few_diverged_solves_are_left_out():
 
 def test_more_than_two_weights_get_a_design_that_fills_the_space():
     points = value_function.design(np.full(3, -1.0, np.float32), np.ones(3, np.float32))
-    assert points.shape == (30, 3)
+    assert points.shape == (32, 3)
     assert len(np.unique(np.floor(2 * (points + 1)), axis=0)) > 15  # of the 64 cells of half a unit
-    assert augmented_lagrangian.CLIP == 2.0

@@ -10,6 +10,7 @@ References:
         with details from the authors' notebooks.
 """
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -140,9 +141,12 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
         reached = reach * (high - low)
         box = tuple(np.clip(state.start_values + side * reached, low, high) for side in (-1, 1))
         multipliers = Multipliers(state.mu / _float32(unit), state.weight / _float32(unit**2))
+        share = (
+            max(1.0, float(multipliers.mu)) if corrected else 1.0
+        )  # f weighs mu in A: steps on it are of its own rate
         new = augmented_lagrangian.minimise(
-            key_descent, state.start_params, state.start_values, phi, multipliers, box, *schedule, data,
-            functions=functions, checks=PARTS,
+            key_descent, state.start_params, state.start_values, phi, multipliers, box,
+            schedule.rates / np.float32(share), schedule.momenta, data, functions=functions, checks=PARTS,
         )  # fmt: skip
         values, objective, key = (
             np.asarray(new.values),
@@ -172,7 +176,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
     def hyperparameters(state: State) -> dict[str, Value]:
         named = coordinates.by_name(problem.space, state.values)
         # the exponential of a bound may miss it by a rounding
-        return {name: float(np.clip(named[name], dimension.low, dimension.high))  # type: ignore[union-attr]
+        return {name: float(np.clip(float(named[name]), dimension.low, dimension.high))  # type: ignore[union-attr]
                 for name, dimension in problem.space.dimensions.items()}  # fmt: skip
 
     return Tuner(init, update, hyperparameters, lambda state: state.params, capacity)
@@ -190,7 +194,7 @@ def observed(state: State, point: Float[np.ndarray, "hyperparameter"], value: An
 
 
 def design(low: Float[np.ndarray, "d"], high: Float[np.ndarray, "d"]) -> Float[np.ndarray, "point d"]:
-    """Lambda of the first solves: ten in a row, five times five, or ten Sobol points a dimension.
+    """Lambda of the first solves: ten in a row, five times five, or at least eight Sobol points a dimension.
 
     Example:
         >>> design(np.array([-10.0]), np.array([-1.0])).ravel().tolist()
@@ -201,14 +205,14 @@ def design(low: Float[np.ndarray, "d"], high: Float[np.ndarray, "d"]) -> Float[n
         side = np.linspace(0.0, 1.0, 10 if dimension == 1 else 5)
         unit = np.stack(np.meshgrid(*[side] * dimension, indexing="ij"), -1).reshape(-1, dimension)
     else:
-        unit = qmc.Sobol(dimension, rng=0).random(10 * dimension)
+        unit = qmc.Sobol(dimension, rng=0).random_base2(math.ceil(math.log2(8 * dimension)))
     return (low + unit * (high - low)).astype(np.float32)
 
 
 def corrected_schedule(per_epoch: int) -> Schedule:
-    """Four rates that fall to zero, for a network that sees `per_epoch` batches in an epoch."""
+    """Four rates of f that fall to zero, for a network that sees `per_epoch` batches in an epoch."""
     steps = PARTS * -(-max(STEPS, EPOCHS * per_epoch) // PARTS)
-    rates = np.array([[0.003], [0.01], [0.03], [0.1]]) * np.linspace(1.0, 0.0, steps, endpoint=False)
+    rates = np.array([[0.1], [0.3], [1.0], [3.0]]) * np.linspace(1.0, 0.0, steps, endpoint=False)
     return Schedule(rates.astype(np.float32), np.full(len(rates), 0.9, np.float32))
 
 

@@ -1,0 +1,109 @@
+"""The command; rows are appended to `rows-SCALE.jsonl`, and what is there is not run again."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.common import rows
+from experiments.value_function_mnist import plot
+from experiments.value_function_mnist.settings import CELLS, METHODS, Cell, problem
+from ibo_jax import tune
+from ibo_jax.bilevel import value_function
+from ibo_jax.problems.base import Problem
+from ibo_jax.study.cache import enable_compilation_cache
+from ibo_jax.training import steps, trainer
+from ibo_jax.types import Hyperparameters
+
+HERE = Path(__file__).parent
+TUNERS = {"value-function": "corrected", "value-function, published": "published"}
+
+
+def run(cell: Cell, seed: int, method: str) -> dict[str, Any]:
+    """One method on one subset."""
+    made, began = problem(cell, seed), time.perf_counter()
+    found = by_passes(made, seed, TUNERS[method]) if method in TUNERS else by_search(made, cell, seed, method)
+    return {
+        "cell": cell.name,
+        "seed": seed,
+        "method": method,
+        "seconds": round(time.perf_counter() - began, 1),
+        **found,
+    }
+
+
+def by_passes(made: Problem, seed: int, variant: Any) -> dict[str, Any]:
+    """The tuner: the pass of smallest violation, and all passes."""
+    tuner, key = value_function.tuner(made, variant=variant), jax.random.key(seed)
+    state, answers, passes = tuner.init(key), [], []
+    for number in range(tuner.epochs):
+        state, measures = tuner.update(jax.random.fold_in(key, number), state)
+        if not measures.finite:
+            return {"state": "diverged", "solves": number + 1, "passes": passes}
+        if np.isfinite(measures.score):
+            named = tuner.hyperparameters(state)
+            loss, error = judged(made, tuner.params(state), named)
+            answers.append((measures.score, {"test_loss": loss, "test_error": error, "hyperparameters": named}))
+            passes.append({"objective": float(measures.train_loss), "test_loss": loss, **named, **measures.more})
+    violation, answer = min(answers, key=lambda answer: answer[0])
+    return {"state": "ok", "solves": tuner.epochs, "violation": violation, **answer, "passes": passes}
+
+
+def by_search(made: Problem, cell: Cell, seed: int, method: str) -> dict[str, Any]:
+    """A search by validation loss, its answer trained on the same 60 %, and on all of the subset."""
+    found = tune(made, method, evaluations=cell.evaluations, seed=seed, progress=False)
+    if found.hyperparameters is None:
+        return {"state": "diverged", "solves": len(found.rows)}
+    assert made.learning is not None
+    task, data = made.learning
+    on_test = data._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
+    trained = trainer.train(seed, task, found.hyperparameters, 1, on_test, validate=False)
+    again = trainer.retrain(seed, task, found.hyperparameters, data)
+    return {
+        "state": trained.state, "solves": len(found.rows), "test_loss": trained.history["loss"][-1],
+        "test_error": trained.error, "retrained_test_loss": again.test_loss, "retrained_test_error": again.test_error,
+        "hyperparameters": found.hyperparameters, "valid_loss": found.validation_error,
+    }  # fmt: skip
+
+
+def judged(made: Problem, params: Any, hyperparameters: Hyperparameters) -> tuple[float, float]:
+    """Test loss and error of trained weights."""
+    assert made.learning is not None
+    task, data = made.learning
+    with jax.enable_x64(False):
+        examples = steps.Examples(*jax.device_put((data.test_inputs, data.test_labels, data.mean, data.scale)))
+        wrong, loss = steps.evaluate(params, examples, task.learner(hyperparameters, 1))
+    return float(loss), int(wrong) / len(data.test_labels)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser("python -m experiments.value_function_mnist", description=__doc__)
+    parser.add_argument("--scale", choices=list(CELLS), default="cpu")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N")
+    parser.add_argument("--cells", nargs="+", metavar="NAME", help="default all of the scale")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", default=[*TUNERS, *METHODS])
+    parser.add_argument("--out", type=Path, help="folder of rows and figures; default here, for smoke under runs/")
+    chosen = parser.parse_args(arguments)
+    folder = chosen.out or (Path("runs/value_function_mnist") if chosen.scale == "smoke" else HERE)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"rows-{chosen.scale}.jsonl"
+    enable_compilation_cache()
+    cells = [cell for cell in CELLS[chosen.scale] if not chosen.cells or cell.name in chosen.cells]
+    for cell in cells:
+        for seed in range(chosen.seeds):
+            for method in chosen.methods:
+                there = {(row.get("cell"), row.get("seed"), row.get("method")) for row in rows.read(path)}
+                if (cell.name, seed, method) in there:
+                    continue
+                row = run(cell, seed, method)
+                rows.append(path, row | {"machine": rows.machine()})
+                print(cell.name, seed, method, {name: row.get(name) for name in ("test_loss", "violation", "seconds")},
+                      flush=True)  # fmt: skip
+    plot.draw(folder)
+
+
+if __name__ == "__main__":
+    main()
