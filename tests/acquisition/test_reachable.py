@@ -45,8 +45,7 @@ def test_the_gradient_by_a_coordinate_with_gaps_is_zero():
 @pytest.mark.parametrize("name", ["ibo", "es", "ei"])
 def test_methods_propose_and_answer_what_can_be_reached(name):
     rng, seen = np.random.default_rng(0), empty(SPACE.dimension)
-    for x in rng.uniform(size=(8, SPACE.dimension)):
-        x = SPACE.snap(x)
+    for x in map(SPACE.snap, rng.uniform(size=(8, SPACE.dimension))):
         seen = append(seen, x, 1.0, objective=float(np.sum((x - 0.4) ** 2)))
     suggestion, _ = make(name, S, cells=SPACE.cells)(jax.random.key(1), seen, None)
     for x in (suggestion.x, suggestion.recommendation):
