@@ -30,7 +30,7 @@ class Weights(NamedTuple):
     """Ten L2 weights: models of losses against models of parameters.
 
     Attributes:
-        steps_each: response steps an evaluation (the authors take 500 for 25), at most `most_steps`.
+        steps_each: response steps an evaluation, at most `most_steps` (the authors take 500 for 25 evaluations).
         scale: of the hypernet's first parameters, as in the authors' code.
         scattered: number of evaluations whose scatter is kept.
     """
@@ -39,7 +39,7 @@ class Weights(NamedTuple):
     batch: int = 100
     evaluations: tuple[int, ...] = (10, 25, 100, 250, 1000)
     pool: int = 10_240
-    steps_each: int = 20
+    steps_each: int = 60
     most_steps: int = 5_000
     rate: float = 1e-3
     scale: float = 1e-5
