@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.bilevel_vs_search.settings import METHODS
 from experiments.common import figures, rows
@@ -66,6 +67,7 @@ def losses(found: Rows) -> Figure:
     left.yaxis.set_major_formatter("{x:g}")
     left.yaxis.set_minor_formatter("{x:g}")
     right.set_yticks(range(len(shown)), shown)
+    right.xaxis.set_major_locator(MaxNLocator(4))
     right.invert_yaxis()
     right.set(xlabel="test loss, trained again plainly\non training and validation examples")
     seeds = len({row["seed"] for row in found})
