@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.bilevel_vs_search import judge
 from experiments.common import rows
 from experiments.value_function_mnist import plot
 from experiments.value_function_mnist.settings import CELLS, METHODS, Cell, problem
@@ -15,8 +16,6 @@ from ibo_jax import tune
 from ibo_jax.bilevel import value_function
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.cache import enable_compilation_cache
-from ibo_jax.training import steps, trainer
-from ibo_jax.types import Hyperparameters
 
 HERE = Path(__file__).parent
 TUNERS = {"value-function": "corrected", "value-function, published": "published"}
@@ -37,7 +36,7 @@ def run(cell: Cell, seed: int, method: str) -> dict[str, Any]:
 
 def by_passes(made: Problem, seed: int, variant: Any) -> dict[str, Any]:
     """The tuner: the pass of smallest violation, and all passes."""
-    tuner, key = value_function.tuner(made, variant=variant), jax.random.key(seed)
+    tuner, key, judged = value_function.tuner(made, variant=variant), jax.random.key(seed), judge.judge(made)
     state, answers, passes = tuner.init(key), [], []
     for number in range(tuner.epochs):
         state, measures = tuner.update(jax.random.fold_in(key, number), state)
@@ -45,9 +44,9 @@ def by_passes(made: Problem, seed: int, variant: Any) -> dict[str, Any]:
             return {"state": "diverged", "solves": number + 1, "passes": passes}
         if np.isfinite(measures.score):
             named = tuner.hyperparameters(state)
-            loss, error = judged(made, tuner.params(state), named)
-            answers.append((measures.score, {"test_loss": loss, "test_error": error, "hyperparameters": named}))
-            passes.append({"objective": float(measures.train_loss), "test_loss": loss, **named, **measures.more})
+            reached = judged(tuner.params(state), named)
+            answers.append((measures.score, {**reached._asdict(), "hyperparameters": named}))
+            passes.append({"objective": float(measures.train_loss), **reached._asdict(), **named, **measures.more})
     violation, answer = min(answers, key=lambda answer: answer[0])
     return {"state": "ok", "solves": tuner.epochs, "violation": violation, **answer, "passes": passes}
 
@@ -57,26 +56,13 @@ def by_search(made: Problem, cell: Cell, seed: int, method: str) -> dict[str, An
     found = tune(made, method, evaluations=cell.evaluations, seed=seed, progress=False)
     if found.hyperparameters is None:
         return {"state": "diverged", "solves": len(found.rows)}
-    assert made.learning is not None
-    task, data = made.learning
-    on_test = data._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
-    trained = trainer.train(seed, task, found.hyperparameters, 1, on_test, validate=False)
-    again = trainer.retrain(seed, task, found.hyperparameters, data)
+    trained = judge.trained(made, seed, found.hyperparameters)
+    again = judge.retrained(made, seed, found.hyperparameters)
     return {
-        "state": trained.state, "solves": len(found.rows), "test_loss": trained.history["loss"][-1],
-        "test_error": trained.error, "retrained_test_loss": again.test_loss, "retrained_test_error": again.test_error,
-        "hyperparameters": found.hyperparameters, "valid_loss": found.validation_error,
+        "state": "ok", "solves": len(found.rows), **trained._asdict(), "retrained_test_loss": again.test_loss,
+        "retrained_test_error": again.test_error, "hyperparameters": found.hyperparameters,
+        "valid_loss": found.validation_error,
     }  # fmt: skip
-
-
-def judged(made: Problem, params: Any, hyperparameters: Hyperparameters) -> tuple[float, float]:
-    """Test loss and error of trained weights."""
-    assert made.learning is not None
-    task, data = made.learning
-    with jax.enable_x64(False):
-        examples = steps.Examples(*jax.device_put((data.test_inputs, data.test_labels, data.mean, data.scale)))
-        wrong, loss = steps.evaluate(params, examples, task.learner(hyperparameters, 1))
-    return float(loss), int(wrong) / len(data.test_labels)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -81,9 +81,10 @@ def augmented(
 
     Example:
         >>> functions = Functions(lambda w, data: w**2, lambda w, lam, data: (w - lam[0]) ** 2)
-        >>> value, _ = augmented(functions, lambda lam: 0.0, Multipliers(2.0, 2.0), 3.0, jnp.array([1.0]), None)
-        >>> float(value)  # 9 + 2 * 4 + 2 / 2 * 4^2
-        33.0
+        >>> phi, w, lam = jnp.sum, jnp.array(3.0), jnp.zeros(1)
+        >>> value, _ = augmented(functions, phi, Multipliers(2.0, 2.0), w, lam, None)
+        >>> float(value)  # 9 + 2 * 9 + 2 / 2 * 9^2
+        108.0
     """
     valid_loss = functions.valid_loss(params, data)
     objective = functions.train_objective(params, values, data)

@@ -104,7 +104,7 @@ def lower_level(problem: Problem) -> LowerLevel:
         of_batch = train_objective(params, values, batch(key_batch, data))
         return Solved(params, train_objective(params, values, data), valid_loss(params, data), of_batch)
 
-    _check(problem, learner)
+    _check_effects(problem, learner)
     sets = Data(
         Examples(*jax.device_put((dataset.train_inputs, dataset.train_labels, dataset.mean, dataset.scale))),
         Examples(*jax.device_put((dataset.valid_inputs, dataset.valid_labels, dataset.mean, dataset.scale))),
@@ -112,17 +112,23 @@ def lower_level(problem: Problem) -> LowerLevel:
     return LowerLevel(Functions(valid_loss, train_objective, batch), start, solve, sets, per_epoch)
 
 
-def _check(problem: Problem, learner: Callable[[AnyArray], Learner]) -> None:
-    """Hyperparameters must act through the penalty alone: two far values train alike but for it."""
+REMEDY = "fix it, or choose another tuner or a method that only evaluates"
+
+
+def _check_space(problem: Problem) -> None:
     assert problem.learning is not None
-    task, dataset = problem.learning
-    remedy = "fix it, or choose another tuner or a method that only evaluates"
     for name, dimension in problem.space.dimensions.items():
         if not isinstance(dimension, Real):
-            raise ValueError(f"{problem.name}: expected real hyperparameters, got {dimension} for {name!r}; {remedy}")
-    if task.penalty is None:
+            raise ValueError(f"{problem.name}: expected real hyperparameters, got {dimension} for {name!r}; {REMEDY}")
+    if problem.learning.task.penalty is None:
         raise ValueError(f"{problem.name}: expected a penalty that {list(problem.space.names)} weight, got none; "
                          "give the problem one, or choose another tuner")  # fmt: skip
+
+
+def _check_effects(problem: Problem, learner: Callable[[AnyArray], Learner]) -> None:
+    """Hyperparameters must act through the penalty alone: two far values train alike but for it."""
+    assert problem.learning is not None
+    dataset = problem.learning.data
     low, high = coordinates.bounds(problem.space)
     raw = jnp.asarray(dataset.train_inputs[:2])
     key = jax.random.key(0)
@@ -148,7 +154,7 @@ def _check(problem: Problem, learner: Callable[[AnyArray], Learner]) -> None:
         same = [np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (seen(low), seen(moved))), strict=True)]
         if not all(same):
             raise ValueError(f"{problem.name}: expected hyperparameters that enter through the penalty alone, got "
-                             f"{name!r}, on which network, optimiser or augmentation depends; {remedy}")  # fmt: skip
+                             f"{name!r}, on which network, optimiser or augmentation depends; {REMEDY}")  # fmt: skip
         if not np.any(slope(jnp.asarray(high))[index]):
             raise ValueError(f"{problem.name}: expected a penalty that depends on every hyperparameter, got one that "
-                             f"ignores {name!r}; {remedy}")  # fmt: skip
+                             f"ignores {name!r}; {REMEDY}")  # fmt: skip

@@ -122,7 +122,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
             return explore(state) if state.solves < len(first) else improve(key, state)
 
     def explore(state: State) -> tuple[State, Measures]:
-        point, key = np.asarray(state.points[state.solves]), jax.random.wrap_key_data(jnp.asarray(state.key))
+        point, key = np.asarray(state.points[state.solves]), key_of(state)
         end = solve(key, start(key), point, data)
         state = observed(state, point, end.objective if corrected else end.of_batch)
         if end.valid_loss < state.start_loss:
@@ -137,22 +137,17 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
         rough = (np.arange(capacity) < len(first)) & corrected
         phi, chain = optimal_value.fit(key_fit, state.points, state.solved, np.isfinite(state.solved), low, high,
                                        state.chain, rough=rough, positive=corrected)  # fmt: skip
-        unit, reach = UNIT * float(phi(state.start_values)) if corrected else 1.0, REACH if corrected else 1.0
-        reached = reach * (high - low)
-        box = tuple(np.clip(state.start_values + side * reached, low, high) for side in (-1, 1))
-        multipliers = Multipliers(state.mu / _float32(unit), state.weight / _float32(unit**2))
-        share = (
-            max(1.0, float(multipliers.mu)) if corrected else 1.0
-        )  # f weighs mu in A: steps on it are of its own rate
+        unit, reach, share = 1.0, high - low, 1.0
+        if corrected:
+            unit, reach = UNIT * float(phi(state.start_values)), REACH * (high - low)
+            share = max(1.0, float(state.mu) / unit)  # what f weighs in A: steps on it are of its own rate
+        multipliers = Multipliers(_float32(state.mu / unit), _float32(state.weight / unit**2))
+        box = tuple(np.clip(state.start_values + side * reach, low, high) for side in (-1, 1))
         new = augmented_lagrangian.minimise(
             key_descent, state.start_params, state.start_values, phi, multipliers, box,
             schedule.rates / np.float32(share), schedule.momenta, data, functions=functions, checks=PARTS,
         )  # fmt: skip
-        values, objective, key = (
-            np.asarray(new.values),
-            float(new.objective),
-            jax.random.wrap_key_data(jnp.asarray(state.key)),
-        )
+        values, objective, key = np.asarray(new.values), float(new.objective), key_of(state)
         end = solve(key, new.params if corrected else start(key), values, data)
         value, predicted = float(end.objective), float(phi(values))
         if corrected:
@@ -184,6 +179,11 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
 
 def _float32(value: Any) -> np.ndarray:
     return np.asarray(value, np.float32)
+
+
+def key_of(state: State) -> PRNGKeyArray:
+    """Of every training."""
+    return jax.random.wrap_key_data(jnp.asarray(state.key))
 
 
 def observed(state: State, point: Float[np.ndarray, "hyperparameter"], value: Any) -> State:

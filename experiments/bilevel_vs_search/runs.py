@@ -1,0 +1,75 @@
+"""One run: a method on the problem for so many seconds, and what its answer was worth at each moment."""
+
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import jax
+
+from experiments.bilevel_vs_search import judge
+from ibo_jax import bilevel, tune
+from ibo_jax.problems.base import Problem
+from ibo_jax.study.convert import plain
+
+
+def run(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, Any]:
+    """A flat row: `at` seconds the test loss of the answer became `test_loss`, and the last answer's numbers.
+
+    `state` is "ok", "diverged" or "no answer" when the time was over, or "not applicable", with the tuner's message.
+    """
+    found = (
+        tuned(problem, method, seed, seconds) if method in bilevel.NAMES else searched(problem, method, seed, seconds)
+    )
+    if found["state"] != "ok":
+        return found
+    again = judge.retrained(problem, seed, found["hyperparameters"])
+    return plain({**found, "retrained_test_loss": again.test_loss, "retrained_test_error": again.test_error})
+
+
+def searched(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, Any]:
+    """A search by its own loop; every distinct answer is trained once more to be judged."""
+    result = tune(replace(problem, report=None), method, seconds=seconds, seed=seed, progress=False)
+    answers = [*(row["incumbent"] for row in result.rows[1:]), result.hyperparameters]
+    at, losses, last, known = [], [], None, None
+    for row, answer in zip(result.rows, answers, strict=True):
+        if answer is not None and answer != known:
+            known, last = answer, judge.trained(problem, seed, answer)
+            at.append(row["elapsed_seconds"])
+            losses.append(last.test_loss)
+    if last is None:
+        return {"state": "diverged", "message": result.message, "updates": len(result.rows)}
+    return {
+        "state": "ok", "updates": len(result.rows), "seconds": result.rows[-1]["elapsed_seconds"], "at": at,
+        "series": losses, "test_loss": last.test_loss, "test_error": last.test_error, "hyperparameters": known,
+    }  # fmt: skip
+
+
+def tuned(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, Any]:
+    """A gradient-based tuner until it has done its epochs, ceases to be finite, or the time is over."""
+    judged, key, began = judge.judge(problem), jax.random.key(seed), time.perf_counter()
+    try:
+        tuner = bilevel.make(method, problem)
+    except ValueError as refusal:
+        return {"state": "not applicable", "message": str(refusal)}
+    state, spent = tuner.init(key), time.perf_counter() - began
+    best, last, known, updates, finite = math.inf, None, None, 0, True
+    at, losses = [], []
+    while finite and updates < tuner.epochs and spent < seconds:
+        began = time.perf_counter()
+        state, measures = jax.block_until_ready(tuner.update(jax.random.fold_in(key, updates), state))
+        score, finite = float(measures.score), bool(measures.finite)
+        spent += time.perf_counter() - began
+        updates += 1
+        if finite and score < best:  # NaN: no answer yet
+            best, known = score, tuner.hyperparameters(state)
+            last = judged(tuner.params(state), known)
+            at.append(spent)
+            losses.append(last.test_loss)
+    if last is None:
+        why = "no answer" if finite else "diverged"
+        return {"state": why, "message": f"no answer after {updates} updates, {spent:.0f} s", "updates": updates}
+    return {
+        "state": "ok", "updates": updates, "seconds": spent, "at": at, "series": losses, "finite": finite,
+        "test_loss": last.test_loss, "test_error": last.test_error, "hyperparameters": known,
+    }  # fmt: skip
