@@ -19,7 +19,7 @@ PUBLISHED = {
     "hypernet": (0.60, 0.61, 0.59, 0.59, 0.59),
 }
 LOOKS = {
-    "gp": ("Gaussian process, as published", GREY),
+    "gp": ("Gaussian process, scikit-learn's defaults", GREY),
     "gp-standardised": ("Gaussian process, losses standardised", PURPLE),
     "hypernet-fixed": ("hypernet, same points", ORANGE),
     "hypernet": ("hypernet, fresh points", BLUE),
@@ -64,7 +64,15 @@ def scatter(found: Rows) -> Figure:
         axes.plot(counts, np.median(table, 0), "o-", ms=4, color=colour, label=label)
         axes.fill_between(counts, table.min(0), table.max(0), color=colour, alpha=0.15, linewidth=0)
         if way in PUBLISHED and len(counts) == 5:
-            axes.plot(counts, PUBLISHED[way], "x--", ms=4, lw=0.8, color=colour, label=f"{way}, published")
+            axes.plot(
+                counts,
+                PUBLISHED[way],
+                "x--",
+                ms=4,
+                lw=0.8,
+                color=colour,
+                label=f"{way.replace('-fixed', ', same')}, published",
+            )
     best = np.median([row["pool_best"] for row in found])
     axes.axhline(best, color=INK, lw=0.7, ls=":", label="best of the pool")
     axes.set(xscale="log", xlabel="evaluations", ylabel="exact validation loss at the predicted best")

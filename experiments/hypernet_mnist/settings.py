@@ -1,4 +1,4 @@
-"""Sizes and optimiser settings at two scales; settings were found on seeds from 100 on."""
+"""Sizes and optimiser settings at two scales; settings were found on seeds that are not reported."""
 
 from typing import NamedTuple
 
