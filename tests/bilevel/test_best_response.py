@@ -61,7 +61,7 @@ def test_a_dense_layer_is_the_published_formula():
     network, x = as_network(linen.Dense(4)), jax.random.normal(jax.random.key(0), (1, 6))
     params = jax.tree.map(lambda leaf: leaf + 0.3, best_response.init(jax.random.key(1), network, x, AT))
     response, elementary = params["response"], x @ params["kernel"] + params["bias"]
-    scale, shift = AT @ response["gain"], AT @ response["shift"]
+    scale, shift = AT @ response["map"][:, :4], AT @ response["map"][:, 4:]
     expected = elementary + scale * (x @ params["hyper"]["kernel"]) + shift * response["bias"]
     answer = best_response.apply(params, network, x, AT[None], train=False, key=None)
     np.testing.assert_allclose(answer, expected, rtol=1e-5)
@@ -75,7 +75,7 @@ def test_the_response_begins_nearly_constant_and_costs_about_twice_the_parameter
     structured = count(jax.eval_shape(lambda key: best_response.init(key, network, images, at), jax.random.key(0)))
     assert (round(plain / 1e6, 2), round(structured / 1e6, 2)) == (23.27, 46.83)  # the paper's network
     params = best_response.init(jax.random.key(0), as_network(linen.Dense(500)), jnp.zeros((1, 2)), AT)
-    np.testing.assert_allclose(np.std(params["response"]["gain"]), 0.01, rtol=0.1)
+    np.testing.assert_allclose(np.std(params["response"]["map"]), 0.01, rtol=0.1)
 
 
 def ridge(inputs, targets, log):
@@ -94,7 +94,7 @@ def linear_problem():
 
 def response_of(first, hyper, gain, second, at):
     """The product of the two collapsed layers, which is the map and its Jacobian."""
-    params = {"kernel": first, "hyper": {"kernel": hyper}, "response": {"gain": gain}}
+    params = {"kernel": first, "hyper": {"kernel": hyper}, "response": {"map": gain}}
     return best_response.collapse(params, at)["kernel"] @ second
 
 

@@ -76,9 +76,10 @@ def collapse(params: Params, hyperparameters: Float[Array, "hyperparameter"]) ->
         return {name: collapse(part, hyperparameters) for name, part in params.items()}
     response, hyper = params["response"], params["hyper"]
     plain = {name: leaf for name, leaf in params.items() if name not in ("response", "hyper")}
-    plain |= {name: plain[name] + (hyperparameters @ response["gain"]) * leaf for name, leaf in hyper.items()}
-    if "bias" in plain:
-        plain["bias"] = plain["bias"] + (hyperparameters @ response["shift"]) * response["bias"]
+    gain, shift = _split(hyperparameters @ response["map"], response)
+    plain |= {name: plain[name] + gain * leaf for name, leaf in hyper.items()}
+    if "bias" in response:
+        plain["bias"] = plain["bias"] + shift * response["bias"]
     return plain
 
 
@@ -91,22 +92,25 @@ def _respond(hyperparameters: Array) -> Callable[..., Any]:
             return outputs
         biased = getattr(layer, "use_bias", False)
         response = layer.param("response", _start, hyperparameters.shape[-1], outputs.shape[-1], biased)
-        changes = {"use_bias": False} if biased else {}
-        outputs += _of_examples(hyperparameters @ response["gain"], outputs) * layer.copy(
-            parent=layer, name="hyper", **changes
-        )(*args, **kwargs)
-        if biased:
-            outputs += _of_examples(hyperparameters @ response["shift"], outputs) * response["bias"]
-        return outputs
+        gain, shift = _split(_of_examples(hyperparameters @ response["map"], outputs), response)
+        outputs += gain * layer.copy(parent=layer, name="hyper", **{"use_bias": False} if biased else {})(
+            *args, **kwargs
+        )
+        return outputs + shift * response["bias"] if biased else outputs
 
     return intercept
 
 
 def _start(key: PRNGKeyArray, size: int, features: int, biased: bool) -> dict[str, Array]:
-    keys = jax.random.split(key)
-    maps = [SPREAD * jax.random.normal(each, (size, features), jnp.float32) for each in keys]
-    bias = {"shift": maps[1], "bias": jnp.zeros(features, jnp.float32)} if biased else {}
-    return {"gain": maps[0], **bias}
+    """V and, where there is a bias, C beside it and b_hyper."""
+    response = {"map": SPREAD * jax.random.normal(key, (size, (1 + biased) * features), jnp.float32)}
+    return response | ({"bias": jnp.zeros(features, jnp.float32)} if biased else {})
+
+
+def _split(values: Array, response: Params) -> tuple[Array, Array]:
+    """V l and C l; the second is empty without bias."""
+    features = len(response["bias"]) if "bias" in response else values.shape[-1]
+    return values[..., :features], values[..., features:]
 
 
 def _of_examples(values: Array, outputs: Array) -> Array:

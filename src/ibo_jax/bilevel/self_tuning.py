@@ -14,7 +14,7 @@ start, as through any weights, pretends to be a response: u is driven away from 
 """
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from ibo_jax.space import Integer, SearchSpace
 from ibo_jax.training.networks import Network, as_network
 from ibo_jax.training.steps import Examples, Learner, evaluate
 from ibo_jax.training.trainer import Task
-from ibo_jax.types import Array, Float, Hyperparameters, Int, PRNGKeyArray, Value
+from ibo_jax.types import AnyArray, Array, Float, Hyperparameters, Int, PRNGKeyArray, Value
 
 __all__ = ["Settings", "State", "schedule", "tuner"]
 
@@ -73,7 +73,7 @@ class State(NamedTuple):
         upper: unconstrained hyperparameters, and scales before softplus.
         upper_state: of their optimiser.
         epoch: updates done.
-        path: unconstrained hyperparameters at each training step of the last epoch.
+        path: hyperparameters at each training step of the last epoch, in the order of the space.
     """
 
     params: Any
@@ -184,11 +184,9 @@ def tuner(
     return Tuner(init, update, hyperparameters, params, epochs or 5 * task.epochs)
 
 
-def schedule(space: SearchSpace, paths: list[Array], half_lines: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """The hyperparameters as they were learnt, (epoch, step) by name, of the `path` of each epoch's state."""
-    with jax.enable_x64(False):
-        named = relaxation.by_name(space, jnp.stack(paths), half_lines)
-    return {name: np.asarray(values) for name, values in named.items()}
+def schedule(space: SearchSpace, paths: Sequence[AnyArray]) -> dict[str, Float[np.ndarray, "epoch step"]]:
+    """The hyperparameters as they were learnt, by name, of the `path` of each epoch's state; see `replay`."""
+    return dict(zip(space.names, np.moveaxis(np.stack([np.asarray(path) for path in paths]), -1, 0), strict=True))
 
 
 def _init(game: _Game, key: PRNGKeyArray, training: Examples) -> State:
@@ -211,7 +209,8 @@ def _update(
     def train(step: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
         state, losses = carry
         state, loss = _train(game, jax.random.fold_in(key, 2 * step), state, training)
-        return state._replace(path=state.path.at[step].set(state.upper[0])), losses + loss
+        now = jnp.stack(list(game.named(state.upper[0]).values()))
+        return state._replace(path=state.path.at[step].set(now)), losses + loss
 
     def turn(number: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
         state, losses = jax.lax.fori_loop(number * count, (number + 1) * count, train, carry)

@@ -167,7 +167,7 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
         "smoke": Setting(LENET, cost="half a minute", images=(512, 256, 256), fixed=LENET_CPU, **FEW_TRAINED),
         "cpu": Setting(
             LENET,
-            epochs=20,
+            epochs=12,
             evaluations=15,
             cost="10 minutes on two cores",
             images=(2000, 2000, None),

@@ -18,7 +18,7 @@ def windows(path: Path | str, *, length: int = 64, characters: int | None = None
     Args:
         path: of any text in UTF-8.
         length: of a window.
-        characters: learn from so many only, the first; both other parts stay.
+        characters: take so many of each part only, the first.
 
     Example:
         >>> import calendar
@@ -33,7 +33,7 @@ def windows(path: Path | str, *, length: int = 64, characters: int | None = None
     text = np.array(list(Path(path).read_text(encoding="utf-8")))
     alphabet, numbers = np.unique(text, return_inverse=True)
     train, valid, test = np.split(numbers, [int(0.9 * len(text)), int(0.95 * len(text))])
-    parts = [_cut(part, length, path) for part in (train[:characters], valid, test)]
+    parts = [_cut(part[:characters], length, path) for part in (train, valid, test)]
     (inputs, labels), (valid_inputs, valid_labels), (test_inputs, test_labels) = parts
     return Dataset(
         inputs, labels, valid_inputs, valid_labels, test_inputs, test_labels, np.zeros(1, np.float32),

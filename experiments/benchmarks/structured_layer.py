@@ -1,0 +1,92 @@
+"""A training step of structured layers against the same step of plain ones, in turn in one process.
+
+    python -m experiments.benchmarks.structured_layer [--networks dense conv lstm] [--repeats 9]
+
+The network of each case alone (no data pipeline, no validation steps), with 15 hyperparameters, a vector for each
+example: forward and backward pass and a step of SGD in a loop on the device. Appends a row a network to
+`structured_layer.jsonl`: milliseconds of a step (minimum and median of the repeats, in processor seconds on a CPU) and
+their ratio (goal: at most 2.3).
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.common import rows
+from ibo_jax.bilevel import best_response
+from ibo_jax.training.convolutional import LeNet
+from ibo_jax.training.networks import MLP, as_network
+from ibo_jax.training.recurrent import CharacterLSTM
+
+HYPERPARAMETERS = 15
+GOAL = 2.3
+CASES: dict[str, tuple[Any, tuple[int, ...], int]] = {  # network, shape of a batch, steps in a loop
+    "dense": (MLP(10, units=256, layers=2), (128, 28, 28, 1), 100),
+    "conv": (LeNet(10, filters=(16, 32), units=128), (64, 28, 28, 1), 10),
+    "lstm": (CharacterLSTM(64, units=128), (32, 48), 10),
+}
+
+
+def programs(name: str) -> dict[str, Callable[[], Any]]:
+    """The loops, compiled and ready to run."""
+    module, shape, steps = CASES[name]
+    network, at = as_network(module), jnp.zeros(HYPERPARAMETERS)
+    inputs, key = jnp.ones(shape), jax.random.key(0)
+    vectors = jax.random.normal(key, (len(inputs), HYPERPARAMETERS))
+    applied = {
+        "plain": lambda params: network.apply(params, inputs, train=False, key=None),
+        "structured": lambda params: best_response.apply(params, network, inputs, vectors, train=False, key=None),
+    }
+    made = {
+        "plain": network.init(key, inputs[:1]),
+        "structured": best_response.init(key, network, inputs[:1], at),
+    }
+
+    def loop(apply: Callable[[Any], jax.Array]) -> Callable[[Any], Any]:
+        def step(_: jax.Array, params: Any) -> Any:
+            gradient = jax.grad(lambda p: jnp.mean(jax.nn.logsumexp(apply(p), axis=-1)))(params)
+            return optax.apply_updates(params, jax.tree.map(lambda leaf: -1e-3 * leaf, gradient))
+
+        return jax.jit(lambda params: jax.lax.fori_loop(0, steps, step, params))
+
+    loops = {kind: loop(apply) for kind, apply in applied.items()}
+    return {kind: lambda kind=kind: jax.block_until_ready(loops[kind](made[kind])) for kind in applied}  # type: ignore[misc]
+
+
+def measure(name: str, repeats: int) -> dict[str, Any]:
+    """Milliseconds of a step of either kind, and their ratio."""
+    runs, steps = programs(name), CASES[name][2]
+    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
+    times: dict[str, list[float]] = {kind: [] for kind in runs}
+    for repeat in range(repeats + 1):
+        for kind, run in runs.items():
+            began = clock()
+            run()
+            if repeat:  # the first compiles
+                times[kind].append(1000 * (clock() - began) / steps)
+    summary = {kind: {"min": min(values), "median": statistics.median(values)} for kind, values in times.items()}
+    ratio = {of: summary["structured"][of] / summary["plain"][of] for of in ("min", "median")}
+    return {"network": name, "milliseconds": summary, "ratio": ratio}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("structured_layer.jsonl"))
+    arguments = parser.parse_args()
+    for name in arguments.networks:
+        row = measure(name, arguments.repeats)
+        rows.append(arguments.rows, row | {"machine": rows.machine(), "device": jax.devices()[0].device_kind})
+        print(f"{name}: ratio {row['ratio']['min']:.2f} (minimum), {row['ratio']['median']:.2f} (median); goal {GOAL}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""A self-tuning network beside searches that take equally long, and trainings that replay what it has learnt.
+
+Equal are the seconds of training, compilation and suggestions excluded: the prices of an epoch of the one and of a
+training of the other are measured in turn, in processor seconds, and a search gets as many trainings as the self-tuning
+network pays for, rounded up. Every answer is a training's epoch of lowest validation loss, judged there on test data.
+"""
+
+import math
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import ibo_jax
+from experiments.common import rows
+from ibo_jax.bilevel import Tuner
+from ibo_jax.bilevel.replay import Replayed, constant, judge, replay
+from ibo_jax.bilevel.self_tuning import schedule
+from ibo_jax.outcomes import Outcome
+from ibo_jax.problems.base import Problem
+
+METHODS = ("grid", "random", "ei")
+Row = dict[str, Any]
+
+
+def learn(problem: Problem, tuner: Tuner, seed: int, epochs: int) -> tuple[Row, dict[str, np.ndarray]]:
+    """A self-tuning network's row, and its schedule (epoch, step) by name."""
+    state, key = tuner.init(jax.random.key(seed)), jax.random.key(seed)
+    losses, values, paths, test = [], [], [], (float("nan"), float("nan"))
+    for epoch in range(epochs):
+        state, measures = tuner.update(jax.random.fold_in(key, epoch), state)
+        if not measures.finite:
+            break
+        losses.append(float(measures.score))
+        values.append(tuner.hyperparameters(state))
+        paths.append(state.path)
+        if losses[-1] == min(losses):
+            test = judge(problem, tuner.params(state), values[-1])
+    series = {name: [float(f"{value[name]:.4g}") for value in values] for name in problem.space.names}
+    row = {"method": "stn", "seed": seed, "epochs": len(losses), "values": series} | _answer(losses, *test)
+    return row, schedule(problem.space, paths)
+
+
+def replayed(problem: Problem, name: str, values: dict[str, np.ndarray], seed: int) -> Row:
+    """The row of an ordinary training under a schedule."""
+    found: Replayed = replay(problem, values, seed=seed)
+    return {"method": name, "seed": seed} | _answer(list(found.valid_loss), found.test_loss, found.test_error)
+
+
+def search(problem: Problem, method: str, seed: int, evaluations: int, steps: int) -> Row:
+    """The row of a search: of its trainings the one of lowest validation loss, trained once more to be judged."""
+    guess = math.log(problem.learning.data.num_classes)  # type: ignore[union-attr]
+
+    def evaluate(*arguments: Any, **options: Any) -> Outcome:
+        outcome = problem.evaluate(*arguments, **options)
+        return outcome._replace(error=min(outcome.history["loss"]) if outcome.state == "ok" else guess)
+
+    judged = replace(problem, evaluate=evaluate, guess=guess, report=None)
+    found = ibo_jax.tune(judged, method, evaluations=evaluations, seed=seed, progress=False)
+    best = min((row for row in found.rows if row["error"] is not None), key=lambda row: row["error"])
+    row = replayed(problem, method, constant(best["hyperparameters"], problem.epochs, steps), seed)  # type: ignore[arg-type]
+    return row | {"evaluations": len(found.rows), "searched_loss": best["error"], "found": best["hyperparameters"]}
+
+
+def prices(problem: Problem, tuner: Tuner, repeats: int = 3) -> Row:
+    """Seconds of an epoch of the tuner and of a whole training, in turn; medians."""
+    state, key = tuner.init(jax.random.key(0)), jax.random.key(0)
+    middle = problem.space.decode([0.3] * problem.space.dimension)
+    plain = problem.fidelity.plain
+    timed: dict[str, list[float]] = {"epoch": [], "training": []}
+    for repeat in range(repeats + 1):
+        began = time.process_time()
+        # from the same state each time, and past the warm-up
+        jax.block_until_ready(tuner.update(key, state._replace(epoch=state.epoch + 10_000)))
+        between = time.process_time()
+        problem.evaluate(0, middle, plain)
+        if repeat:  # the first compiles
+            timed["epoch"].append(between - began)
+            timed["training"].append(time.process_time() - between)
+    return {name: statistics.median(values) for name, values in timed.items()}
+
+
+def compare(
+    problem: Problem,
+    tuner: Tuner,
+    seeds: range,
+    epochs: int,
+    path: Path,
+    note: Row,
+    methods: tuple[str, ...] = METHODS,
+) -> None:
+    """The rows that are missing of the self-tuning network, of the searches and of the replays."""
+    there = [row for row in rows.read(path) if note.items() <= row.items()]
+    done = {(row["method"], row["seed"]) for row in there if "method" in row}
+    price = next((row["prices"] for row in there if "prices" in row), None)
+    if price is None:
+        price = prices(problem, tuner)
+        rows.append(path, note | {"prices": price, "machine": rows.machine(), "stn_epochs": epochs})
+    evaluations = math.ceil(epochs * price["epoch"] / price["training"])
+    print(f"{note}: {price}, so {evaluations} trainings for {epochs} epochs", flush=True)
+    steps = _steps(problem)
+    for seed in seeds:
+        if ("stn", seed) not in done:
+            add(path, note, learn_and_replay(problem, tuner, seed, epochs, ("schedule", "final")))
+        for method in methods:
+            if (method, seed) not in done:
+                add(path, note, [search(problem, method, seed, evaluations, steps)])
+
+
+def search_longer(longer: Problem, problem: Problem, seeds: range, epochs: int, path: Path, note: Row) -> None:
+    """The missing rows of random search with trainings of `epochs`, as many as the same seconds pay for."""
+    there = [row for row in rows.read(path) if note.items() <= row.items()]
+    price = next(row["prices"] for row in there if "prices" in row)
+    done = {row["seed"] for row in there if row.get("method") == "random-long"}
+    evaluations = math.ceil(epochs * price["epoch"] / (price["training"] * epochs / problem.epochs))  # type: ignore[operator]
+    for seed in seeds:
+        if seed not in done:
+            found = search(longer, "random", seed, evaluations, _steps(longer))
+            add(path, note, [found | {"method": "random-long"}])
+
+
+def learn_and_replay(problem: Problem, tuner: Tuner, seed: int, epochs: int, names: tuple[str, ...]) -> list[Row]:
+    """A self-tuning network, and ordinary trainings of its length: of its "schedule", of its "final" values held, of
+    its "start" held."""
+    row, learnt = learn(problem, tuner, seed, epochs)
+    ends = {"schedule": learnt, "final": _held(learnt, (-1, -1)), "start": _held(learnt, (0, 0))}
+    return [row, *(replayed(problem, name, ends[name], seed) for name in names)]
+
+
+def _steps(problem: Problem) -> int:
+    """Of an epoch."""
+    assert problem.learning is not None
+    return len(problem.learning.data.train_labels) // problem.learning.task.batch_size({})
+
+
+def _held(learnt: dict[str, np.ndarray], at: tuple[int, int]) -> dict[str, np.ndarray]:
+    return {name: np.full_like(values, values[at]) for name, values in learnt.items()}
+
+
+def add(path: Path, note: Row, found: list[Row]) -> None:
+    """Store rows and say so."""
+    for row in reversed(found):  # the first, by which one is known to be done, comes last
+        rows.append(path, note | row)
+        print({name: row[name] for name in ("method", "seed", "valid_loss", "test_loss", "test_error")}, flush=True)
+
+
+def _answer(losses: list[float], test_loss: float, test_error: float) -> Row:
+    series = [float(f"{loss:.5g}") for loss in losses]
+    return {"valid_loss": min(series, default=None), "test_loss": test_loss, "test_error": test_error, "series": series}

@@ -1,0 +1,87 @@
+"""Figures of self-tuning networks: answers by method, and the course of the hyperparameters; functions of rows."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.common import figures, rows
+from ibo_jax.study.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, STYLE
+
+LOOKS = {
+    "stn": ("STN", ORANGE),
+    "schedule": ("its schedule\nreplayed", BLUE),
+    "final": ("its last values\nheld", GREEN),
+    "start": ("its first values\nheld", PURPLE),
+    "grid": ("grid", GREY),
+    "random": ("random", GREY),
+    "random-long": ("random,\nlonger", GREY),
+    "ei": ("Bayesian\noptimisation", GREY),
+}
+STARTS = (ORANGE, GREEN, BLUE, PURPLE, GREY)
+Rows = list[dict[str, Any]]
+
+
+@matplotlib.rc_context(STYLE)
+def answers(found: Rows, title: str) -> Figure:
+    """Test loss of each method's answer, a dot a seed, a bar the median; beside it the learnt schedules."""
+    figure = Figure(figsize=(10, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    methods = [method for method in LOOKS if any(row.get("method") == method for row in found)]
+    for place, method in enumerate(methods):
+        losses = [row["test_loss"] for row in found if row.get("method") == method]
+        colour = LOOKS[method][1]
+        left.plot(place + np.linspace(-0.12, 0.12, len(losses)), losses, "o", color=colour, ms=4)
+        left.hlines(np.median(losses), place - 0.3, place + 0.3, color=INK, lw=1.6)
+        left.annotate(f"{np.median(losses):.3f}", (place, np.median(losses)), xytext=(12, 3), fontsize=7.5,
+                      textcoords="offset points")  # fmt: skip
+    left.set_xticks(range(len(methods)), [LOOKS[method][0] for method in methods], fontsize=8)
+    left.set(ylabel="test loss, nats", xlim=(-0.6, len(methods) - 0.3))
+    courses = [row["values"] for row in found if row.get("method") == "stn"]
+    colours = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
+    for number, name in enumerate(courses[0] if courses else ()):
+        top = max(max(course[name]) for course in courses)
+        for seed, course in enumerate(courses):
+            right.plot(np.array(course[name]) / (top if top > 1 else 1), color=colours[number % 20],
+                       lw=1.4 if seed == 0 else 0.7, label=None if seed else _named(name, top))  # fmt: skip
+    right.set(xlabel="epoch of the self-tuning network", ylabel="value")
+    right.legend(fontsize=7, ncols=1 + len(courses[0] if courses else ()) // 8, loc="upper left")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def starts(found: Rows, title: str) -> Figure:
+    """One rate over the epochs from several starts, a line a seed."""
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for colour, start in zip(STARTS, sorted({row["start"] for row in found if "start" in row}), strict=False):
+        for number, row in enumerate(row for row in found if row.get("start") == start and row["method"] == "stn"):
+            (values,) = row["values"].values()
+            axes.plot([0, *np.arange(1, 1 + len(values))], [start, *values], color=colour, lw=1.2,
+                      label=None if number else f"from {start:g}")  # fmt: skip
+    axes.set(xlabel="epoch", ylabel="dropout rate", ylim=(0, 1), title=title)
+    axes.legend(ncols=5, loc="upper center", fontsize=8)
+    return figure
+
+
+def main(here: Path, titles: dict[str, tuple[Callable[[Rows, str], Figure], str]]) -> None:
+    """Redraw what has rows: for each part (name: figure function and title) and scale a file `PART-SCALE.svg`."""
+    parser = argparse.ArgumentParser(description="Redraw the figures from the rows that are stored here.")
+    parser.add_argument("--folder", type=Path, default=here, help="of the rows")
+    for path in sorted(parser.parse_args().folder.glob("rows-*.jsonl")):
+        for part, (draw, title) in titles.items():
+            mine = [row for row in rows.read(path) if row.get("part") == part and "method" in row]
+            latest = {(row["method"], row["seed"], row.get("start")): row for row in mine}
+            if latest:
+                target = path.with_name(f"{part}-{path.stem.removeprefix('rows-')}.svg")
+                figures.save(draw(list(latest.values()), title), target)
+                print(target)
+
+
+def _named(name: str, top: float) -> str:
+    return name.replace("_", " ") + (f" / {top:.3g}" if top > 1 else "")
