@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.common import figures, rows
 from experiments.value_function_mnist.settings import CELLS, METHODS, Cell
+from ibo_jax.bilevel.value_function import PASSES
 from ibo_jax.study.figures import BLUE, GREY, INK, ORANGE, PURPLE, STYLE
 
 HERE = Path(__file__).parent
@@ -42,7 +43,7 @@ def of(found: Rows, cell: Cell, method: str) -> Rows:
 @matplotlib.rc_context(STYLE)
 def losses(found: Rows, cells: list[Cell]) -> Figure:
     """Above test losses by method; below the tuner's passes: violation, and how test loss and it move together."""
-    figure = Figure(figsize=(1.6 + 2.5 * len(cells), 6.4), layout="constrained")
+    figure = Figure(figsize=(2.0 + 2.3 * len(cells), 6.4), layout="constrained")
     panels = figure.subplots(2, len(cells), squeeze=False)
     for (above, below), cell in zip(panels.T, cells, strict=True):
         for height, method in enumerate(SHOWN):
@@ -54,22 +55,25 @@ def losses(found: Rows, cells: list[Cell]) -> Figure:
         for value in cell.published:
             above.axvline(value, color=GREY, lw=0.8, ls=":")
         above.set_yticks(range(len(SHOWN)), [LABELS[name] for name in SHOWN] if cell is cells[0] else [])
-        above.invert_yaxis()
-        above.set(title=_title(cell), xlabel="test loss")
+        above.set(title=_title(cell), xlabel="test loss", ylim=(len(SHOWN) - 0.4, -0.6))
         for method, colour in (("value-function", ORANGE), ("value-function, published", GREY)):
             for row in of(found, cell, method):
                 values = [one["violation"] for one in row["passes"]]
                 below.plot(range(1, len(values) + 1), values, color=colour, marker="o", ms=3, lw=1)
         below.axhline(GOAL, color=INK, lw=0.6, ls=":")
-        below.set(xlabel="pass", yscale="log")
+        below.set(xlabel="pass", yscale="log", xticks=range(1, PASSES + 1))
+        if cell is not cells[0]:
+            below.sharey(panels[1, 0])
+    panels[1, 0].yaxis.set_major_formatter("{x:g}")
     panels[1, 0].set_ylabel("relative violation |f - phi| / f")
     kinds = (
         (ORANGE, "o", "", "weights and hyperparameters together"), (BLUE, "o", "", "searched, trained on 60 %"),
         (PURPLE, "s", "", "searched, trained again on all"), (GREY, "", ":", "published runs"),
+        (GREY, "o", "-", "below: as in the notebooks"),
     )  # fmt: skip
     handles = [panels[0, 0].plot([], [], colour, marker=marker, ls=line, label=label)[0]
                for colour, marker, line, label in kinds]  # fmt: skip
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    figure.legend(handles=handles, loc="outside upper center", ncols=5 if len(cells) > 3 else 2)
     return figure
 
 

@@ -17,6 +17,8 @@ from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
 
 __all__ = ["Data", "LowerLevel", "Solved", "lower_level"]
 
+REMEDY = "fix it, or choose another tuner or a method that only evaluates"
+
 
 class Data(NamedTuple):
     """What f and F are means over."""
@@ -61,10 +63,10 @@ def lower_level(problem: Problem) -> LowerLevel:
     """
     assert problem.learning is not None
     task, dataset = problem.learning
+    _check_space(problem)
     low, _ = coordinates.bounds(problem.space)
-    batch_size = int(
-        task.batch_size({name: float(value) for name, value in coordinates.by_name(problem.space, low).items()})
-    )
+    lowest = {name: float(value) for name, value in coordinates.by_name(problem.space, low).items()}
+    batch_size = int(task.batch_size(lowest))
     shape, per_epoch = dataset.train_inputs.shape[1:], len(dataset.train_labels) // batch_size
     sampling = Sampling(batch_size, batch_size)
 
@@ -110,9 +112,6 @@ def lower_level(problem: Problem) -> LowerLevel:
         Examples(*jax.device_put((dataset.valid_inputs, dataset.valid_labels, dataset.mean, dataset.scale))),
     )
     return LowerLevel(Functions(valid_loss, train_objective, batch), start, solve, sets, per_epoch)
-
-
-REMEDY = "fix it, or choose another tuner or a method that only evaluates"
 
 
 def _check_space(problem: Problem) -> None:

@@ -89,9 +89,10 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
       losses of 0.02 feel no (R / 2) c^2, and a pass moves lambda by a twentieth of its box, because beyond the
       descent finds errors of phi-hat.
 
-    Measures: `violation`, |f - phi| / f at the new lambda by its solve; `valid_loss` F; `phi_error`, phi less
-    phi-hat there; `mu`, `weight`; `choice` of the learning rate, -1 if none improved; `solves` so far. The state is
-    not finite if fewer than three first solves ended well or no iterate is finite.
+    Measures: `violation`, |f - phi| / f at the new lambda by its solve, 0 where that solve went no lower than the
+    pass (a held learning rate may not); `solved`, where it ended; `valid_loss` F; `phi_error`, phi less phi-hat;
+    `mu`, `weight`; `choice` of the learning rate, -1 if none improved; `solves` so far. The state is not finite if
+    fewer than three first solves ended well or no iterate is finite.
 
     Raises:
         ValueError: a hyperparameter that is not a real number, that the penalty does not depend on, or on which
@@ -164,7 +165,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
         more: Numbers = {
             "violation": violation, "valid_loss": float(new.valid_loss), "phi_error": reference - predicted,
             "mu": float(after.mu), "weight": float(after.weight), "choice": float(new.choice),
-            "solves": float(state.solves),
+            "solves": float(state.solves), "solved": float(end.objective),
         }  # fmt: skip
         return state, Measures(objective, violation, bool(np.isfinite(new.lagrangian)), more)
 
