@@ -7,8 +7,9 @@ from typing import Any
 
 import jax
 
-from experiments.bilevel_vs_search import judge
+from experiments.bilevel_vs_search.trained import retrained, trained
 from ibo_jax import bilevel, tune
+from ibo_jax.bilevel.judge import judge
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.convert import plain
 
@@ -23,8 +24,8 @@ def run(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, A
     )
     if found["state"] != "ok":
         return found
-    again = judge.retrained(problem, seed, found["hyperparameters"])
-    return plain({**found, "retrained_test_loss": again.test_loss, "retrained_test_error": again.test_error})
+    again = retrained(problem, seed, found["hyperparameters"])
+    return plain({**found, "retrained_test_loss": again.loss, "retrained_test_error": again.error})
 
 
 def searched(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, Any]:
@@ -34,20 +35,21 @@ def searched(problem: Problem, method: str, seed: int, seconds: float) -> dict[s
     at, losses, last, known = [], [], None, None
     for row, answer in zip(result.rows, answers, strict=True):
         if answer is not None and answer != known:
-            known, last = answer, judge.trained(problem, seed, answer)
+            known, last = answer, trained(problem, seed, answer)
             at.append(row["elapsed_seconds"])
-            losses.append(last.test_loss)
+            losses.append(last.loss)
     if last is None:
         return {"state": "diverged", "message": result.message, "updates": len(result.rows)}
     return {
         "state": "ok", "updates": len(result.rows), "seconds": result.rows[-1]["elapsed_seconds"], "at": at,
-        "series": losses, "test_loss": last.test_loss, "test_error": last.test_error, "hyperparameters": known,
+        "series": losses, "test_loss": last.loss, "test_error": last.error, "hyperparameters": known,
     }  # fmt: skip
 
 
 def tuned(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, Any]:
     """A gradient-based tuner until it has done its epochs, ceases to be finite, or the time is over."""
-    judged, key, began = judge.judge(problem), jax.random.key(seed), time.perf_counter()
+    assert problem.learning is not None
+    judged, key, began = judge(problem.learning), jax.random.key(seed), time.perf_counter()
     try:
         tuner = bilevel.make(method, problem)
     except ValueError as refusal:
@@ -63,13 +65,13 @@ def tuned(problem: Problem, method: str, seed: int, seconds: float) -> dict[str,
         updates += 1
         if finite and score < best:  # NaN: no answer yet
             best, known = score, tuner.hyperparameters(state)
-            last = judged(tuner.params(state), known)
+            last = judged(tuner.params(state), known, "test")
             at.append(spent)
-            losses.append(last.test_loss)
+            losses.append(last.loss)
     if last is None:
         why = "no answer" if finite else "diverged"
         return {"state": why, "message": f"no answer after {updates} updates, {spent:.0f} s", "updates": updates}
     return {
         "state": "ok", "updates": updates, "seconds": spent, "at": at, "series": losses, "finite": finite,
-        "test_loss": last.test_loss, "test_error": last.test_error, "hyperparameters": known,
+        "test_loss": last.loss, "test_error": last.error, "hyperparameters": known,
     }  # fmt: skip

@@ -18,7 +18,8 @@ import numpy as np
 import ibo_jax
 from experiments.common import rows
 from ibo_jax.bilevel import Tuner
-from ibo_jax.bilevel.replay import Replayed, constant, judge, replay
+from ibo_jax.bilevel.judge import judge
+from ibo_jax.bilevel.replay import Replayed, constant, replay
 from ibo_jax.bilevel.self_tuning import schedule
 from ibo_jax.outcomes import Outcome
 from ibo_jax.problems.base import Problem
@@ -29,7 +30,8 @@ Row = dict[str, Any]
 
 def learn(problem: Problem, tuner: Tuner, seed: int, epochs: int) -> tuple[Row, dict[str, np.ndarray]]:
     """A self-tuning network's row, and its schedule (epoch, step) by name."""
-    state, key = tuner.init(jax.random.key(seed)), jax.random.key(seed)
+    assert problem.learning is not None
+    state, key, judged = tuner.init(jax.random.key(seed)), jax.random.key(seed), judge(problem.learning)
     losses, values, paths, test = [], [], [], (float("nan"), float("nan"))
     for epoch in range(epochs):
         state, measures = tuner.update(jax.random.fold_in(key, epoch), state)
@@ -39,7 +41,8 @@ def learn(problem: Problem, tuner: Tuner, seed: int, epochs: int) -> tuple[Row, 
         values.append(tuner.hyperparameters(state))
         paths.append(state.path)
         if losses[-1] == min(losses):
-            test = judge(problem, tuner.params(state), values[-1])
+            reached = judged(tuner.params(state), values[-1], "test")
+            test = (reached.loss, reached.error)
     series = {name: [float(f"{value[name]:.4g}") for value in values] for name in problem.space.names}
     row = {"method": "stn", "seed": seed, "epochs": len(losses), "values": series} | _answer(losses, *test)
     return row, schedule(problem.space, paths)

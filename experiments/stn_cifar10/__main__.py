@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from experiments.common import rows
-from ibo_jax.bilevel.replay import judge
+from ibo_jax.bilevel.judge import judge
 from ibo_jax.bilevel.self_tuning import tuner
 from ibo_jax.problems import problem
 from ibo_jax.study.cache import enable_compilation_cache
@@ -46,7 +46,7 @@ def run(scale: str, seed: int, minutes: float, out: Path, runs: Path) -> None:
         row = {"seed": seed, "epoch": number, "seconds": round(time.perf_counter() - started, 2), "values": values,
                "valid_loss": float(measures.score), "valid_error": float(measures.more["valid_error"])}  # fmt: skip
         if best is None or row["valid_loss"] < best["valid_loss"]:
-            test_loss, test_error = judge(made, tuned.params(state), values)
+            test_error, test_loss = judge(made.learning)(tuned.params(state), values, "test")
             best = row | {"test_loss": test_loss, "test_error": test_error}
         rows.append(out / f"epochs-{scale}.jsonl", row)
         print({name: row[name] for name in ("epoch", "seconds", "valid_loss", "valid_error")}, flush=True)

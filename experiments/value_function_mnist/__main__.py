@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.bilevel_vs_search import judge
+from experiments.bilevel_vs_search.trained import retrained, trained
 from experiments.common import rows
 from experiments.value_function_mnist import plot
 from experiments.value_function_mnist.settings import CELLS, METHODS, Cell, problem
 from ibo_jax import tune
 from ibo_jax.bilevel import value_function
+from ibo_jax.bilevel.judge import Judged, judge
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.cache import enable_compilation_cache
 
@@ -34,9 +35,14 @@ def run(cell: Cell, seed: int, method: str) -> dict[str, Any]:
     }
 
 
+def _named(judged: Judged) -> dict[str, float]:
+    return {"test_loss": judged.loss, "test_error": judged.error}
+
+
 def by_passes(made: Problem, seed: int, variant: Any) -> dict[str, Any]:
     """The tuner: the pass of smallest violation, and all passes."""
-    tuner, key, judged = value_function.tuner(made, variant=variant), jax.random.key(seed), judge.judge(made)
+    assert made.learning is not None
+    tuner, key, judged = value_function.tuner(made, variant=variant), jax.random.key(seed), judge(made.learning)
     state, answers, passes = tuner.init(key), [], []
     for number in range(tuner.epochs):
         state, measures = tuner.update(jax.random.fold_in(key, number), state)
@@ -44,9 +50,9 @@ def by_passes(made: Problem, seed: int, variant: Any) -> dict[str, Any]:
             return {"state": "diverged", "solves": number + 1, "passes": passes}
         if np.isfinite(measures.score):
             named = tuner.hyperparameters(state)
-            reached = judged(tuner.params(state), named)
-            answers.append((measures.score, {**reached._asdict(), "hyperparameters": named}))
-            passes.append({"objective": float(measures.train_loss), **reached._asdict(), **named, **measures.more})
+            reached = _named(judged(tuner.params(state), named, "test"))
+            answers.append((measures.score, {**reached, "hyperparameters": named}))
+            passes.append({"objective": float(measures.train_loss), **reached, **named, **measures.more})
     violation, answer = min(answers, key=lambda answer: answer[0])
     return {"state": "ok", "solves": tuner.epochs, "violation": violation, **answer, "passes": passes}
 
@@ -56,11 +62,11 @@ def by_search(made: Problem, cell: Cell, seed: int, method: str) -> dict[str, An
     found = tune(made, method, evaluations=cell.evaluations, seed=seed, progress=False)
     if found.hyperparameters is None:
         return {"state": "diverged", "solves": len(found.rows)}
-    trained = judge.trained(made, seed, found.hyperparameters)
-    again = judge.retrained(made, seed, found.hyperparameters)
+    once = trained(made, seed, found.hyperparameters)
+    again = retrained(made, seed, found.hyperparameters)
     return {
-        "state": "ok", "solves": len(found.rows), **trained._asdict(), "retrained_test_loss": again.test_loss,
-        "retrained_test_error": again.test_error, "hyperparameters": found.hyperparameters,
+        "state": "ok", "solves": len(found.rows), **_named(once), "retrained_test_loss": again.loss,
+        "retrained_test_error": again.error, "hyperparameters": found.hyperparameters,
         "valid_loss": found.validation_error,
     }  # fmt: skip
 

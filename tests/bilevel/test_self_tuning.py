@@ -8,7 +8,8 @@ import pytest
 
 from ibo_jax import bilevel
 from ibo_jax.bilevel import relaxation, self_tuning
-from ibo_jax.bilevel.replay import constant, judge, replay
+from ibo_jax.bilevel.judge import judge
+from ibo_jax.bilevel.replay import constant, replay
 from ibo_jax.problems import problem
 from ibo_jax.problems.training import training_problem
 from ibo_jax.space import Categorical, Float, Integer, SearchSpace
@@ -109,7 +110,7 @@ def test_what_is_judged_is_the_plain_network_at_the_hyperparameters_and_learns()
     assert tuner.epochs == 10
     swapped = made.learning.data._replace(test_inputs=DATA.valid_inputs, test_labels=DATA.valid_labels)
     again = small(data=swapped._replace(test_inputs=swapped.valid_inputs, test_labels=swapped.valid_labels))
-    loss, error = judge(again, tuner.params(state), tuner.hyperparameters(state))
+    error, loss = judge(again.learning)(tuner.params(state), tuner.hyperparameters(state), "test")
     assert loss == pytest.approx(told[-1].score, rel=1e-5)
     assert error == pytest.approx(told[-1].more["valid_error"], rel=1e-5)
     assert told[-1].score < 0.4

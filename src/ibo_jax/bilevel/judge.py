@@ -1,22 +1,32 @@
 """What a tuner's answer is worth: the plain network with its parameters, judged on data that it was not trained on."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
 from ibo_jax.problems.base import Learning
 from ibo_jax.training.steps import Examples, evaluate
+from ibo_jax.training.trainer import Task
 from ibo_jax.types import Array, Value
 
-__all__ = ["Judge", "judge"]
+__all__ = ["Judge", "Judged", "judge"]
 
-Judge = Callable[[Any, Mapping[str, Value], Literal["valid", "test"]], tuple[float, float]]
+
+class Judged(NamedTuple):
+    """Share of wrong predictions, and mean cross-entropy."""
+
+    error: float
+    loss: float
+
+
+Judge = Callable[[Any, Mapping[str, Value], Literal["valid", "test"]], Judged]
 
 
 def judge(learning: Learning) -> Judge:
-    """`judge(params, hyperparameters, part) -> (error, loss)`, without dropout, augmentation or penalty.
+    """`judge(params, hyperparameters, part)`, without dropout, augmentation or penalty.
 
     One program for each part, whatever the hyperparameters: they are traced, whole numbers too.
 
@@ -24,7 +34,7 @@ def judge(learning: Learning) -> Judge:
         >>> from ibo_jax.problems.catalogue import problem
         >>> learning, h = problem("digits-l2", scale="smoke").learning, {"l2_hidden": 0.1, "l2_output": 0.1}
         >>> params = learning.task.learner(h, 1).init(jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32))
-        >>> judge(learning)(params, h, "valid")[0] > 0.5  # untrained
+        >>> judge(learning)(params, h, "valid").error > 0.5  # untrained
         True
     """
     task, data = learning.task, learning.data
@@ -32,16 +42,15 @@ def judge(learning: Learning) -> Judge:
         arrays = {"valid": (data.valid_inputs, data.valid_labels), "test": (data.test_inputs, data.test_labels)}
         parts = {part: Examples(*jax.device_put((*pair, data.mean, data.scale))) for part, pair in arrays.items()}
 
-    @jax.jit
-    def program(params: Any, hyperparameters: dict[str, Array], examples: Examples) -> tuple[Array, Array]:
-        return evaluate(params, examples, task.learner(hyperparameters, 1))
-
-    def judged(
-        params: Any, hyperparameters: Mapping[str, Value], part: Literal["valid", "test"]
-    ) -> tuple[float, float]:
+    def judged(params: Any, hyperparameters: Mapping[str, Value], part: Literal["valid", "test"]) -> Judged:
         numbers = {name: np.float32(value) for name, value in hyperparameters.items()}  # type: ignore[arg-type]
         with jax.enable_x64(False):
-            wrong, loss = program(params, numbers, parts[part])
-        return float(wrong) / len(parts[part].labels), float(loss)
+            wrong, loss = _evaluate(task, params, numbers, parts[part])
+        return Judged(float(wrong) / parts[part].labels.size, float(loss))
 
     return judged
+
+
+@partial(jax.jit, static_argnums=0)
+def _evaluate(task: Task, params: Any, hyperparameters: dict[str, Array], examples: Examples) -> tuple[Array, Array]:
+    return evaluate(params, examples, task.learner(hyperparameters, 1))

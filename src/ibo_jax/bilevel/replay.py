@@ -5,19 +5,18 @@ With it one sees whether a learnt schedule wins by its course or by its end (Mac
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from ibo_jax.problems.base import Learning, Problem
-from ibo_jax.training.datasets import Dataset
-from ibo_jax.training.networks import as_network
-from ibo_jax.training.steps import Examples, Learner, Sampling, State, evaluate, start, step
+from ibo_jax.bilevel.judge import Judged, judge
+from ibo_jax.problems.base import Problem
+from ibo_jax.training.steps import Examples, Learner, Sampling, State, start, step
 from ibo_jax.training.trainer import Task
 from ibo_jax.types import Array, Float, PRNGKeyArray, Value
 
-__all__ = ["Replayed", "constant", "judge", "replay"]
+__all__ = ["Replayed", "constant", "replay"]
 
 
 class Replayed(NamedTuple):
@@ -52,32 +51,25 @@ def replay(problem: Problem, schedule: Mapping[str, Float[np.ndarray, "epoch ste
     Raises:
         ValueError: the problem has no training, or the schedule not every hyperparameter of the space.
     """
-    task, data = _learning(problem)
+    if problem.learning is None:
+        raise ValueError(f"expected a problem with a training, got {problem.name!r}; make it by training_problem")
+    (task, data), judged = problem.learning, judge(problem.learning)
     if schedule.keys() != set(problem.space.names):
         raise ValueError(f"expected a schedule of each of {list(problem.space.names)}, got one of {sorted(schedule)}; "
                          "name them all")  # fmt: skip
     series = {name: np.asarray(values, np.float32) for name, values in schedule.items()}
-    losses, best = [], (float("nan"), float("nan"))
+    losses, best = [], Judged(float("nan"), float("nan"))
     with jax.enable_x64(False):
-        training, judging = _examples(data, "train"), _examples(data, "valid")
+        training = Examples(*jax.device_put((data.train_inputs, data.train_labels, data.mean, data.scale)))
         state = _start(task, jax.random.key(seed), {name: values[0, 0] for name, values in series.items()}, training)
         for epoch in range(len(next(iter(series.values())))):
             values = {name: each[epoch] for name, each in series.items()}
             state = _epoch(task, jax.random.fold_in(jax.random.key(seed), epoch), state, values, training)
             now = {name: each[-1] for name, each in values.items()}
-            losses.append(float(_judge(task, state.params, now, judging)[0]))
+            losses.append(judged(state.params, now, "valid").loss)
             if losses[-1] <= np.nanmin(losses):
-                best = judge(problem, state.params, now)
-    return Replayed(np.array(losses), *best)
-
-
-def judge(problem: Problem, params: Any, hyperparameters: Mapping[str, Any]) -> tuple[float, float]:
-    """Test loss and share of wrong predictions of the plain network, of `Tuner.params` for example."""
-    task, data = _learning(problem)
-    values = {name: np.float32(value) for name, value in hyperparameters.items()}
-    with jax.enable_x64(False):
-        loss, error = _judge(task, params, values, _examples(data, "test"))
-    return float(loss), float(error)
+                best = judged(state.params, now, "test")
+    return Replayed(np.array(losses), best.loss, best.error)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -98,23 +90,5 @@ def _epoch(
     return jax.lax.fori_loop(0, steps, body, state)
 
 
-@partial(jax.jit, static_argnums=0)
-def _judge(task: Task, params: Any, values: dict[str, Array], examples: Examples) -> tuple[Array, Array]:
-    network = as_network(task.network(values))  # type: ignore[arg-type]
-    wrong, loss = evaluate(params, examples, Learner(network.init, network.apply, task.optimizer({}, 1)))
-    return loss, wrong / examples.labels.size
-
-
 def _learner(task: Task, values: dict[str, Array], training: Examples) -> Learner:
     return task.learner(values, len(training.labels) // task.batch_size({}))
-
-
-def _learning(problem: Problem) -> Learning:
-    if problem.learning is None:
-        raise ValueError(f"expected a problem with a training, got {problem.name!r}; make it by training_problem")
-    return problem.learning
-
-
-def _examples(data: Dataset, part: str) -> Examples:
-    inputs, labels = getattr(data, f"{part}_inputs"), getattr(data, f"{part}_labels")
-    return Examples(*jax.device_put((inputs, labels, data.mean, data.scale)))
