@@ -40,7 +40,7 @@ def answers(found: Rows, title: str) -> Figure:
         left.annotate(f"{np.median(losses):.3f}", (place, np.median(losses)), xytext=(12, 3), fontsize=7.5,
                       textcoords="offset points")  # fmt: skip
     left.set_xticks(range(len(methods)), [LOOKS[method][0] for method in methods], fontsize=8)
-    left.set(ylabel="test loss, nats", xlim=(-0.6, len(methods) - 0.3))
+    left.set(ylabel="test loss, nats (dots: seeds, bars: medians)", xlim=(-0.6, len(methods) - 0.3))
     courses = [row["values"] for row in found if row.get("method") == "stn"]
     colours = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
     for number, name in enumerate(courses[0] if courses else ()):

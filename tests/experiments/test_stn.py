@@ -1,0 +1,57 @@
+"""Experiments with self-tuning networks, small: each arm has its row, in equal seconds, once; figures show the rows."""
+
+import calendar
+import math
+
+import pytest
+
+from experiments.common import rows, stn_figures
+from experiments.stn_text import __main__ as command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stn")
+    command.main(["--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(path)])
+    return path
+
+
+def test_every_arm_has_its_row_and_a_search_its_share_of_seconds(folder):
+    about, *found = rows.read(folder / "rows-smoke.jsonl")
+    by_method = {row["method"]: row for row in found}
+    assert set(by_method) == {"stn", "schedule", "final", "random", "random-long"}
+    assert all(row["valid_loss"] == min(row["series"]) for row in found)
+    assert all(0 < row["test_loss"] < 6 for row in found)
+    seconds = command.EPOCHS["smoke"] * about["prices"]["epoch"]
+    assert by_method["random"]["evaluations"] == math.ceil(seconds / about["prices"]["training"])
+    assert by_method["random"]["evaluations"] >= by_method["random-long"]["evaluations"]
+    assert {len(values) for values in by_method["stn"]["values"].values()} == {3}
+
+
+def test_a_second_run_repeats_nothing_and_figures_are_of_the_rows(folder, monkeypatch):
+    before = (folder / "rows-smoke.jsonl").read_bytes()
+    command.main(["--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(folder)])
+    assert (folder / "rows-smoke.jsonl").read_bytes() == before
+    monkeypatch.setattr("sys.argv", ["plot", "--folder", str(folder)])
+    stn_figures.main(folder, {"text": (stn_figures.answers, "title")})
+    found = [row for row in rows.read(folder / "rows-smoke.jsonl") if "method" in row]
+    figure = stn_figures.answers(found, "title")
+    dots = {round(float(line.get_ydata()[0]), 6) for line in figure.axes[0].lines}
+    assert {round(row["test_loss"], 6) for row in found} <= dots
+    assert (folder / "text-smoke.svg").stat().st_size > 5000
+
+
+def test_starts_are_lines_that_begin_at_their_start():
+    found = [
+        {"part": "starts", "start": start, "seed": 0, "method": "stn", "values": {"dropout": [start, 0.4]}}
+        for start in (0.1, 0.9)
+    ]
+    lines = stn_figures.starts(found, "title").axes[0].lines
+    assert [list(line.get_ydata()) for line in lines] == [[0.1, 0.1, 0.4], [0.9, 0.9, 0.4]]
+
+
+def test_the_text_must_be_named(monkeypatch, capsys):
+    monkeypatch.delenv("IBO_JAX_TEXT", raising=False)
+    with pytest.raises(SystemExit):
+        command.main(["--scale", "smoke"])
+    assert "IBO_JAX_TEXT" in capsys.readouterr().err
