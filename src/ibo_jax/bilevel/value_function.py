@@ -35,6 +35,7 @@ PARTS = 6  # of a descent: all data judge it after each
 STEPS, EPOCHS = 300, 12  # of a descent, whichever is more; the first is published
 UNIT = 0.5  # shares of the optimal value in which the constraint counts; chosen on MNIST subsets 100 and 101
 REACH = 0.05  # shares of the box by which a pass may move lambda: half the spacing of a row of ten
+SETTLING = 10.0  # the rates of a pass are so much higher than those of the descent on f alone after it
 FEWEST = 3  # values from which phi-hat is learnt
 
 
@@ -152,7 +153,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
         if corrected:  # down from the weights of the pass, never up
             end = augmented_lagrangian.minimise(
                 key_solve, new.params, new.values, phi, Multipliers(_float32(1.0), _float32(0.0)), (values, values),
-                *schedule, data, functions=settling, checks=PARTS,
+                schedule.rates / np.float32(SETTLING), schedule.momenta, data, functions=settling, checks=PARTS,
             )  # fmt: skip
         else:
             end = solve(key, start(key), values, data)
