@@ -35,6 +35,7 @@ PARTS = 6  # of a descent: all data judge it after each
 STEPS, EPOCHS = 300, 12  # of a descent, whichever is more; the first is published
 UNIT = 0.5  # shares of the optimal value in which the constraint counts; chosen on MNIST subsets 100 and 101
 REACH = 0.05  # shares of the box by which a pass may move lambda: half the spacing of a row of ten
+SETTLING = 10.0  # the rates of a pass are so much higher than those of the descent on f alone after it
 FEWEST = 3  # values from which phi-hat is learnt
 
 
@@ -83,14 +84,13 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
     - mu grows by R (f - phi-hat at the lambda of the start); corrected, by the solve at the new lambda.
     - Every pass starts from the best of the first solves; corrected, where the last one ended.
     - Solves start from fresh weights. Those stop above the optimal value, which the passes then go far below, so
-      that c is negative. Corrected, the solve after a pass goes on from its weights, and the value there is the
-      lower of both; earlier ones count as a lower fidelity.
+      that c is negative. Corrected, the solve after a pass descends on f alone from its weights by the steps of a
+      pass, so that it never ends above; the first solves count as a lower fidelity.
     - c is in units of loss and lambda moves anywhere; corrected, c is in units of half of phi at the start, because
       losses of 0.02 feel no (R / 2) c^2, and a pass moves lambda by a twentieth of its box, because beyond the
       descent finds errors of phi-hat.
 
-    Measures: `violation`, |f - phi| / f at the new lambda by its solve, 0 where that solve went no lower than the
-    pass (a held learning rate may not); `solved`, where it ended; `valid_loss` F; `phi_error`, phi less phi-hat;
+    Measures: `violation`, |f - phi| / f at the new lambda by its solve; `valid_loss` F; `phi_error`, phi less phi-hat;
     `mu`, `weight`; `choice` of the learning rate, -1 if none improved; `solves` so far. The state is not finite if
     fewer than three first solves ended well or no iterate is finite.
 
@@ -102,6 +102,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
         raise ValueError(f"expected variant 'corrected' or 'published', got {variant!r}; choose one of them")
     with jax.enable_x64(False):
         functions, start, solve, data, per_epoch = lower_level(problem)
+    settling = functions._replace(valid_loss=_nothing)  # f alone
     low, high = coordinates.bounds(problem.space)
     first, corrected = design(low, high), variant == "corrected"
     schedule = corrected_schedule(per_epoch) if corrected else published_schedule()
@@ -134,7 +135,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
         return state, Measures(float(end.objective), float("nan"), bool(usable or state.solves < len(first)), more)
 
     def improve(key: PRNGKeyArray, state: State) -> tuple[State, Measures]:
-        key_fit, key_descent = jax.random.split(key)
+        key_fit, key_descent, key_solve = jax.random.split(key, 3)
         rough = (np.arange(capacity) < len(first)) & corrected
         phi, chain = optimal_value.fit(key_fit, state.points, state.solved, np.isfinite(state.solved), low, high,
                                        state.chain, rough=rough, positive=corrected)  # fmt: skip
@@ -149,10 +150,14 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
             schedule.rates / np.float32(share), schedule.momenta, data, functions=functions, checks=PARTS,
         )  # fmt: skip
         values, objective, key = np.asarray(new.values), float(new.objective), key_of(state)
-        end = solve(key, new.params if corrected else start(key), values, data)
+        if corrected:  # down from the weights of the pass, never up
+            end = augmented_lagrangian.minimise(
+                key_solve, new.params, new.values, phi, Multipliers(_float32(1.0), _float32(0.0)), (values, values),
+                schedule.rates / np.float32(SETTLING), schedule.momenta, data, functions=settling, checks=PARTS,
+            )  # fmt: skip
+        else:
+            end = solve(key, start(key), values, data)
         value, predicted = float(end.objective), float(phi(values))
-        if corrected:
-            value = min(value, objective)  # NaN stays
         reference = value if np.isfinite(value) else predicted
         constraint = objective - (reference if corrected else float(phi(state.start_values)))
         after = Multipliers(state.mu, state.weight).after(constraint / unit)
@@ -165,17 +170,22 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
         more: Numbers = {
             "violation": violation, "valid_loss": float(new.valid_loss), "phi_error": reference - predicted,
             "mu": float(after.mu), "weight": float(after.weight), "choice": float(new.choice),
-            "solves": float(state.solves), "solved": float(end.objective),
+            "solves": float(state.solves),
         }  # fmt: skip
         return state, Measures(objective, violation, bool(np.isfinite(new.lagrangian)), more)
 
-    def hyperparameters(state: State) -> dict[str, Value]:
-        named = coordinates.by_name(problem.space, state.values)
-        # the exponential of a bound may miss it by a rounding
-        return {name: float(np.clip(float(named[name]), dimension.low, dimension.high))  # type: ignore[union-attr]
-                for name, dimension in problem.space.dimensions.items()}  # fmt: skip
+    return Tuner(init, update, lambda state: _named(problem, state.values), lambda state: state.params, capacity)
 
-    return Tuner(init, update, hyperparameters, lambda state: state.params, capacity)
+
+def _named(problem: Problem, values: Float[AnyArray, "hyperparameter"]) -> dict[str, Value]:
+    named = coordinates.by_name(problem.space, values)
+    # the exponential of a bound may miss it by a rounding
+    return {name: float(np.clip(float(named[name]), dimension.low, dimension.high))  # type: ignore[union-attr]
+            for name, dimension in problem.space.dimensions.items()}  # fmt: skip
+
+
+def _nothing(params: Any, data: Any) -> Array:
+    return jnp.zeros((), jnp.float32)
 
 
 def _float32(value: Any) -> np.ndarray:
