@@ -10,7 +10,7 @@ import numpy as np
 from ibo_jax.problems.base import Learning
 from ibo_jax.training.steps import Examples, evaluate
 from ibo_jax.training.trainer import Task
-from ibo_jax.types import Array, Value
+from ibo_jax.types import Array
 
 __all__ = ["Judge", "Judged", "judge"]
 
@@ -22,7 +22,7 @@ class Judged(NamedTuple):
     loss: float
 
 
-Judge = Callable[[Any, Mapping[str, Value], Literal["valid", "test"]], Judged]
+Judge = Callable[[Any, Mapping[str, Any], Literal["valid", "test"]], Judged]
 
 
 def judge(learning: Learning) -> Judge:
@@ -42,8 +42,8 @@ def judge(learning: Learning) -> Judge:
         arrays = {"valid": (data.valid_inputs, data.valid_labels), "test": (data.test_inputs, data.test_labels)}
         parts = {part: Examples(*jax.device_put((*pair, data.mean, data.scale))) for part, pair in arrays.items()}
 
-    def judged(params: Any, hyperparameters: Mapping[str, Value], part: Literal["valid", "test"]) -> Judged:
-        numbers = {name: np.float32(value) for name, value in hyperparameters.items()}  # type: ignore[arg-type]
+    def judged(params: Any, hyperparameters: Mapping[str, Any], part: Literal["valid", "test"]) -> Judged:
+        numbers = {name: np.float32(value) for name, value in hyperparameters.items()}
         with jax.enable_x64(False):
             wrong, loss = _evaluate(task, params, numbers, parts[part])
         return Judged(float(wrong) / parts[part].labels.size, float(loss))
