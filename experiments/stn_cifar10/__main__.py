@@ -4,23 +4,20 @@
     TFDS_DATA_DIR=... python -m experiments.stn_cifar10 --scale paper --minutes 25      # a GPU
 
 The problem "cifar10-alexnet"; at scale "paper" with the published starts, scales and rates (the published validation
-and test loss: 0.575 and 0.576). A row an epoch is appended to `epochs-SCALE.jsonl`, and one at the end to
-`rows-SCALE.jsonl`. The state is kept in `--runs`; the same command goes on from there.
+and test loss: 0.575 and 0.576). The run is kept in `--runs`, where the same command with more minutes goes on, and
+`ibo-jax report` draws it; what was reached is appended to `rows-SCALE.jsonl`.
 """
 
 import argparse
-import pickle
-import time
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from experiments.common import rows
-from ibo_jax.bilevel.judge import judge
 from ibo_jax.bilevel.self_tuning import tuner
 from ibo_jax.problems import problem
+from ibo_jax.study import descent
 from ibo_jax.study.cache import enable_compilation_cache
 
 HERE = Path(__file__).parent
@@ -33,39 +30,23 @@ START = {"cutout_length": 4.0, "cutout_holes": 1.0}  # the others 0.05
 
 
 def run(scale: str, seed: int, minutes: float, out: Path, runs: Path) -> None:
-    """Epochs until all are done or the time is up."""
+    """Epochs until all are done or the time is up; a row of what was reached by then."""
     made = problem("cifar10-alexnet", scale=scale)
     tuned = tuner(made, start=dict.fromkeys(made.space.names, 0.05) | START, **SETTINGS[scale])
-    kept, key = runs / f"{scale}-{seed}.pickle", jax.random.key(seed)
-    state, best = pickle.loads(kept.read_bytes()) if kept.exists() else (tuned.init(key), None)
-    began = time.perf_counter()
-    while int(state.epoch) < EPOCHS[scale] and time.perf_counter() - began < 60 * minutes:
-        number, started = int(state.epoch), time.perf_counter()
-        state, measures = tuned.update(jax.random.fold_in(key, number), state)
-        values = {name: float(f"{value:.4g}") for name, value in tuned.hyperparameters(state).items()}
-        row = {"seed": seed, "epoch": number, "seconds": round(time.perf_counter() - started, 2), "values": values,
-               "valid_loss": float(measures.score), "valid_error": float(measures.more["valid_error"])}  # fmt: skip
-        if best is None or row["valid_loss"] < best["valid_loss"]:
-            test_error, test_loss = judge(made.learning)(tuned.params(state), values, "test")
-            best = row | {"test_loss": test_loss, "test_error": test_error}
-        rows.append(out / f"epochs-{scale}.jsonl", row)
-        print({name: row[name] for name in ("epoch", "seconds", "valid_loss", "valid_error")}, flush=True)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(pickle.dumps((jax.tree.map(np.asarray, state), best)))
-        if not measures.finite:
-            break
-    if best is not None:
-        _conclude(scale, seed, best, out)
-
-
-def _conclude(scale: str, seed: int, best: dict[str, Any], out: Path) -> None:
+    budget: dict[str, Any] = {"epochs": EPOCHS[scale], "seconds": 60 * minutes}
+    folder = runs / f"{scale}-{seed}"
+    result = descent.run(descent.prepare(made, "stn", tuner=tuned, seed=seed, storage=folder, **budget))
+    _, summary = descent.read(folder)
+    row = {
+        "part": "cifar10", "method": "stn", "seed": seed, "epochs": len(result.rows),
+        **{name: summary[name] for name in ("test_loss", "test_error")}, "valid_loss": summary["validation_loss"],
+        "seconds": round(sum(row["cost_seconds"] for row in result.rows), 1),
+        "series": [row["validation_loss"] for row in result.rows],
+        "values": {name: [row["hyperparameters"][name] for row in result.rows] for name in made.space.names},
+    }  # fmt: skip
     path = out / f"rows-{scale}.jsonl"
-    epochs = {row["epoch"]: row for row in rows.read(out / f"epochs-{scale}.jsonl") if row["seed"] == seed}
-    series = {name: [row["values"][name] for row in epochs.values()] for name in best["values"]}
-    losses = {name: best[name] for name in ("valid_loss", "test_loss", "test_error")}
-    rows.append(path, {"part": "cifar10", "method": "stn", "seed": seed, "epochs": len(epochs), "values": series,
-                       "device": jax.devices()[0].device_kind, "machine": rows.machine()} | losses)  # fmt: skip
-    print(losses)
+    if not any(old.get("seed") == seed and old["epochs"] == row["epochs"] for old in rows.read(path)):
+        rows.append(path, row | {"device": jax.devices()[0].device_kind, "machine": rows.machine()})
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -73,7 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=EPOCHS, default="cpu")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=25.0, help="for each seed, compilation included")
+    parser.add_argument(
+        "--minutes", type=float, default=25.0, help="of each seed, over restarts"
+    )
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the rows")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments" / "stn_cifar10")
     chosen = parser.parse_args(arguments)

@@ -62,6 +62,7 @@ def prepare(
     problem: Problem,
     method: str,
     *,
+    tuner: bilevel.Tuner | None = None,
     epochs: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
@@ -71,6 +72,7 @@ def prepare(
     """Check the arguments of `tune`, of which this is the part for the methods in `bilevel.NAMES`.
 
     Args:
+        tuner: the method made already, with settings of its own.
         epochs: total number of updates, over restarts; by default the tuner's own, or no limit if `seconds` is given.
 
     Raises:
@@ -79,7 +81,8 @@ def prepare(
     check_problem(problem)
     check_budget(epochs, seconds)
     check_seed(seed)
-    tuner = bilevel.make(method, problem)
+    if tuner is None or problem.learning is None:
+        tuner = bilevel.make(method, problem)
     assert problem.learning is not None
     if epochs is None and seconds is None:
         epochs = tuner.epochs
