@@ -56,14 +56,14 @@ def losses(found: Rows, cells: list[Cell]) -> Figure:
             above.axvline(value, color=GREY, lw=0.8, ls=":")
         above.set_yticks(range(len(SHOWN)), [LABELS[name] for name in SHOWN] if cell is cells[0] else [])
         above.set(title=_title(cell), xlabel="test loss", ylim=(len(SHOWN) - 0.4, -0.6))
+        if cell is not cells[0]:
+            below.sharey(panels[1, 0])
         for method, colour in (("value-function", ORANGE), ("value-function, published", GREY)):
             for row in of(found, cell, method):
                 values = [one["violation"] for one in row["passes"]]
                 below.plot(range(1, len(values) + 1), values, color=colour, marker="o", ms=3, lw=1)
         below.axhline(GOAL, color=INK, lw=0.6, ls=":")
         below.set(xlabel="pass", yscale="log", xticks=range(1, PASSES + 1))
-        if cell is not cells[0]:
-            below.sharey(panels[1, 0])
     panels[1, 0].yaxis.set_major_formatter("{x:g}")
     panels[1, 0].set_ylabel("relative violation |f - phi| / f")
     kinds = (
