@@ -75,6 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m experiments.value_function_mnist", description=__doc__)
     parser.add_argument("--scale", choices=list(CELLS), default="cpu")
     parser.add_argument("--seeds", type=int, default=3, metavar="N")
+    parser.add_argument("--first-seed", type=int, default=3, metavar="K", help="0 to 2 have been looked at meanwhile")
     parser.add_argument("--cells", nargs="+", metavar="NAME", help="default all of the scale")
     parser.add_argument("--methods", nargs="+", metavar="NAME", default=[*TUNERS, *METHODS])
     parser.add_argument("--out", type=Path, help="folder of rows and figures; default here, for smoke under runs/")
@@ -85,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     enable_compilation_cache()
     cells = [cell for cell in CELLS[chosen.scale] if not chosen.cells or cell.name in chosen.cells]
     for cell in cells:
-        for seed in range(chosen.seeds):
+        for seed in range(chosen.first_seed, chosen.first_seed + chosen.seeds):
             for method in chosen.methods:
                 there = {(row.get("cell"), row.get("seed"), row.get("method")) for row in rows.read(path)}
                 if (cell.name, seed, method) in there:
