@@ -54,9 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=EPOCHS, default="cpu")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument(
-        "--minutes", type=float, default=25.0, help="of each seed, over restarts"
-    )
+    parser.add_argument("--minutes", type=float, default=25.0, help="of each seed, over restarts")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the rows")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments" / "stn_cifar10")
     chosen = parser.parse_args(arguments)
