@@ -14,9 +14,9 @@ from ibo_jax.study.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, STYLE
 
 LOOKS = {
     "stn": ("STN", ORANGE),
-    "schedule": ("its schedule\nreplayed", BLUE),
-    "final": ("its last values\nheld", GREEN),
-    "start": ("its first values\nheld", PURPLE),
+    "schedule": ("schedule\nreplayed", BLUE),
+    "final": ("last values\nheld", GREEN),
+    "start": ("first values\nheld", PURPLE),
     "grid": ("grid", GREY),
     "random": ("random", GREY),
     "random-long": ("random,\nlonger", GREY),
