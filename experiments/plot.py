@@ -6,23 +6,24 @@ For each file `rows-VARIANT.jsonl` a figure and a table of each group of methods
 from pathlib import Path
 
 from experiments.common import curves, figures, rows, tables
+from experiments.common.curves import Curves
 from experiments.common.settings import BASELINE, GROUPS, ROOT, experiments
 
 
-def redraw(path: Path, title: str) -> list[Path]:
-    """The figures and the tables of one file of rows, beside it; what was written."""
-    variant, found = path.stem.removeprefix("rows-"), curves.load(path)
+def redraw(path: Path, title: str, found: Curves, suffix: str = "") -> list[Path]:
+    """The figures and the tables of one file of rows, beside it, with a suffix to their names; what was written."""
+    variant = path.stem.removeprefix("rows-")
     parts = [f"# {title}, {variant}", "", f"Made of `{path.name}` by `make figures`.", ""]
     written: list[Path] = []
     for group, methods in GROUPS.items():
         chosen = curves.of(found, methods)
         if not chosen.keys() - {BASELINE} and (written or not chosen):
             continue  # IBO alone is drawn once
-        written.append(path.with_name(f"{variant}-{group}.svg"))
+        written.append(path.with_name(f"{variant}-{group}{suffix}.svg"))
         figures.save(figures.comparison(chosen, f"{title}, {variant}"), written[-1])
         parts += [f"## {', '.join(chosen)}", "", tables.markdown(chosen)]
     if written:
-        written.append(path.with_name(f"{variant}.md"))
+        written.append(path.with_name(f"{variant}{suffix}.md"))
         written[-1].write_text("\n".join(parts).rstrip() + "\n")
     return written
 
@@ -30,7 +31,7 @@ def redraw(path: Path, title: str) -> list[Path]:
 def main() -> None:
     for experiment in experiments():
         for path in rows.files(ROOT / experiment.name, "rows-*.jsonl"):
-            for written in redraw(path, experiment.title):
+            for written in redraw(path, experiment.title, curves.load(path)):
                 print(written.relative_to(ROOT.parent))
 
 

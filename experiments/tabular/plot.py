@@ -2,29 +2,19 @@
 
 from pathlib import Path
 
-from experiments.common import curves, figures, rows, tables
-from experiments.common.settings import GROUPS
+from experiments.common import curves, rows
+from experiments.plot import redraw
 from experiments.tabular import as_trained
 
 HERE = Path(__file__).parent
 
 
 def draw(folder: Path) -> list[Path]:
-    """A figure and a table of each file of rows."""
+    """A figure of each group of methods and a table, for each file of rows."""
     written: list[Path] = []
     for path in rows.files(folder, "rows-*.jsonl"):
-        variant, found = path.stem.removeprefix("rows-"), rows.read(path)
-        trained = as_trained.curves(found, curves.load(path))
-        parts = [f"# Recorded trainings, {variant}: answers as their methods train them", "",
-                 f"Made of `{path.name}` by `make figures`.", ""]  # fmt: skip
-        for group, methods in GROUPS.items():
-            if len(chosen := curves.of(trained, methods)) > 1:
-                written.append(path.with_name(f"{variant}-{group}-as-trained.svg"))
-                figures.save(figures.comparison(chosen, f"Recorded trainings, {variant}, as trained"), written[-1])
-                parts += [f"## {', '.join(chosen)}", "", tables.markdown(chosen)]
-        if written:
-            written.append(path.with_name(f"{variant}-as-trained.md"))
-            written[-1].write_text("\n".join(parts).rstrip() + "\n")
+        trained = as_trained.curves(rows.read(path), curves.load(path))
+        written += redraw(path, "Recorded trainings as their methods train", trained, "-as-trained")
     return written
 
 

@@ -1,5 +1,6 @@
 """Curves, figures and tables from hand-made rows: what is shown is what is stored."""
 
+import gzip
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from scipy import stats
 
 from experiments import plot
-from experiments.common import curves, figures, tables
+from experiments.common import curves, figures, rows, tables
 from experiments.common.settings import GROUPS, METHODS
 from experiments.table1 import plot as table1
 
@@ -117,16 +118,27 @@ def test_colours_differ_within_a_group():
 
 
 def test_a_redraw_is_the_same_bytes(path):
-    written = plot.redraw(path, "Title")
+    written = plot.redraw(path, "Title", curves.load(path))
     assert [file.name for file in written] == ["smoke-paper.svg", "smoke-others.svg", "smoke.md"]
     before = [file.read_bytes() for file in written]
-    assert plot.redraw(path, "Title") == written
+    assert plot.redraw(path, "Title", curves.load(path)) == written
     assert [file.read_bytes() for file in written] == before
     assert max(map(len, before)) < 100_000
 
 
 def test_nothing_is_drawn_without_an_ended_cell(tmp_path):
-    assert plot.redraw(tmp_path / "rows-cpu.jsonl", "Title") == []
+    assert plot.redraw(tmp_path / "rows-cpu.jsonl", "Title", {}) == []
+
+
+def test_packed_rows_are_read_before_those_that_came_later(tmp_path):
+    rows.append(tmp_path / "rows-cpu.jsonl", {"n": 1})
+    packed = rows.packed_name(tmp_path / "rows-cpu.jsonl")
+    packed.write_bytes(gzip.compress((tmp_path / "rows-cpu.jsonl").read_bytes()))
+    (tmp_path / "rows-cpu.jsonl").unlink()
+    assert rows.files(tmp_path, "rows-*.jsonl") == [tmp_path / "rows-cpu.jsonl"]
+    rows.append(tmp_path / "rows-cpu.jsonl", {"n": 2})
+    assert rows.read(tmp_path / "rows-cpu.jsonl") == [{"n": 1}, {"n": 2}]
+    assert rows.files(tmp_path, "rows-*.jsonl") == [tmp_path / "rows-cpu.jsonl"]
 
 
 def test_summary_and_pairs_are_those_of_numpy_and_scipy(found):

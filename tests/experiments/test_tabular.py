@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from experiments.common import rows
+from experiments.common.curves import Run
+from experiments.tabular import as_trained
 from experiments.tabular.problem import EPOCHS, EXAMPLES, SPACE, accuracy, features, forests, table, tabular
 from experiments.tabular.record import RECORDED, record, views
 from ibo_jax.methods import METHODS
@@ -62,3 +64,22 @@ def test_every_method_sees_the_table_as_it_trains(name):
     stopped = problem.evaluate(5, MIDDLE, problem.fidelity.target, on_epoch=lambda epoch, error: epoch == 3)
     assert stopped.state == "pruned"
     assert stopped.cost_work == pytest.approx(outcome.cost_work * 3 / EPOCHS)
+
+
+def test_answers_are_judged_as_their_methods_train_them():
+    """IBO at its largest presample, those that draw a ratio by the mean, all others plainly, as published."""
+    predicted = {ratio: np.exp(forests().errors.predict([features(MIDDLE, ratio, EXAMPLES)])[0, -1])
+                 for ratio in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)}  # fmt: skip
+    wanted = {"ibo": predicted[6.0], "es": predicted[1.0], "tpe": predicted[1.0],
+              "es-is": np.mean([predicted[ratio] for ratio in predicted if ratio > 1])}  # fmt: skip
+    found = as_trained.errors([(method, MIDDLE) for method in wanted])
+    np.testing.assert_allclose(found, list(wanted.values()))
+
+
+def test_curves_as_trained_keep_the_costs_and_the_trials_without_an_answer():
+    run = Run(*(np.array(x) for x in ([1.0, 2.0], [1.5, 3.0], [1.0, 2.0], [np.nan, 0.4])))
+    found = [{"method": "ibo", "seed": 0, "slot": n, "incumbent": answer} for n, answer in enumerate((None, MIDDLE))]
+    trained = as_trained.curves(found, {"ibo": {0: run}})["ibo"][0]
+    np.testing.assert_array_equal(trained.training, run.training)
+    assert np.isnan(trained.error[0])
+    assert trained.error[1] == pytest.approx(as_trained.errors([("ibo", MIDDLE)])[0])
