@@ -96,6 +96,7 @@ def test_hyperparameters_rest_in_the_warm_up_and_scales_where_they_are_not_tuned
     assert first.more["scale/dropout"] == second.more["scale/dropout"] == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_entropy_widens_the_perturbations():
     scales = [run(self_tuning.tuner(small(), warm_up=0, entropy=tau, scale_rate=0.05), 2)[1][-1].more["scale/dropout"]
               for tau in (0.0, 10.0)]  # fmt: skip

@@ -16,7 +16,9 @@ def problem():
     return catalogue.problem("digits-l2", scale="smoke")
 
 
-@pytest.mark.parametrize(("method", "seconds"), [("value-function", 300.0), ("random", 1.5)])
+@pytest.mark.parametrize(
+    ("method", "seconds"), [pytest.param("value-function", 300.0, marks=pytest.mark.slow), ("random", 1.5)]
+)
 def test_a_run_tells_when_its_answer_became_how_good(problem, method, seconds):
     row = runs.run(problem, method, 0, seconds)
     json.dumps(row)

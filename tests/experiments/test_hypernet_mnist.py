@@ -47,6 +47,7 @@ def test_predictions_are_the_losses_of_the_hypernets_responses(digits):
     np.testing.assert_allclose(predicted, wanted, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_small_run_is_not_repeated_and_figures_repeat_to_the_byte(tmp_path):
     arguments = ["--scale", "smoke", "--seeds", "1", "--out", str(tmp_path)]
     command.main(arguments)

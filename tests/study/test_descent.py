@@ -145,6 +145,7 @@ def test_a_report_needs_no_answer(problem):
         assert "<svg" in descent_report.page(found, summary)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes(tmp_path):
     """A real process, killed in the middle; the checkpoint is of some epoch, whole."""
     out = str(tmp_path / "run")

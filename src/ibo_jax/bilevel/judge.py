@@ -33,7 +33,7 @@ def judge(learning: Learning) -> Judge:
     Example:
         >>> from ibo_jax.problems.catalogue import problem
         >>> learning, h = problem("digits-l2", scale="smoke").learning, {"l2_hidden": 0.1, "l2_output": 0.1}
-        >>> params = learning.task.learner(h, 1).init(jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32))
+        >>> params = learning.task.learner(h, 1).init(jax.random.key(0), jax.numpy.zeros((1, 8, 8, 1)))
         >>> judge(learning)(params, h, "valid").error > 0.5  # untrained
         True
     """
