@@ -64,7 +64,10 @@ def test_every_problem_passes_its_own_checks_at_every_scale(name, protocol, gene
         assert 0 < made.floor < 0.005
 
 
-@pytest.mark.parametrize("name", ["digits-mlp", "mnist-fcn", "cifar10-cnn", "cifar10-resnet", "cifar100-resnet"])
+@pytest.mark.parametrize(
+    "name",
+    ["digits-mlp", "mnist-fcn", "mnist-dropout", "cifar10-cnn", "cifar10-resnet", "cifar100-resnet", "cifar10-alexnet"],
+)
 def test_every_problem_trains_at_the_smallest_scale(name, generated):
     made = build(name, "smoke", "default", 0, "")
     center = made.space.decode(np.full(made.space.dimension, 0.5))

@@ -189,7 +189,7 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
         "paper": RESNET_PAPER._replace(epochs=200, cost="days on a GPU"),
     },
     "cifar10-alexnet": {
-        "smoke": Setting(ALEXNET, cost="a minute", images=(384, 128, 128), fixed=ALEXNET_CPU, **FEW_TRAINED),
+        "smoke": Setting(ALEXNET, cost="a minute", images=(512, 128, 128), fixed=ALEXNET_CPU, **FEW_TRAINED),
         "cpu": Setting(
             ALEXNET,
             epochs=15,
