@@ -49,7 +49,7 @@ def answers(found: Rows, title: str) -> Figure:
             right.plot(np.array(course[name]) / (top if top > 1 else 1), color=colours[number % 20],
                        lw=1.4 if seed == 0 else 0.7, label=None if seed else _named(name, top))  # fmt: skip
     right.set(xlabel="epoch of the self-tuning network", ylabel="value")
-    right.legend(fontsize=7, ncols=1 + len(courses[0] if courses else ()) // 8, loc="upper left")
+    right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(title, fontsize=11)
     return figure
 
