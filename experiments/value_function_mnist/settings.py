@@ -17,8 +17,9 @@ from ibo_jax.outcomes import Outcome
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import training_problem
 from ibo_jax.space import Float, SearchSpace
-from ibo_jax.training import networks
+from ibo_jax.training.convolutional import LeNet
 from ibo_jax.training.datasets import Dataset, load, take
+from ibo_jax.training.networks import MLP
 from ibo_jax.types import Array, Hyperparameters
 
 BATCH = 64
@@ -103,7 +104,7 @@ def subset(source: str, images: int, seed: int) -> Dataset:
 
 def _network(kind: str, classes: int, h: Hyperparameters) -> linen.Module:
     del h
-    return networks.LeNet(classes) if kind == "lenet" else networks.MLP(classes, units=100, layers=1)
+    return LeNet(classes, (6, 16), 120) if kind == "lenet" else MLP(classes, units=100, layers=1)
 
 
 def _penalty(params: Any, h: Hyperparameters) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ibo_jax.study import figures
-from ibo_jax.study.report import number as shown
+from ibo_jax.study.page import number as shown
 from ibo_jax.study.report import page, write_report
 from ibo_jax.study.tune import tune
 

@@ -22,7 +22,7 @@ from ibo_jax.bilevel.hypertraining import State, Update
 from ibo_jax.problems.base import Problem
 from ibo_jax.space import Integer, SearchSpace
 from ibo_jax.training.augmentation import Augmentation
-from ibo_jax.training.steps import Examples, Learner, evaluate
+from ibo_jax.training.steps import Examples, Learner, augmented, evaluate
 from ibo_jax.types import Array, Float, PRNGKeyArray, Value
 
 __all__ = ["Algorithm", "tuner"]
@@ -86,7 +86,7 @@ def tuner(
     with jax.enable_x64(False):
         seen = Examples(*jax.device_put((data.train_inputs, data.train_labels, data.mean, data.scale)))
         judged = Examples(*jax.device_put((data.valid_inputs, data.valid_labels, data.mean, data.scale)))
-        _check_that_each_acts(problem, training, _taken(seen, jnp.arange(training.batch_size)))
+        _check_that_each_acts(problem, training, seen.taken(jnp.arange(training.batch_size)))
     count, epochs = len(data.train_labels) // training.batch_size, epochs or task.epochs
     if hidden is None:
         sizes = jax.tree.leaves(jax.eval_shape(training.init, jax.random.key(0)))
@@ -124,7 +124,7 @@ def _epoch(
     """`count` updates in one loop, on batches drawn with replacement; also the mean training loss."""
 
     def drawn(key: PRNGKeyArray, examples: Examples) -> Examples:
-        return _taken(examples, importance.presample(key, len(examples.labels), batch_size))
+        return examples.taken(importance.presample(key, len(examples.labels), batch_size))
 
     def body(i: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
         state, total = carry
@@ -159,7 +159,7 @@ def _training(problem: Problem) -> _Training:
 
     def valid_loss(params: Any, batch: tuple[Vector, Examples]) -> Array:
         lam, examples = batch  # as data: a network may use them in evaluation mode too, but no gradient goes that way
-        logits = learner(lam).apply(params, _seen(None, examples, None), train=False, key=None)
+        logits = learner(lam).apply(params, examples.normalised(examples.inputs), train=False, key=None)
         return jnp.mean(importance.loss(logits, examples.labels))
 
     def judge(params: Any, lam: Vector, examples: Examples) -> tuple[Array, Array]:
@@ -168,17 +168,12 @@ def _training(problem: Problem) -> _Training:
     return _Training(init, train_loss, valid_loss, judge, batch_size)
 
 
-def _seen(key: PRNGKeyArray | None, examples: Examples, augment: Augmentation | None) -> Array:
+def _seen(key: PRNGKeyArray, examples: Examples, augment: Augmentation | None) -> Array:
     """Inputs as the network sees them, each augmented by itself."""
     inputs = examples.inputs
-    if key is not None and augment is not None:
-        keys = jax.random.split(key, len(inputs))
-        inputs = jax.vmap(lambda key, single: augment(key, single[None])[0])(keys, inputs)
-    return (inputs.astype(jnp.float32) - examples.mean) / examples.scale
-
-
-def _taken(examples: Examples, index: Array) -> Examples:
-    return examples._replace(inputs=examples.inputs[index], labels=examples.labels[index])
+    if augment is not None:
+        inputs = augmented(jax.random.split(key, len(inputs)), inputs, augment)
+    return examples.normalised(inputs)
 
 
 def _batch_size(problem: Problem) -> int:

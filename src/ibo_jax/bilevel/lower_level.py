@@ -85,7 +85,7 @@ def lower_level(problem: Problem) -> LowerLevel:
         drawn = []
         for part, part_key in zip(data, jax.random.split(key), strict=True):
             index = jax.random.randint(part_key, (batch_size,), 0, len(part.labels), jnp.int32)
-            drawn.append(part._replace(inputs=part.inputs[index], labels=part.labels[index]))
+            drawn.append(part.taken(index))
         return Data(*drawn)
 
     @jax.jit

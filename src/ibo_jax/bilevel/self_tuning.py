@@ -30,7 +30,7 @@ from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import NOT_TRACEABLE
 from ibo_jax.space import Integer, SearchSpace
 from ibo_jax.training.networks import Network, as_network
-from ibo_jax.training.steps import Examples, Learner, evaluate
+from ibo_jax.training.steps import Examples, Learner, augmented, evaluate
 from ibo_jax.training.trainer import Task
 from ibo_jax.types import AnyArray, Array, Float, Hyperparameters, Int, PRNGKeyArray, Value
 
@@ -239,8 +239,8 @@ def _train(game: _Game, key: PRNGKeyArray, state: State, training: Examples) -> 
     augment, penalty = game.task.augment, game.task.penalty
     if augment is not None:
         keys = jax.random.split(key_augment, game.batch_size)
-        inputs = jax.vmap(lambda key, image, own: augment(key, image[None], own)[0])(keys, inputs, named)
-    inputs = _normalise(inputs, training)
+        inputs = augmented(keys, inputs, augment, named)
+    inputs = training.normalised(inputs)
 
     def objective(params: Any) -> Array:
         logits = game.logits(params, inputs, values, train=True, key=key_dropout)
@@ -260,7 +260,7 @@ def _validate(game: _Game, key: PRNGKeyArray, state: State, judging: Examples) -
     key_batch, key_perturb = jax.random.split(key)
     size, tau = min(game.batch_size, len(judging.labels)), game.settings.entropy
     index = importance.presample(key_batch, len(judging.labels), size)
-    inputs = _normalise(judging.inputs[index], judging)
+    inputs = judging.normalised(judging.inputs[index])
 
     def objective(upper: tuple[Array, Array]) -> Array:
         still = (upper[0], jnp.full_like(upper[1], -jnp.inf))
@@ -286,10 +286,6 @@ def _judge(game: _Game, state: State, judging: Examples) -> tuple[Array, Array]:
     learner = Learner(network.init, network.apply, game.optimizer())
     wrong, loss = evaluate(game.plain(state.params, state.upper[0]), judging, learner)
     return loss, wrong / judging.labels.size
-
-
-def _normalise(inputs: Array, examples: Examples) -> Array:
-    return (inputs.astype(jnp.float32) - examples.mean) / examples.scale
 
 
 def _check(settings: Settings) -> None:

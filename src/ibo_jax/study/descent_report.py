@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,10 @@ from matplotlib.ticker import MaxNLocator
 
 from ibo_jax.study import descent
 from ibo_jax.study.figures import BLUE, GREEN, INK, ORANGE, STYLE, Axis, Series
-from ibo_jax.study.report import axes_of, captioned, column, duration, fill, number
+from ibo_jax.study.page import Row, captioned, column, duration, fill, number
+from ibo_jax.study.report import axes_of
 
 __all__ = ["losses", "page", "schedule", "write_report"]
-
-Row = Mapping[str, Any]
 
 
 def write_report(directory: Path | str) -> Path:

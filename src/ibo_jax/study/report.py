@@ -2,21 +2,19 @@
 
 import html
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ibo_jax.study import figures, rows
 from ibo_jax.study.figures import Axis, Series
+from ibo_jax.study.page import Row, captioned, column, duration, fill, number
 
-__all__ = ["axes_of", "captioned", "duration", "fill", "number", "page", "write_report"]
+__all__ = ["axes_of", "page", "write_report"]
 
-Row = Mapping[str, Any]
 PARTS = {"cost_seconds": "training", "compile_seconds": "compiling", "suggest_seconds": "suggesting"}
 
 
@@ -51,57 +49,6 @@ def page(trials: Sequence[Row], summary: Row) -> str:
         table=_table(trials, summary),
         footer=_footer(summary),
     )
-
-
-def fill(
-    summary: Row, *, subtitle: str, answer: Iterable[tuple[str, str]], best: Row, warnings: str, figures: str,
-    rows: str, table: str, footer: str,
-) -> str:  # fmt: skip
-    """The page around what differs between kinds of studies; warnings, figures and table are HTML, the rest is text."""
-    template = Template(resources.files("ibo_jax.study").joinpath("report.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=html.escape(f"{summary['problem']} tuned by {summary['method']}"),
-        subtitle=html.escape(subtitle),
-        answer=_facts(answer),
-        best=_facts((name, number(value)) for name, value in best.items()),
-        warnings=warnings,
-        figures=figures,
-        rows=html.escape(rows),
-        table=table,
-        footer=html.escape(footer),
-    )
-
-
-def number(value: Any) -> str:
-    """A value as short text: four significant digits, a dash where there is none.
-
-    Example:
-        >>> number(0.000123456), number(128), number(None)
-        ('0.0001235', '128', '–')
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as a person says them.
-
-    Example:
-        >>> duration(4.25), duration(133.0), duration(7300.0)
-        ('4.2 s', '2 min 13 s', '2 h 1 min')
-    """
-    if seconds is None or math.isnan(seconds):
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def column(trials: Sequence[Row], name: str) -> Series:
-    """One column as float64, NaN where a row has nothing."""
-    return np.array([math.nan if row.get(name) is None else float(row[name]) for row in trials], np.float64)
 
 
 def _log(summary: Row) -> bool:
@@ -227,13 +174,6 @@ $parallel
 $entropy""")
 
 
-def captioned(figure: Figure | None, caption: str) -> str:
-    """A figure as HTML."""
-    if figure is None:
-        return '<p class="under">Nothing was predicted and then tested yet.</p>'
-    return f"<figure>{figures.svg(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"
-
-
 def _subtitle(trials: Sequence[Row], summary: Row) -> str:
     states = [row["state"] for row in trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -265,10 +205,6 @@ def _answer(trials: Sequence[Row], summary: Row) -> list[tuple[str, str]]:
 def spent(trials: Sequence[Row], name: str) -> float:
     """Sum of a column, rows without it left out."""
     return float(np.nansum(column(trials, name)))
-
-
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>" for name, value in facts)
 
 
 def _warnings(trials: Sequence[Row], summary: Row) -> str:

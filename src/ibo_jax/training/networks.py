@@ -21,7 +21,7 @@ from ibo_jax.training import layers
 from ibo_jax.training.layers import Rate
 from ibo_jax.types import Array, Float, PRNGKeyArray
 
-__all__ = ["CNN", "MLP", "LeNet", "Network", "WideResNet", "as_network", "from_nnx", "squared_kernels"]
+__all__ = ["CNN", "MLP", "Network", "WideResNet", "as_network", "from_nnx", "squared_kernels"]
 
 Params = Any
 
@@ -142,30 +142,6 @@ class CNN(linen.Module):
             )(x)
             x = linen.relu(layers.max_pool(x, 3))  # pooled first: the same function, a ninth of the work
         x = linen.relu(_dense(self.units, name="hidden")(x.reshape(len(x), -1)))
-        return _dense(self.classes, name="output")(x)
-
-
-class LeNet(linen.Module):
-    """LeNet-5 with ReLU, max-pooling by 2 and padded convolutions: 5 x 5 with 6 and 16 filters, then 120 and 84 units.
-
-    Example:
-        >>> params = LeNet(10).init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))["params"]
-        >>> {name: layer["kernel"].shape for name, layer in params.items()}["hidden_0"]
-        (784, 120)
-    """
-
-    classes: int
-
-    @linen.compact
-    def __call__(self, inputs: Array) -> Array:
-        x = _check_images(inputs)
-        for layer, filters in enumerate((6, 16)):
-            initialise = linen.initializers.glorot_uniform()
-            x = Conv(filters, 5, use_bias=True, initialise=initialise, name=f"conv_{layer}")(x)
-            x = linen.relu(layers.max_pool(x, 2))
-        x = x.reshape(len(x), -1)
-        for layer, units in enumerate((120, 84)):
-            x = linen.relu(_dense(units, name=f"hidden_{layer}")(x))
         return _dense(self.classes, name="output")(x)
 
 

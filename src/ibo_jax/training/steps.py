@@ -16,8 +16,8 @@ from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.types import Array, Bool, Float, Int, PRNGKeyArray, Steps
 
 __all__ = [
-    "Epoch", "Examples", "Learner", "Sampling", "State", "Subset", "chunk_of", "epoch", "evaluate", "in_chunks",
-    "start", "step", "steps_per_epoch",
+    "Epoch", "Examples", "Learner", "Sampling", "State", "Subset", "augmented", "chunk_of", "epoch", "evaluate",
+    "in_chunks", "start", "step", "steps_per_epoch",
 ]  # fmt: skip
 
 CHUNK = 512  # examples in one forward pass without gradients, at most: bounds memory
@@ -39,6 +39,14 @@ class Examples(NamedTuple):
     mean: Float[Array, "..."]
     scale: Float[Array, "..."]
     subset: Subset | None = None
+
+    def normalised(self, inputs: Array) -> Float[Array, "example ..."]:
+        """Inputs of the data, as stored, as the network sees them."""
+        return (inputs.astype(jnp.float32) - self.mean) / self.scale
+
+    def taken(self, index: Int[Array, "taken"]) -> "Examples":
+        """Some of them, a batch for example."""
+        return self._replace(inputs=self.inputs[index], labels=self.labels[index])
 
 
 class Learner(NamedTuple):
@@ -150,7 +158,7 @@ def evaluate(params: Any, examples: Examples, learner: Learner) -> tuple[Int[Arr
     """Number of wrong predictions and mean loss, in evaluation mode."""
 
     def judge(index: Array) -> tuple[Array, Array]:
-        logits = learner.apply(params, _normalise(examples.inputs[index], examples), train=False, key=None)
+        logits = learner.apply(params, examples.normalised(examples.inputs[index]), train=False, key=None)
         labels = examples.labels[index]
         return jnp.argmax(logits, axis=-1) != labels, importance.loss(logits, labels)
 
@@ -212,19 +220,19 @@ def _choose(
     return jax.lax.cond(pays, by_importance, uniform, key), pays
 
 
+def augmented(keys: PRNGKeyArray, inputs: Array, augment: Callable[..., Array], *own: Any) -> Array:
+    """Inputs changed one by one, each with its own key and its own part of further arguments, as stored."""
+    return jax.vmap(lambda key, single, *own: augment(key, single[None], *own)[0])(keys, inputs, *own)
+
+
 def _see(key: PRNGKeyArray, index: Array, positions: Array, examples: Examples, augment: Augmentation | None) -> Array:
     """Inputs as the network sees them; a position in the presample is augmented in one way, scored or trained on."""
     inputs = examples.inputs[index]
     if augment is not None:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, positions)
-        inputs = jax.vmap(lambda key, single: augment(key, single[None])[0])(keys, inputs)
-    return _normalise(inputs, examples)
+        inputs = augmented(jax.vmap(jax.random.fold_in, (None, 0))(key, positions), inputs, augment)
+    return examples.normalised(inputs)
 
 
 def _of_example(values: Array) -> Array:
     """Means over the places of an example that has several labels, as a window of text; of norms, that is a bound."""
     return values.mean(range(1, values.ndim))
-
-
-def _normalise(inputs: Array, examples: Examples) -> Array:
-    return (inputs.astype(jnp.float32) - examples.mean) / examples.scale

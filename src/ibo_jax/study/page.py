@@ -1,0 +1,80 @@
+"""One self-contained page around what differs between kinds of studies, and its small parts. No request leaves it."""
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from string import Template
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ibo_jax.study import figures
+from ibo_jax.study.figures import Series
+
+__all__ = ["Row", "captioned", "column", "duration", "fill", "number"]
+
+Row = Mapping[str, Any]
+
+
+def fill(
+    summary: Row, *, subtitle: str, answer: Iterable[tuple[str, str]], best: Row, warnings: str, figures: str,
+    rows: str, table: str, footer: str,
+) -> str:  # fmt: skip
+    """The page around what differs between kinds of studies; warnings, figures and table are HTML, the rest is text."""
+    template = Template(resources.files("ibo_jax.study").joinpath("report.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=html.escape(f"{summary['problem']} tuned by {summary['method']}"),
+        subtitle=html.escape(subtitle),
+        answer=_facts(answer),
+        best=_facts((name, number(value)) for name, value in best.items()),
+        warnings=warnings,
+        figures=figures,
+        rows=html.escape(rows),
+        table=table,
+        footer=html.escape(footer),
+    )
+
+
+def captioned(figure: Figure | None, caption: str) -> str:
+    """A figure as HTML."""
+    if figure is None:
+        return '<p class="under">Nothing was predicted and then tested yet.</p>'
+    return f"<figure>{figures.svg(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def number(value: Any) -> str:
+    """A value as short text: four significant digits, a dash where there is none.
+
+    Example:
+        >>> number(0.000123456), number(128), number(None)
+        ('0.0001235', '128', '–')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them.
+
+    Example:
+        >>> duration(4.25), duration(133.0), duration(7300.0)
+        ('4.2 s', '2 min 13 s', '2 h 1 min')
+    """
+    if seconds is None or math.isnan(seconds):
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def column(trials: Sequence[Row], name: str) -> Series:
+    """One column as float64, NaN where a row has nothing."""
+    return np.array([math.nan if row.get(name) is None else float(row[name]) for row in trials], np.float64)
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>" for name, value in facts)
