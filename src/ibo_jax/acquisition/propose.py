@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
-from ibo_jax.acquisition.entropy_search import base_samples, believe, symmetric_gain
+from ibo_jax.acquisition.entropy_search import Belief, base_samples, believe, symmetric_gain
 from ibo_jax.acquisition.expected_improvement import best_mean, log_ei, mean_at_target
 from ibo_jax.acquisition.maximise import maximise
 from ibo_jax.acquisition.reachable import snap
@@ -143,14 +143,7 @@ def propose(
         x, s, value, entropy = reach(ends[chosen]), jnp.ones(()), values[chosen], jnp.asarray(jnp.nan)
     else:
         always = jnp.concatenate([recommendation[None], kept])
-        representers = draw_representers(key_representers, pool, scores, always, REPRESENTERS)
-        # a base of its own for each draw: the Monte-Carlo errors of the gain then average out over draws
-        keys = jax.random.split(key_base, len(best))
-        beliefs = each_draw(
-            lambda posterior, key: believe(posterior, representers, base_samples(key, SAMPLES, REPRESENTERS)),
-            models.error,
-            keys,
-        )
+        beliefs = _believe(key_representers, key_base, models, pool, scores, always)
         per_cost = acquisition == "information_gain_per_cost"
         x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels, per_cost, reach)
         entropy = jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs))
@@ -184,6 +177,17 @@ def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"], rea
     tops = pool[jax.lax.top_k(score(pool), STARTS)[1]]
     ends, values = maximise(lambda x: score(x[None])[0], tops)
     return reach(ends[jnp.argmax(values)]), -jnp.max(values)
+
+
+def _believe(key_representers, key_base, models: Surrogates, pool, scores, always) -> Belief:
+    """What each draw believes about the optimum, over the same representers."""
+    representers = draw_representers(key_representers, pool, scores, always, REPRESENTERS)
+
+    def of_draw(posterior, key):
+        return believe(posterior, representers, base_samples(key, SAMPLES, REPRESENTERS))
+
+    # a base of its own for each draw: the Monte-Carlo errors of the gain then average out over draws
+    return each_draw(of_draw, models.error, jax.random.split(key_base, len(models.error.noise)))
 
 
 def _maximise_gain(

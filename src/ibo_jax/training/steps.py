@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Shaped
 
 from ibo_jax import importance
 from ibo_jax.training.augmentation import Augmentation
@@ -220,7 +221,7 @@ def _choose(
     return jax.lax.cond(pays, by_importance, uniform, key), pays
 
 
-def augmented(keys: PRNGKeyArray, inputs: Array, augment: Callable[..., Array], *own: Any) -> Array:
+def augmented(keys: Shaped[Array, "example ..."], inputs: Array, augment: Callable[..., Array], *own: Any) -> Array:
     """Inputs changed one by one, each with its own key and its own part of further arguments, as stored."""
     return jax.vmap(lambda key, single, *own: augment(key, single[None], *own)[0])(keys, inputs, *own)
 
