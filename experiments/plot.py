@@ -32,7 +32,7 @@ def main() -> None:
     for experiment in experiments():
         for path in rows.files(ROOT / experiment.name, "rows-*.jsonl"):
             for written in redraw(path, experiment.title, curves.load(path)):
-                print(written.relative_to(ROOT.parent))
+                print(rows.relative(written))
 
 
 if __name__ == "__main__":

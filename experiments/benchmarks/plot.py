@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from experiments.benchmarks import regret
+from experiments.common import rows
 
 HERE = Path(__file__).parent
 
@@ -13,7 +14,7 @@ def main() -> None:
         path = HERE / f"regret-{problem}.svg"
         if curves := regret.load(HERE / "regret.jsonl", problem):
             regret.figure(curves, problem, budget, path)
-            print(path.relative_to(HERE.parent.parent))
+            print(rows.relative(path))
 
 
 if __name__ == "__main__":

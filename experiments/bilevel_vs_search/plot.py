@@ -101,7 +101,7 @@ def table(found: Rows) -> str:
 
 def main() -> None:
     for path in draw(HERE):
-        print(path.relative_to(HERE.parent.parent))
+        print(rows.relative(path))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ COLOURS = dict(
 
 @matplotlib.rc_context(STYLE)
 def comparison(curves: Curves, title: str) -> Figure:
-    """Test error of the retrained answer: median and quartiles by seconds of training, by all seconds and by trials,
+    """Test error of the answer: median and quartiles by seconds of training, by all seconds and by trials,
     and the worst run by seconds of training; each until the first method stops."""
     figure = Figure(figsize=(10, 7.2), layout="constrained")
     panels = dict(zip((*AXES, "worst"), figure.subplots(2, 2, sharey=True).flat, strict=True))
@@ -41,7 +41,7 @@ def comparison(curves: Curves, title: str) -> Figure:
         )
     panels["trials"].xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (panels["training"], panels["trials"]):
-        axes.set_ylabel("test error of the answer, retrained")
+        axes.set_ylabel("test error of the answer")
     _log_scale(panels["training"])
     figure.suptitle(title, fontsize=11)
     handles, labels = panels["training"].get_legend_handles_labels()

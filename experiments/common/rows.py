@@ -47,6 +47,12 @@ def files(folder: Path, pattern: str) -> list[Path]:
     return sorted({*folder.glob(pattern), *packed})
 
 
+def relative(path: Path) -> Path:
+    """A file as seen from the checkout, if it is in there."""
+    checkout = Path(__file__).parents[2]
+    return path.relative_to(checkout) if path.is_relative_to(checkout) else path
+
+
 def machine() -> dict[str, Any]:
     """Processor, threads, versions and commit."""
     return {

@@ -80,7 +80,7 @@ def main(here: Path, titles: dict[str, tuple[Callable[[Rows, str], Figure], str]
             if latest:
                 target = path.with_name(f"{part}-{path.stem.removeprefix('rows-')}.svg")
                 figures.save(draw(list(latest.values()), title), target)
-                print(target)
+                print(rows.relative(target))
 
 
 def _named(name: str, top: float) -> str:

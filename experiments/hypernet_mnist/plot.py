@@ -157,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=HERE, help="of the rows")
     for path in draw(parser.parse_args().folder):
-        print(path.name)
+        print(rows.relative(path))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=HERE, help="of the rows")
     for path in draw(parser.parse_args().folder):
-        print(path.relative_to(HERE.parent.parent) if path.is_relative_to(HERE) else path)
+        print(rows.relative(path))
 
 
 if __name__ == "__main__":

@@ -85,12 +85,12 @@ def table(found: dict[tuple[str, str], list[Final]]) -> str:
 def main() -> None:
     found = {}
     for experiment in experiments():
-        for path in sorted((ROOT / experiment.name).glob("rows-*.jsonl")):
+        for path in rows.files(ROOT / experiment.name, "rows-*.jsonl"):
             if ends := finals(path):
                 found[experiment.name, path.stem.removeprefix("rows-")] = ends
     if found:
         TABLE.write_text(table(found))
-        print(TABLE.relative_to(ROOT.parent))
+        print(rows.relative(TABLE))
 
 
 def _spread(values: Sequence[float], form: str) -> str:

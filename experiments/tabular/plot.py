@@ -20,7 +20,7 @@ def draw(folder: Path) -> list[Path]:
 
 def main() -> None:
     for path in draw(HERE):
-        print(path.relative_to(HERE.parent.parent))
+        print(rows.relative(path))
 
 
 if __name__ == "__main__":

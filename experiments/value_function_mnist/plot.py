@@ -115,7 +115,7 @@ def _points(axes: Any, values: list[float], height: float, colour: str, marker: 
 
 def main() -> None:
     for path in draw(HERE):
-        print(path.relative_to(HERE.parent.parent))
+        print(rows.relative(path))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from flax import linen, serialization
 
 from ibo_jax import bilevel
-from ibo_jax.bilevel import optimal_value, value_function
+from ibo_jax.bilevel import optimal_value, schedules, value_function
 from ibo_jax.bilevel.augmented_lagrangian import Functions, Multipliers, augmented, clip, minimise
 from ibo_jax.problems import catalogue
 from ibo_jax.problems.training import training_problem
@@ -237,7 +237,7 @@ def test_the_published_variant_restarts_and_learns_phi_from_a_batch():
     assert not np.array_equal(corrected[12].start_values, corrected[11].start_values)
     np.testing.assert_array_equal(corrected[1].points[:10], states[1].points[:10])
     assert not np.allclose(states[10].solved[:10], corrected[10].solved[:10], rtol=1e-3)
-    rates = value_function.published_schedule().rates
+    rates = schedules.published().rates
     assert rates[:, 0].max() == pytest.approx(0.1**2)
 
 

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import qmc
 
-from ibo_jax.bilevel import augmented_lagrangian, coordinates, optimal_value
-from ibo_jax.bilevel.augmented_lagrangian import Multipliers
+from ibo_jax.bilevel import augmented_lagrangian, coordinates, optimal_value, schedules
+from ibo_jax.bilevel.augmented_lagrangian import Iterate, Multipliers
 from ibo_jax.bilevel.base import Measures, Tuner
-from ibo_jax.bilevel.lower_level import lower_level
+from ibo_jax.bilevel.lower_level import LowerLevel, lower_level
+from ibo_jax.bilevel.optimal_value import OptimalValue
 from ibo_jax.problems.base import Problem
 from ibo_jax.surrogate import nuts
 from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray, Value
@@ -31,19 +32,10 @@ __all__ = ["PASSES", "State", "Variant", "design", "tuner"]
 Numbers = dict[str, float | Array]
 Variant = Literal["corrected", "published"]
 PASSES = 5
-PARTS = 6  # of a descent: all data judge it after each
-STEPS, EPOCHS = 300, 12  # of a descent, whichever is more; the first is published
 UNIT = 0.5  # shares of the optimal value in which the constraint counts; chosen on MNIST subset 100
 REACH = 0.05  # shares of the box by which a pass may move lambda: half the spacing of a row of ten
 SETTLING = 10.0  # the rates of a pass are so much higher than those of the descent on f alone after it
 FEWEST = 3  # values from which phi-hat is learnt
-
-
-class Schedule(NamedTuple):
-    """Learning rates, a row a descent, and their momenta."""
-
-    rates: Float[np.ndarray, "choice step"]
-    momenta: Float[np.ndarray, "choice"]
 
 
 class State(NamedTuple):
@@ -101,80 +93,122 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
     if variant not in ("corrected", "published"):
         raise ValueError(f"expected variant 'corrected' or 'published', got {variant!r}; choose one of them")
     with jax.enable_x64(False):
-        functions, start, solve, data, per_epoch = lower_level(problem)
-    settling = functions._replace(valid_loss=_nothing)  # f alone
-    low, high = coordinates.bounds(problem.space)
-    first, corrected = design(low, high), variant == "corrected"
-    schedule = corrected_schedule(per_epoch) if corrected else published_schedule()
-    capacity = len(first) + PASSES
+        game = _game(problem, corrected=variant == "corrected")
 
     def init(key: PRNGKeyArray) -> State:
         with jax.enable_x64(False):
-            params = start(key)
-        published = Multipliers()
-        points = np.concatenate([first, np.full((PASSES, len(low)), np.nan, np.float32)])
-        return State(
-            np.asarray(jax.random.key_data(key)), params, low, params, low, _float32(np.inf), points,
-            np.full(capacity, np.nan, np.float32), np.zeros((), np.int32),
-            _float32(published.mu), _float32(published.weight), nuts.cold_chain(len(low)),
-        )  # fmt: skip
+            return _init(game, key)
 
     def update(key: PRNGKeyArray, state: State) -> tuple[State, Measures]:
         with jax.enable_x64(False):
-            return explore(state) if state.solves < len(first) else improve(key, state)
+            return _explore(game, state) if state.solves < len(game.design) else _improve(game, key, state)
 
-    def explore(state: State) -> tuple[State, Measures]:
-        point, key = np.asarray(state.points[state.solves]), key_of(state)
-        end = solve(key, start(key), point, data)
-        state = observed(state, point, end.objective if corrected else end.of_batch)
-        if end.valid_loss < state.start_loss:
-            state = state._replace(params=end.params, values=point, start_params=end.params, start_values=point,
-                                   start_loss=_float32(end.valid_loss))  # fmt: skip
-        usable = np.isfinite(state.solved).sum() >= FEWEST and np.isfinite(state.start_loss)
-        more: Numbers = {"valid_loss": float(end.valid_loss), "solves": float(state.solves)}
-        return state, Measures(float(end.objective), float("nan"), bool(usable or state.solves < len(first)), more)
+    return Tuner(init, update, lambda state: _named(problem, state.values), lambda state: state.params, game.capacity)
 
-    def improve(key: PRNGKeyArray, state: State) -> tuple[State, Measures]:
-        key_fit, key_descent, key_solve = jax.random.split(key, 3)
-        rough = (np.arange(capacity) < len(first)) & corrected
-        phi, chain = optimal_value.fit(key_fit, state.points, state.solved, np.isfinite(state.solved), low, high,
-                                       state.chain, rough=rough, positive=corrected)  # fmt: skip
-        unit, reach, share = 1.0, high - low, 1.0
-        if corrected:
-            unit, reach = UNIT * float(phi(state.start_values)), REACH * (high - low)
-            share = max(1.0, float(state.mu) / unit)  # what f weighs in A: steps on it are of its own rate
-        multipliers = Multipliers(_float32(state.mu / unit), _float32(state.weight / unit**2))
-        box = tuple(np.clip(state.start_values + side * reach, low, high) for side in (-1, 1))
-        new = augmented_lagrangian.minimise(
-            key_descent, state.start_params, state.start_values, phi, multipliers, box,
-            schedule.rates / np.float32(share), schedule.momenta, data, functions=functions, checks=PARTS,
-        )  # fmt: skip
-        values, objective, key = np.asarray(new.values), float(new.objective), key_of(state)
-        if corrected:  # down from the weights of the pass, never up
-            end = augmented_lagrangian.minimise(
-                key_solve, new.params, new.values, phi, Multipliers(_float32(1.0), _float32(0.0)), (values, values),
-                schedule.rates / np.float32(SETTLING), schedule.momenta, data, functions=settling, checks=PARTS,
-            )  # fmt: skip
-        else:
-            end = solve(key, start(key), values, data)
-        value, predicted = float(end.objective), float(phi(values))
-        reference = value if np.isfinite(value) else predicted
-        constraint = objective - (reference if corrected else float(phi(state.start_values)))
-        after = Multipliers(state.mu, state.weight).after(constraint / unit)
-        state = observed(state, values, value if corrected else end.of_batch)._replace(
-            params=new.params, values=values, mu=_float32(after.mu), weight=_float32(after.weight), chain=chain
-        )
-        if corrected:
-            state = state._replace(start_params=new.params, start_values=values)
-        violation = abs(objective - reference) / objective
-        more: Numbers = {
-            "violation": violation, "valid_loss": float(new.valid_loss), "phi_error": reference - predicted,
-            "mu": float(after.mu), "weight": float(after.weight), "choice": float(new.choice),
-            "solves": float(state.solves),
-        }  # fmt: skip
-        return state, Measures(objective, violation, bool(np.isfinite(new.lagrangian)), more)
 
-    return Tuner(init, update, lambda state: _named(problem, state.values), lambda state: state.params, capacity)
+class _Game(NamedTuple):
+    """What is played: the lower level, where it is solved first, and how to descend on it."""
+
+    lower: LowerLevel
+    box: tuple[Float[np.ndarray, "hyperparameter"], Float[np.ndarray, "hyperparameter"]]
+    design: Float[np.ndarray, "point hyperparameter"]
+    schedule: schedules.Schedule
+    corrected: bool
+
+    @property
+    def capacity(self) -> int:
+        return len(self.design) + PASSES
+
+
+def _game(problem: Problem, *, corrected: bool) -> _Game:
+    lower, (low, high) = lower_level(problem), coordinates.bounds(problem.space)
+    schedule = schedules.corrected(lower.per_epoch) if corrected else schedules.published()
+    return _Game(lower, (low, high), design(low, high), schedule, corrected)
+
+
+def _init(game: _Game, key: PRNGKeyArray) -> State:
+    params, published, (low, _) = game.lower.start(key), Multipliers(), game.box
+    points = np.concatenate([game.design, np.full((PASSES, len(low)), np.nan, np.float32)])
+    return State(
+        np.asarray(jax.random.key_data(key)), params, low, params, low, _float32(np.inf), points,
+        np.full(game.capacity, np.nan, np.float32), np.zeros((), np.int32),
+        _float32(published.mu), _float32(published.weight), nuts.cold_chain(len(low)),
+    )  # fmt: skip
+
+
+def _explore(game: _Game, state: State) -> tuple[State, Measures]:
+    """The next of the first solves."""
+    point, key = np.asarray(state.points[state.solves]), key_of(state)
+    end = game.lower.solve(key, game.lower.start(key), point, game.lower.data)
+    state = observed(state, point, end.objective if game.corrected else end.of_batch)
+    if end.valid_loss < state.start_loss:
+        state = state._replace(params=end.params, values=point, start_params=end.params, start_values=point,
+                               start_loss=_float32(end.valid_loss))  # fmt: skip
+    usable = np.isfinite(state.solved).sum() >= FEWEST and np.isfinite(state.start_loss)
+    more: Numbers = {"valid_loss": float(end.valid_loss), "solves": float(state.solves)}
+    return state, Measures(float(end.objective), float("nan"), bool(usable or state.solves < len(game.design)), more)
+
+
+def _improve(game: _Game, key: PRNGKeyArray, state: State) -> tuple[State, Measures]:
+    """A pass: fit phi-hat, descend on the augmented Lagrangian, solve the lower level there, raise the multipliers."""
+    key_fit, key_descent, key_solve = jax.random.split(key, 3)
+    phi, chain = _fit(game, key_fit, state)
+    unit = UNIT * float(phi(state.start_values)) if game.corrected else 1.0
+    new = _descend(game, key_descent, state, phi, unit)
+    values, objective = np.asarray(new.values), float(new.objective)
+    value, learnt = _settle(game, key_solve, state, new, phi)
+    predicted = float(phi(values))
+    reference = value if np.isfinite(value) else predicted
+    constraint = objective - (reference if game.corrected else float(phi(state.start_values)))
+    after = Multipliers(state.mu, state.weight).after(constraint / unit)
+    state = observed(state, values, learnt)._replace(
+        params=new.params, values=values, mu=_float32(after.mu), weight=_float32(after.weight), chain=chain
+    )
+    if game.corrected:
+        state = state._replace(start_params=new.params, start_values=values)
+    violation = abs(objective - reference) / objective
+    more: Numbers = {
+        "violation": violation, "valid_loss": float(new.valid_loss), "phi_error": reference - predicted,
+        "mu": float(after.mu), "weight": float(after.weight), "choice": float(new.choice),
+        "solves": float(state.solves),
+    }  # fmt: skip
+    return state, Measures(objective, violation, bool(np.isfinite(new.lagrangian)), more)
+
+
+def _fit(game: _Game, key: PRNGKeyArray, state: State) -> tuple[OptimalValue, nuts.Chain]:
+    rough = (np.arange(game.capacity) < len(game.design)) & game.corrected
+    return optimal_value.fit(key, state.points, state.solved, np.isfinite(state.solved), *game.box, state.chain,
+                             rough=rough, positive=game.corrected)  # fmt: skip
+
+
+def _descend(game: _Game, key: PRNGKeyArray, state: State, phi: OptimalValue, unit: float) -> Iterate:
+    """Weights and lambda together, from where the state says; corrected, within reach and with c in its unit."""
+    (low, high), reach, share = game.box, 1.0, 1.0
+    if game.corrected:
+        reach, share = REACH, max(1.0, float(state.mu) / unit)  # what f weighs in A: steps on it are of its own rate
+    away = reach * (high - low)
+    box = np.clip(state.start_values - away, low, high), np.clip(state.start_values + away, low, high)
+    multipliers = Multipliers(_float32(state.mu / unit), _float32(state.weight / unit**2))
+    return augmented_lagrangian.minimise(
+        key, state.start_params, state.start_values, phi, multipliers, box,
+        game.schedule.rates / np.float32(share), game.schedule.momenta, game.lower.data,
+        functions=game.lower.functions, checks=schedules.PARTS,
+    )  # fmt: skip
+
+
+def _settle(game: _Game, key: PRNGKeyArray, state: State, new: Iterate, phi: OptimalValue) -> tuple[float, float]:
+    """What the lower level reaches at the new lambda, and what phi-hat learns; corrected, down from these weights."""
+    values, lower = np.asarray(new.values), game.lower
+    if not game.corrected:
+        fresh = key_of(state)
+        end = lower.solve(fresh, lower.start(fresh), values, lower.data)
+        return float(end.objective), float(end.of_batch)
+    below = augmented_lagrangian.minimise(
+        key, new.params, new.values, phi, Multipliers(_float32(1.0), _float32(0.0)), (values, values),
+        game.schedule.rates / np.float32(SETTLING), game.schedule.momenta, lower.data,
+        functions=lower.functions._replace(valid_loss=_nothing), checks=schedules.PARTS,
+    )  # fmt: skip
+    return float(below.objective), float(below.objective)
 
 
 def _named(problem: Problem, values: Float[AnyArray, "hyperparameter"]) -> dict[str, Value]:
@@ -218,17 +252,3 @@ def design(low: Float[np.ndarray, "d"], high: Float[np.ndarray, "d"]) -> Float[n
     else:
         unit = qmc.Sobol(dimension, rng=0).random_base2(math.ceil(math.log2(8 * dimension)))
     return (low + unit * (high - low)).astype(np.float32)
-
-
-def corrected_schedule(per_epoch: int) -> Schedule:
-    """Four rates of f that fall to zero, for a network that sees `per_epoch` batches in an epoch."""
-    steps = PARTS * -(-max(STEPS, EPOCHS * per_epoch) // PARTS)
-    rates = np.array([[0.1], [0.3], [1.0], [3.0]]) * np.linspace(1.0, 0.0, steps, endpoint=False)
-    return Schedule(rates.astype(np.float32), np.full(len(rates), 0.9, np.float32))
-
-
-def published_schedule() -> Schedule:
-    """Five rates times five momenta, held; squared, because the notebooks' step multiplies by the rate twice."""
-    rates, momenta = np.meshgrid([0.001, 0.01, 0.05, 0.07, 0.1], [0.1, 0.5, 0.8, 0.9, 0.99], indexing="ij")
-    held = np.repeat(rates.reshape(-1, 1) ** 2, STEPS, axis=1)
-    return Schedule(held.astype(np.float32), momenta.ravel().astype(np.float32))
