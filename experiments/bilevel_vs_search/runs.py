@@ -49,17 +49,14 @@ def searched(problem: Problem, method: str, seed: int, seconds: float) -> dict[s
 def tuned(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, Any]:
     """A gradient-based tuner until it has done its epochs, ceases to be finite, or the time is over."""
     assert problem.learning is not None
-    judged, key, began = judge(problem.learning), jax.random.key(seed), time.perf_counter()
+    judged, began = judge(problem.learning), time.perf_counter()
     try:
         tuner = bilevel.make(method, problem)
     except ValueError as refusal:
         return {"state": "not applicable", "message": str(refusal)}
-    state, spent = tuner.init(key), time.perf_counter() - began
-    best, last, known, updates, finite = math.inf, None, None, 0, True
+    best, last, known, updates, finite, spent = math.inf, None, None, 0, True, 0.0
     at, losses = [], []
-    while finite and updates < tuner.epochs and spent < seconds:
-        began = time.perf_counter()
-        state, measures = jax.block_until_ready(tuner.update(jax.random.fold_in(key, updates), state))
+    for state, measures in bilevel.updates(jax.random.key(seed), tuner):
         score, finite = float(measures.score), bool(measures.finite)
         spent += time.perf_counter() - began
         updates += 1
@@ -68,6 +65,9 @@ def tuned(problem: Problem, method: str, seed: int, seconds: float) -> dict[str,
             last = judged(tuner.params(state), known, "test")
             at.append(spent)
             losses.append(last.loss)
+        if spent >= seconds:
+            break
+        began = time.perf_counter()  # judging costs nothing
     if last is None:
         why = "no answer" if finite else "diverged"
         return {"state": why, "message": f"no answer after {updates} updates, {spent:.0f} s", "updates": updates}

@@ -17,7 +17,7 @@ import numpy as np
 
 import ibo_jax
 from experiments.common import rows
-from ibo_jax.bilevel import Tuner
+from ibo_jax.bilevel import Tuner, updates
 from ibo_jax.bilevel.judge import judge
 from ibo_jax.bilevel.replay import Replayed, constant, replay
 from ibo_jax.bilevel.self_tuning import schedule
@@ -31,10 +31,9 @@ Row = dict[str, Any]
 def learn(problem: Problem, tuner: Tuner, seed: int, epochs: int) -> tuple[Row, dict[str, np.ndarray]]:
     """A self-tuning network's row, and its schedule (epoch, step) by name."""
     assert problem.learning is not None
-    state, key, judged = tuner.init(jax.random.key(seed)), jax.random.key(seed), judge(problem.learning)
-    losses, values, paths, test = [], [], [], (float("nan"), float("nan"))
-    for epoch in range(epochs):
-        state, measures = tuner.update(jax.random.fold_in(key, epoch), state)
+    judged, test = judge(problem.learning), (float("nan"), float("nan"))
+    losses, values, paths = [], [], []
+    for state, measures in updates(jax.random.key(seed), tuner, epochs):
         if not measures.finite:
             break
         losses.append(float(measures.score))

@@ -13,7 +13,7 @@ from experiments.common import rows
 from experiments.value_function_mnist import plot
 from experiments.value_function_mnist.settings import CELLS, METHODS, Cell, problem
 from ibo_jax import tune
-from ibo_jax.bilevel import value_function
+from ibo_jax.bilevel import updates, value_function
 from ibo_jax.bilevel.judge import Judged, judge
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.cache import enable_compilation_cache
@@ -42,10 +42,9 @@ def _named(judged: Judged) -> dict[str, float]:
 def by_passes(made: Problem, seed: int, variant: Any) -> dict[str, Any]:
     """The tuner: the pass of smallest violation, and all passes."""
     assert made.learning is not None
-    tuner, key, judged = value_function.tuner(made, variant=variant), jax.random.key(seed), judge(made.learning)
-    state, answers, passes = tuner.init(key), [], []
-    for number in range(tuner.epochs):
-        state, measures = tuner.update(jax.random.fold_in(key, number), state)
+    tuner, judged = value_function.tuner(made, variant=variant), judge(made.learning)
+    answers, passes = [], []
+    for number, (state, measures) in enumerate(updates(jax.random.key(seed), tuner)):
         if not measures.finite:
             return {"state": "diverged", "solves": number + 1, "passes": passes}
         if np.isfinite(measures.score):

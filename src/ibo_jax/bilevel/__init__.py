@@ -3,10 +3,10 @@
 import importlib
 from typing import NamedTuple
 
-from ibo_jax.bilevel.base import Measures, Tuner
+from ibo_jax.bilevel.base import Measures, Tuner, updates
 from ibo_jax.problems.base import Problem
 
-__all__ = ["NAMES", "TUNERS", "Kind", "Measures", "Tuner", "make"]
+__all__ = ["NAMES", "TUNERS", "Kind", "Measures", "Tuner", "make", "updates"]
 
 
 class Kind(NamedTuple):

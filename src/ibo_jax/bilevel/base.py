@@ -1,16 +1,19 @@
 """The second protocol, of tuners that work inside a training: a state and its update, an epoch at a time.
 
-    tuner = stn.tuner(problem);  state = tuner.init(key);  state, measures = tuner.update(key, state)
+    tuner = self_tuning.tuner(problem)
+    for state, measures in updates(key, tuner): ...
 
 A state is a pytree of arrays, so that it can be kept in a checkpoint; an update is a compiled program or a few.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+import jax
 
 from ibo_jax.types import Array, Float, PRNGKeyArray, Value
 
-__all__ = ["Measures", "Tuner"]
+__all__ = ["Measures", "Tuner", "updates"]
 
 State = Any
 
@@ -48,3 +51,21 @@ class Tuner(NamedTuple):
     hyperparameters: Callable[[State], dict[str, Value]]
     params: Callable[[State], Any]
     epochs: int
+
+
+def updates(key: PRNGKeyArray, tuner: Tuner, epochs: int | None = None) -> Iterator[tuple[State, Measures]]:
+    """One state after another, the tuner's number of epochs by default; one that is not finite is the last.
+
+    Example:
+        >>> from ibo_jax import bilevel
+        >>> from ibo_jax.problems import problem
+        >>> tuner = bilevel.make("hypernet-local", problem("digits-l2", scale="smoke"))
+        >>> [bool(measures.finite) for state, measures in updates(jax.random.key(0), tuner, epochs=2)]
+        [True, True]
+    """
+    state = tuner.init(key)
+    for number in range(tuner.epochs if epochs is None else epochs):
+        state, measures = jax.block_until_ready(tuner.update(jax.random.fold_in(key, number), state))
+        yield state, measures
+        if not measures.finite:
+            return
