@@ -5,8 +5,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 TUNE ?= digits-mlp
+# What pip is told to install PyTorch: with the options of its CPU builds' index the peers need no gigabytes of CUDA.
+TORCH ?= torch==2.13.0
 
-.PHONY: help install tune test test-all lint format figures dashboard clean
+.PHONY: help install tune test test-all lint format figures dashboard peers clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -49,5 +51,12 @@ figures: .venv/.installed  ## redraw every figure under experiments/ from the st
 dashboard: .venv/.installed-dashboard  ## the newest study in a browser
 	$(BIN)/optuna-dashboard "sqlite:///$$(ls -t runs/*/study.db | head -1)"
 
+peers:  ## the libraries that we are measured against, in .venv-peers
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet $(TORCH)
+	@while read -r peer; do echo "$$peer"; \
+	  .venv-peers/bin/python -m pip install --quiet $$peer < /dev/null || echo "not installed: $$peer"; \
+	  done < experiments/benchmarks/peers/requirements.txt
+
 clean:  ## remove .venv and caches, keep runs/
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-peers build .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,6 @@
-"""Regret against cost on synthetic problems, every method from the same initial points.
+"""Regret against cost on synthetic problems, every method and every peer from the same initial points.
 
-    python -m experiments.benchmarks.regret hartmann6 --method ibo ei --seeds 32
+    python -m experiments.benchmarks.regret hartmann6 --method ibo ei botorch-mes --seeds 32
     python -m experiments.benchmarks.regret hartmann6 --table
 
 Appends a row a step to `regret.jsonl` and skips seeds that are finished there. The budget is in the problem's cost
@@ -10,6 +10,7 @@ lowest predicted mean), the cost spent by then, and the fidelity that it chose n
 """
 
 import argparse
+import contextlib
 import itertools
 import math
 import time
@@ -22,6 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import t as student_t
 
+from experiments.benchmarks import peers
 from experiments.common import rows
 from experiments.common.figures import save
 from ibo_jax import methods
@@ -29,7 +31,8 @@ from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
 
-BUDGETS = {"hartmann6": 121.0, "branin": 16.0, "forrester": 8.0}
+BUDGETS = {"hartmann6": 121.0, "branin": 16.0, "forrester": 8.0,
+           "currin": 16.0, "borehole": 22.0, "wing-weight": 22.0, "branin-steps": 16.0}  # fmt: skip
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 REGRETS = ("regret_recommendation", "regret_incumbent")
 BASELINE = "ei"
@@ -37,35 +40,42 @@ BASELINE = "ei"
 
 def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[str, Any]]:
     """One search to the end of the budget, yielding a row after each evaluation; all randomness follows from `seed`."""
-    space, fidelity, design = SYNTHETIC[problem].space, SYNTHETIC[problem].fidelity, methods.METHODS[method].design
-    suggest = methods.make(method, fidelity)
+    space, fidelity = SYNTHETIC[problem].space, SYNTHETIC[problem].fidelity
     key_design, key_search = jax.random.split(jax.random.key(seed))
     observations = empty(space.dimension)
+    design = (peers.PEERS if method in peers.PEERS else methods.METHODS)[method].design
     initial = initial_design(key_design, SYNTHETIC[problem].initial, space.dimension, fidelity, design)
     for x, s in zip(*initial, strict=True):
         observations = _observe(problem, observations, x, float(s))
     spent, state = 0.0, None
-    for step in itertools.count():
-        start = time.perf_counter()
-        suggestion, state = suggest(jax.random.fold_in(key_search, step), observations, state)
-        seconds = time.perf_counter() - start
-        price = float(cost(problem, suggestion.fidelity))
-        last = spent + price > budget
-        yield {
-            "step": step,
-            "cost": round(spent, 6),
-            "regret_recommendation": _regret(problem, suggestion.recommendation),
-            "regret_incumbent": _regret(problem, suggestion.incumbent),
-            "next_fidelity": round(suggestion.fidelity, 6),
-            "next_reason": suggestion.reason,
-            "suggest_seconds": round(seconds, 4),
-            "warning": suggestion.warning,
-            "last": last,
-        }
-        if last:
-            return
-        observations = _observe(problem, observations, suggestion.x, suggestion.fidelity)
-        spent += price
+    with _suggesting(problem, method) as suggest:
+        for step in itertools.count():
+            start = time.perf_counter()
+            suggestion, state = suggest(jax.random.fold_in(key_search, step), observations, state)
+            seconds = time.perf_counter() - start
+            price = float(cost(problem, suggestion.fidelity))
+            last = spent + price > budget
+            yield {
+                "step": step,
+                "cost": round(spent, 6),
+                "regret_recommendation": _regret(problem, suggestion.recommendation),
+                "regret_incumbent": _regret(problem, suggestion.incumbent),
+                "next_fidelity": round(suggestion.fidelity, 6),
+                "next_reason": suggestion.reason,
+                "suggest_seconds": round(seconds, 4),
+                "warning": suggestion.warning,
+                "last": last,
+            }
+            if last:
+                return
+            observations = _observe(problem, observations, suggestion.x, suggestion.fidelity)
+            spent += price
+
+
+def _suggesting(problem: str, method: str) -> contextlib.AbstractContextManager[Any]:
+    if method in peers.PEERS:
+        return peers.suggesting(method, float(cost(problem, 0.0)))
+    return contextlib.nullcontext(methods.make(method, SYNTHETIC[problem].fidelity))
 
 
 def _observe(problem: str, observations: Observations, x: np.ndarray, s: float) -> Observations:
@@ -86,7 +96,7 @@ def load(path: Path, problem: str) -> Curves:
     """Finished searches of a problem; a step that was computed twice counts as it came last."""
     steps: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
     for row in rows.read(path):
-        if row.get("problem") == problem:
+        if row.get("problem") == problem and "step" in row:
             steps.setdefault((row["method"], row["seed"]), {})[row["step"]] = row
     curves: Curves = {}
     for (method, seed), by_step in sorted(steps.items()):
@@ -95,6 +105,15 @@ def load(path: Path, problem: str) -> Curves:
             columns = ("cost", "next_fidelity", "suggest_seconds", *REGRETS)
             curves.setdefault(method, {})[seed] = {c: np.array([row[c] for row in ordered]) for c in columns}
     return curves
+
+
+def failures(path: Path, problem: str) -> dict[str, list[str]]:
+    """What searches said that could not go on to the end, by method."""
+    said: dict[str, dict[int, str]] = {}
+    for row in rows.read(path):
+        if row.get("problem") == problem and "failed" in row:
+            said.setdefault(row["method"], {})[row["seed"]] = row["failed"]
+    return {method: list(by_seed.values()) for method, by_seed in said.items()}
 
 
 def at(curve: Curve, column: str, spent: float) -> float:
@@ -159,7 +178,7 @@ def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("problem", choices=sorted(BUDGETS))
-    parser.add_argument("--method", nargs="+", default=[], choices=methods.NAMES)
+    parser.add_argument("--method", nargs="+", default=[], choices=(*methods.NAMES, *peers.PEERS))
     parser.add_argument("--seeds", type=int, default=32)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("regret.jsonl"))
@@ -173,12 +192,20 @@ def main() -> None:
         for method in arguments.method:  # seed by seed, so that an interrupted comparison is a paired one
             if seed in finished.get(method, {}):
                 continue
-            for row in run(problem, method, seed, budget):
-                rows.append(arguments.rows, {"problem": problem, "method": method, "seed": seed, **row})
+            try:
+                for row in run(problem, method, seed, budget):
+                    rows.append(arguments.rows, {"problem": problem, "method": method, "seed": seed, **row})
+            except RuntimeError as error:  # of a peer: a result too
+                failure = {"problem": problem, "method": method, "seed": seed, "failed": str(error)}
+                rows.append(arguments.rows, failure)
+                print(failure, flush=True)
+                continue
             print(f"{problem} {method} seed {seed}: {row['step']} evaluations, "
                   f"regret {row['regret_recommendation']:.3g}", flush=True)  # fmt: skip
     if arguments.table and (curves := load(arguments.rows, problem)):
         print(table(curves, budget))
+        for method, said in failures(arguments.rows, problem).items():
+            print(f"{method}: {len(said)} searches failed, the last with: {said[-1]}")
         figure(curves, problem, budget, arguments.rows.with_name(f"regret-{problem}.svg"))
 
 

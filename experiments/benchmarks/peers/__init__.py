@@ -1,0 +1,96 @@
+"""What people use now, asked as our own methods are: the same points, budget, threads and judgement.
+
+A peer lives in an environment of its own (`make peers`), where `worker.py` answers over a pipe; nothing here imports
+it. It sees points of the unit cube, encoded fidelities and objectives, all of them each time, and says where to
+evaluate next and what it would answer now.
+"""
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ibo_jax.methods.initial import Design
+from ibo_jax.observations import Observations
+
+__all__ = ["PEERS", "PYTHON", "Answer", "Peer", "suggesting"]
+
+HERE = Path(__file__).parent
+PYTHON = HERE.parents[2] / ".venv-peers" / "bin" / "python"
+
+
+class Peer(NamedTuple):
+    """How a peer is set up; one without fidelities starts and stays at the target."""
+
+    adapter: str  # file beside this one
+    settings: dict[str, Any]
+    design: Design
+
+
+PEERS = {
+    "optuna-tpe": Peer("optuna_adapter", {"sampler": "tpe"}, "plain"),
+    "optuna-gp": Peer("optuna_adapter", {"sampler": "gp"}, "plain"),
+    "botorch-mes": Peer("botorch_adapter", {"acquisition": "max-value entropy"}, "random"),
+    "botorch-kg": Peer("botorch_adapter", {"acquisition": "knowledge gradient"}, "random"),
+    "smac-gp": Peer("smac_adapter", {}, "plain"),
+    "vizier-gp": Peer("vizier_adapter", {}, "plain"),
+    "emukit-fabolas": Peer("emukit_adapter", {}, "growing"),
+}
+
+
+class Answer(NamedTuple):
+    """What regret is judged by; the fields are named as in `ibo_jax.methods.Suggestion`."""
+
+    x: np.ndarray
+    fidelity: float
+    recommendation: np.ndarray
+    incumbent: np.ndarray
+    reason: str = "acquisition"
+    warning: str = ""
+
+
+Suggest = Callable[[Any, Observations, None], tuple[Answer, None]]
+
+
+@contextlib.contextmanager
+def suggesting(name: str, fixed_cost: float) -> Iterator[Suggest]:
+    """A peer as a function like those of `ibo_jax.methods.make`, its process ending with the context.
+
+    Args:
+        name: one of `PEERS`.
+        fixed_cost: an evaluation costs this much plus s, as the peer is told; our methods have to learn it.
+
+    Raises:
+        FileNotFoundError: the environment has not been made.
+        RuntimeError: on a question, that the peer failed, with what it said.
+    """
+    if not PYTHON.exists():
+        raise FileNotFoundError(f"expected the peers' environment in {PYTHON.parents[1]}, found none; run `make peers`")
+    command = [str(PYTHON), str(HERE / "worker.py"), PEERS[name].adapter, json.dumps(PEERS[name].settings)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+
+        def suggest(key: Any, seen: Observations, state: None) -> tuple[Answer, None]:
+            shown = {"x": seen.x, "s": seen.fidelity, "y": seen.objective}
+            question = {name: values[: seen.size].tolist() for name, values in shown.items()}
+            seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+            return _ask(worker, {"seed": seed, "fixed_cost": fixed_cost} | question), state
+
+        yield suggest
+
+
+def _ask(worker: "subprocess.Popen[str]", question: dict[str, Any]) -> Answer:
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write(json.dumps(question) + "\n")
+    worker.stdin.flush()
+    line = worker.stdout.readline()
+    found = json.loads(line) if line else {"error": f"its process ended, exit status {worker.wait()}"}
+    if "error" in found:
+        raise RuntimeError(found["error"])
+    places = {name: np.array(found[name]) for name in ("x", "recommendation", "incumbent")}
+    return Answer(fidelity=found["s"], **places)

@@ -1,0 +1,24 @@
+"""Optuna's samplers, at the target fidelity. It has no model to ask for an answer: the best evaluated point is it."""
+
+import numpy as np
+import optuna
+from optuna.distributions import FloatDistribution
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def suggest(seed, x, s, y, fixed_cost, *, sampler):
+    """TPE with its multivariate option, or the Gaussian process told that the objective has no noise."""
+    del fixed_cost
+    samplers = {
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, multivariate=True),
+        "gp": lambda: optuna.samplers.GPSampler(seed=seed, deterministic_objective=True),
+    }
+    space = {f"x{axis}": FloatDistribution(0.0, 1.0) for axis in range(x.shape[1])}
+    study = optuna.create_study(sampler=samplers[sampler]())
+    for point, value in zip(x, y, strict=True):
+        params = dict(zip(space, map(float, point), strict=True))
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=float(value)))
+    asked = study.ask(space)
+    best = x[np.argmin(y)]
+    return np.array([asked.params[name] for name in space]), 1.0, best, best

@@ -1,0 +1,31 @@
+"""SMAC3's facade for continuous spaces (a Gaussian process marginalised by MCMC is an option of it, not its default),
+at the target fidelity; its multi-fidelity facade is Hyperband over budgets, which has no ask that we could feed."""
+
+import tempfile
+
+import numpy as np
+from ConfigSpace import Configuration, ConfigurationSpace
+from smac import BlackBoxFacade, Scenario
+from smac.runhistory.dataclasses import TrialInfo, TrialValue
+
+
+def suggest(seed, x, s, y, fixed_cost):
+    """The next x, from all evaluations told as if SMAC had asked for them."""
+    del s, fixed_cost
+    space = ConfigurationSpace({f"x{axis}": (0.0, 1.0) for axis in range(x.shape[1])}, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = Scenario(space, deterministic=True, n_trials=10_000, seed=seed, output_directory=folder)
+        told = [Configuration(space, {f"x{axis}": float(u) for axis, u in enumerate(point)}) for point in x]
+        smac = BlackBoxFacade(
+            scenario,
+            lambda config, seed=0: 0.0,
+            initial_design=BlackBoxFacade.get_initial_design(scenario, n_configs=0, additional_configs=told[:1]),
+            intensifier=BlackBoxFacade.get_intensifier(scenario, max_config_calls=1),
+            overwrite=True,
+            logging_level=False,
+        )
+        for configuration, value in zip(told, y, strict=True):
+            smac.tell(TrialInfo(configuration, seed=0), TrialValue(cost=float(value)), save=False)
+        asked = smac.ask().config
+    best = x[np.argmin(y)]
+    return np.array([asked[f"x{axis}"] for axis in range(x.shape[1])]), 1.0, best, best

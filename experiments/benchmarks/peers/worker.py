@@ -1,0 +1,36 @@
+"""Answers questions of `ask` on standard input, one JSON line each, by one adapter. Runs in the peers' environment.
+
+    python worker.py optuna_adapter '{"sampler": "gp"}'
+
+An adapter has `suggest(seed, x, s, y, fixed_cost, **settings) -> (x, s, recommendation, incumbent)`, in NumPy arrays;
+objectives are minimised, and the target fidelity is 1.
+"""
+
+import contextlib
+import importlib
+import json
+import sys
+
+import numpy as np
+
+
+def main() -> None:
+    """Until standard input ends."""
+    answers, settings = sys.stdout, json.loads(sys.argv[2])
+    with contextlib.redirect_stdout(sys.stderr):  # some peers print
+        suggest = importlib.import_module(sys.argv[1]).suggest
+        for line in sys.stdin:
+            question = json.loads(line)
+            seen = (np.array(question.pop(name)) for name in ("x", "s", "y"))
+            try:
+                found = suggest(question["seed"], *seen, question["fixed_cost"], **settings)
+                x, s, recommendation, incumbent = (np.asarray(part).tolist() for part in found)
+                answer = {"x": x, "s": s, "recommendation": recommendation, "incumbent": incumbent}
+            except Exception as error:  # a peer that fails is reported with its own words
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main()

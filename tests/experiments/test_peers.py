@@ -1,0 +1,67 @@
+"""A peer is asked over a pipe as our own methods are; Optuna's TPE stands for all, being installed here already."""
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import optuna
+import pytest
+
+from experiments.benchmarks import peers, regret
+from ibo_jax.methods.initial import initial_design
+from ibo_jax.observations import append, empty
+from ibo_jax.problems.synthetic import SYNTHETIC, value
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """This environment in place of the peers' own."""
+    monkeypatch.setattr(peers, "PYTHON", Path(sys.executable))
+
+
+def seen(points):
+    observations = empty(1)
+    for x in points:
+        observations = append(observations, np.array([x]), 1.0, float(value("forrester", [x])), 0.0)
+    return observations
+
+
+def test_an_answer_is_what_the_sampler_says_of_the_same_trials():
+    points, key = [0.1, 0.4, 0.9, 0.7], jax.random.key(3)
+    with peers.suggesting("optuna-tpe", 0.2) as suggest:
+        answer, _ = suggest(key, seen(points), None)
+        again, _ = suggest(key, seen(points), None)
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=int(jax.random.randint(key, (), 0, 2**31 - 1)), multivariate=True)
+    )
+    space = {"x0": optuna.distributions.FloatDistribution(0.0, 1.0)}
+    for x in points:
+        told = float(value("forrester", [x]))
+        study.add_trial(optuna.trial.create_trial(params={"x0": x}, distributions=space, value=told))
+    assert answer.x[0] == again.x[0] == study.ask(space).params["x0"]
+    assert answer.fidelity == 1.0
+    assert answer.incumbent[0] == answer.recommendation[0] == 0.7
+
+
+def test_a_search_starts_from_the_points_of_our_own_and_spends_its_budget():
+    found = list(regret.run("forrester", "optuna-tpe", seed=0, budget=4.0))
+    x, _ = initial_design(jax.random.split(jax.random.key(0))[0], SYNTHETIC["forrester"].initial, 1,
+                          SYNTHETIC["forrester"].fidelity, "plain")  # fmt: skip
+    optimum = SYNTHETIC["forrester"].optimum
+    assert found[0]["regret_incumbent"] == min(float(value("forrester", point)) for point in x) - optimum
+    assert [row["cost"] for row in found] == pytest.approx([0.0, 1.2, 2.4, 3.6])
+    assert found[-1]["last"]
+
+
+def test_what_a_peer_fails_with_is_told():
+    broken = seen([0.1, 0.4])
+    broken.objective[1] = np.nan
+    with peers.suggesting("optuna-tpe", 0.2) as suggest, pytest.raises(RuntimeError, match="ValueError"):
+        suggest(jax.random.key(0), broken, None)
+
+
+def test_a_missing_environment_names_its_remedy(monkeypatch, tmp_path):
+    monkeypatch.setattr(peers, "PYTHON", tmp_path / "bin" / "python")
+    with pytest.raises(FileNotFoundError, match="make peers"), peers.suggesting("optuna-tpe", 0.2):
+        pass
