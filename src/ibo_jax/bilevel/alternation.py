@@ -105,6 +105,7 @@ class Game(NamedTuple):
 
 
 def init(game: Game, key: PRNGKeyArray, training: Examples) -> State:
+    """Fresh weights at the first hyperparameters."""
     first = jnp.asarray(game.first)
     inputs = jnp.zeros((1, *training.inputs.shape[1:]), jnp.float32)
     params = best_response.init(key, game.network(first), inputs, first)
@@ -116,6 +117,10 @@ def init(game: Game, key: PRNGKeyArray, training: Examples) -> State:
 
 
 def epoch(game: Game, key: PRNGKeyArray, state: State, training: Examples, judging: Examples) -> tuple[State, Measures]:
+    """Training steps through an epoch, with a turn of validation steps after every `train_steps` of them once warm.
+
+    Measures: `valid_error`, the share of wrong predictions, and `scale/NAME`, standard deviations of perturbations.
+    """
     count = game.settings.train_steps
     turns = jnp.where(state.epoch < game.settings.warm_up, 0, game.settings.valid_steps)
 
