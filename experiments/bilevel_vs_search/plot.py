@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.bilevel_vs_search.settings import METHODS
-from experiments.common import figures, rows
+from experiments.common import figures, redraw, rows
 from ibo_jax import bilevel
 from ibo_jax.study.figures import STYLE
 
@@ -99,10 +99,5 @@ def table(found: Rows) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    for path in draw(HERE):
-        print(rows.relative(path))
-
-
 if __name__ == "__main__":
-    main()
+    redraw.main(draw, HERE)

@@ -1,6 +1,5 @@
 """Figures of self-tuning networks: answers by method, and the course of the hyperparameters; functions of rows."""
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.common import figures, rows
+from experiments.common import figures, redraw, rows
 from ibo_jax.study.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, STYLE
 
 LOOKS = {
@@ -71,16 +70,19 @@ def starts(found: Rows, title: str) -> Figure:
 
 def main(here: Path, titles: dict[str, tuple[Callable[[Rows, str], Figure], str]]) -> None:
     """Redraw what has rows: for each part (name: figure function and title) and scale a file `PART-SCALE.svg`."""
-    parser = argparse.ArgumentParser(description="Redraw the figures from the rows that are stored here.")
-    parser.add_argument("--folder", type=Path, default=here, help="of the rows")
-    for path in sorted(parser.parse_args().folder.glob("rows-*.jsonl")):
+    redraw.main(lambda folder: _drawn(folder, titles), here)
+
+
+def _drawn(folder: Path, titles: dict[str, tuple[Callable[[Rows, str], Figure], str]]) -> list[Path]:
+    written = []
+    for path in sorted(folder.glob("rows-*.jsonl")):
         for part, (draw, title) in titles.items():
             mine = [row for row in rows.read(path) if row.get("part") == part and "method" in row]
             latest = {(row["method"], row["seed"], row.get("start")): row for row in mine}
             if latest:
-                target = path.with_name(f"{part}-{path.stem.removeprefix('rows-')}.svg")
-                figures.save(draw(list(latest.values()), title), target)
-                print(rows.relative(target))
+                written.append(path.with_name(f"{part}-{path.stem.removeprefix('rows-')}.svg"))
+                figures.save(draw(list(latest.values()), title), written[-1])
+    return written
 
 
 def _named(name: str, top: float) -> str:

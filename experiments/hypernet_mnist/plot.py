@@ -1,6 +1,5 @@
 """Redraw the figures and the table of this folder from the rows that are stored here: `make figures`."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.common import figures, rows
+from experiments.common import figures, redraw, rows
 from ibo_jax.study.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, STYLE
 
 HERE = Path(__file__).parent
@@ -153,12 +152,5 @@ def draw(folder: Path) -> list[Path]:
     return written
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=HERE, help="of the rows")
-    for path in draw(parser.parse_args().folder):
-        print(rows.relative(path))
-
-
 if __name__ == "__main__":
-    main()
+    redraw.main(draw, HERE)

@@ -1,14 +1,12 @@
 """Redraw the figures of this folder from the rows that are stored here: `make figures`."""
 
-import argparse
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
-from experiments.common import rows
+from experiments.common import redraw, rows
+from experiments.common.figures import save
 from experiments.importance import figures, summary
-from ibo_jax.study.figures import STYLE
 
 HERE = Path(__file__).parent
 
@@ -25,18 +23,10 @@ def draw(folder: Path) -> list[Path]:
             for network in dict.fromkeys(key[0] for key in runs):
                 name = f"{path.stem.replace('seconds', 'curves')}-{network}.svg"
                 drawn[path.with_name(name)] = figures.curves(runs, network)
-    with matplotlib.rc_context(STYLE):
-        for path, figure in drawn.items():
-            figure.savefig(path, metadata={"Date": None, "Creator": None})
+    for path, figure in drawn.items():
+        save(figure, path)
     return list(drawn)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=HERE, help="of the rows")
-    for path in draw(parser.parse_args().folder):
-        print(rows.relative(path))
-
-
 if __name__ == "__main__":
-    main()
+    redraw.main(draw, HERE)

@@ -1,6 +1,5 @@
 """Redraw the figures of this folder from the rows that are stored here: `make figures`."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.common import rows
+from experiments.common import redraw, rows
 from experiments.common.figures import save
 from experiments.noise import believed
 from experiments.noise.record import RATIO, SHARE
@@ -104,12 +103,5 @@ def _scale(name: str) -> Scale:
     return next(scale for scale in SLICES if scale == name)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=HERE, help="of the rows")
-    for path in draw(parser.parse_args().folder):
-        print(rows.relative(path))
-
-
 if __name__ == "__main__":
-    main()
+    redraw.main(draw, HERE)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from experiments.common import curves, rows
-from experiments.plot import redraw
+from experiments import plot
+from experiments.common import curves, redraw, rows
 from experiments.tabular import as_trained
 
 HERE = Path(__file__).parent
@@ -14,14 +14,9 @@ def draw(folder: Path) -> list[Path]:
     written: list[Path] = []
     for path in rows.files(folder, "rows-*.jsonl"):
         trained = as_trained.curves(rows.read(path), curves.load(path))
-        written += redraw(path, "Recorded trainings as their methods train", trained, "-as-trained")
+        written += plot.redraw(path, "Recorded trainings as their methods train", trained, "-as-trained")
     return written
 
 
-def main() -> None:
-    for path in draw(HERE):
-        print(rows.relative(path))
-
-
 if __name__ == "__main__":
-    main()
+    redraw.main(draw, HERE)

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from experiments.common import figures, rows
+from experiments.common import figures, redraw, rows
 from experiments.value_function_mnist.settings import CELLS, METHODS, Cell
 from ibo_jax.bilevel.value_function import PASSES
 from ibo_jax.study.figures import BLUE, GREY, INK, ORANGE, PURPLE, STYLE
@@ -113,10 +113,5 @@ def _points(axes: Any, values: list[float], height: float, colour: str, marker: 
         axes.plot([statistics.median(values)], [height], marker, color=colour, ms=6)
 
 
-def main() -> None:
-    for path in draw(HERE):
-        print(rows.relative(path))
-
-
 if __name__ == "__main__":
-    main()
+    redraw.main(draw, HERE)
