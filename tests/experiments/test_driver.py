@@ -15,7 +15,7 @@ from experiments.common.settings import METHODS, Cell, experiment, experiments, 
 
 ROOT = Path(__file__).parents[2]
 DIGITS = experiment("digits")
-TINY = ["--scale", "smoke", "--methods", "random", "ei", "--seeds", "2", "--evaluations", "4", "--cost", "work"]
+TINY = ["--scale", "smoke", "--methods", "random", "tpe", "--seeds", "2", "--evaluations", "4", "--cost", "work"]
 FIRST = Cell("digits", "smoke", "default", "work", "random", 0, 4)
 
 
@@ -44,7 +44,7 @@ def whole(tmp_path_factory):
 
 def test_every_trial_is_there_once_with_its_answer_retrained(whole):
     found = trials(whole)
-    expected = {(method, seed, slot) for method in ("random", "ei") for seed in range(2) for slot in range(4)}
+    expected = {(method, seed, slot) for method in ("random", "tpe") for seed in range(2) for slot in range(4)}
     assert len(found) == len(expected)
     assert set(timeless(found)) == expected
     by_answer: dict[tuple, set] = {}
@@ -65,7 +65,7 @@ def test_the_answer_is_that_of_the_study(whole):
 
 
 def test_a_machine_stands_before_the_rows_of_each_cell_and_an_end_after_them(whole):
-    for method in ("random", "ei"):
+    for method in ("random", "tpe"):
         of_one = [row for row in rows.read(whole / "rows.jsonl") if (row.get("method"), row.get("seed")) == (method, 1)]
         assert of_one[0]["machine"]["OMP_NUM_THREADS"] == "1"
         assert of_one[0]["searched_fidelity"]["name"] == "presample_ratio"
@@ -86,7 +86,7 @@ def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
         text=True,
     )  # fmt: skip
     for line in process.stdout:
-        if line.startswith("ei 0: trial 3"):
+        if line.startswith("tpe 0: trial 2"):
             break
     process.kill()
     process.wait()

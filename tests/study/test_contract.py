@@ -30,7 +30,7 @@ RATES = SearchSpace(
         "dropout": Categorical((0.1, 0.4)),
     }
 )  # what it reaches is as in SPACE: searches are compiled once
-EPOCHS, INITIAL, EVALUATIONS, SEED = 9, 4, 14, 5  # half of this seed's initial design fails, the rest is poor
+EPOCHS, INITIAL, EVALUATIONS, SEED = 9, 4, 11, 5  # half of this seed's initial design fails, the rest is poor
 
 
 def truth(h):
@@ -90,12 +90,12 @@ def test_every_method_keeps_the_contract(name, tmp_path):
     initial = min(truth(row["hyperparameters"]) for row in whole.rows[:INITIAL] if row["state"] == "ok")
     assert truth(whole.hyperparameters) < initial
 
-    part = tune(fragile(), name, evaluations=8, seed=SEED, cost="work", storage=tmp_path, progress=False)
+    part = tune(fragile(), name, evaluations=7, seed=SEED, cost="work", storage=tmp_path, progress=False)
     resumed = tune(fragile(), name, evaluations=EVALUATIONS, seed=SEED, cost="work", storage=tmp_path, progress=False)
-    assert timeless(resumed.rows)[:8] == timeless(part.rows)
+    assert timeless(resumed.rows)[:7] == timeless(part.rows)
     assert len(resumed.rows) == EVALUATIONS
     if name != "grid":  # its grid is as large as the budget that a study began with
-        assert timeless(part.rows)[:7] == timeless(whole.rows)[:7]  # the last may be a recommendation
+        assert timeless(part.rows)[:6] == timeless(whole.rows)[:6]  # the last may be a recommendation
     other = tune(fragile(), name, evaluations=INITIAL + 1, seed=SEED + 1, cost="work", progress=False)
     assert other.rows[0]["hyperparameters"] != whole.rows[0]["hyperparameters"]
 
