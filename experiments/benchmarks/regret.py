@@ -36,6 +36,7 @@ BUDGETS = {"hartmann6": 121.0, "branin": 16.0, "forrester": 8.0,
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 REGRETS = ("regret_recommendation", "regret_incumbent")
 BASELINE = "ei"
+COLOURS = (*plt.get_cmap("tab10").colors, *plt.get_cmap("Dark2").colors)  # as many as there are methods and peers
 
 
 def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[str, Any]]:
@@ -108,12 +109,14 @@ def load(path: Path, problem: str) -> Curves:
 
 
 def failures(path: Path, problem: str) -> dict[str, list[str]]:
-    """What searches said that could not go on to the end, by method."""
-    said: dict[str, dict[int, str]] = {}
+    """What searches said that never came to the end, by method."""
+    said: dict[tuple[str, int], str] = {}
     for row in rows.read(path):
         if row.get("problem") == problem and "failed" in row:
-            said.setdefault(row["method"], {})[row["seed"]] = row["failed"]
-    return {method: list(by_seed.values()) for method, by_seed in said.items()}
+            said[row["method"], row["seed"]] = row["failed"]
+        elif row.get("problem") == problem and row["last"]:
+            said.pop((row["method"], row["seed"]), None)
+    return {method: [words for (other, _), words in said.items() if other == method] for method, _ in said}
 
 
 def at(curve: Curve, column: str, spent: float) -> float:
@@ -161,7 +164,7 @@ def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
     """Median regret against cost with quartiles: the recommendation as a line, the incumbent dashed."""
     grid = np.linspace(0.0, budget, 200)
     fig, axis = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-    for colour, (method, runs) in zip(plt.get_cmap("tab10").colors, curves.items(), strict=False):
+    for colour, (method, runs) in zip(COLOURS, curves.items(), strict=False):
         for column, style in zip(REGRETS, ("-", "--"), strict=True):
             sample = np.array([[max(at(curve, column, spent), 1e-8) for spent in grid] for curve in runs.values()])
             low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)

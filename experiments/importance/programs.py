@@ -47,12 +47,8 @@ def data(scale: Scale, network: str) -> Data:
     case = CASES[scale][network]
     train, judged = case.images
     arrays: Dataset = take(load(case.source), train=train)
-    moments = (arrays.mean, arrays.scale)
-    return Data(
-        Examples(*jax.device_put((arrays.train_inputs, arrays.train_labels, *moments))),
-        Examples(*jax.device_put((arrays.train_inputs[:judged], arrays.train_labels[:judged], *moments))),
-        Examples(*jax.device_put((arrays.test_inputs, arrays.test_labels, *moments))),
-    )
+    whole = Examples.of(arrays, "train")
+    return Data(whole, whole.taken(jnp.arange(judged)), Examples.of(arrays, "test"))
 
 
 @functools.lru_cache(maxsize=32)  # all ratios and switches of an optimiser; about 20 MB each

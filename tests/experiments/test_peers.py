@@ -1,5 +1,6 @@
 """A peer is asked over a pipe as our own methods are; Optuna's TPE stands for all, being installed here already."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import optuna
 import pytest
 
 from experiments.benchmarks import peers, regret
+from experiments.common import rows
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import append, empty
 from ibo_jax.problems.synthetic import SYNTHETIC, value
@@ -59,6 +61,25 @@ def test_what_a_peer_fails_with_is_told():
     broken.objective[1] = np.nan
     with peers.suggesting("optuna-tpe", 0.2) as suggest, pytest.raises(RuntimeError, match="ValueError"):
         suggest(jax.random.key(0), broken, None)
+
+
+def test_a_peer_that_does_not_import_says_what_is_missing():
+    with peers.suggesting("vizier-gp", 0.2) as suggest, pytest.raises(RuntimeError, match="No module named 'vizier'"):
+        suggest(jax.random.key(0), seen([0.1, 0.4]), None)
+
+
+def test_a_process_that_ends_is_told(monkeypatch):
+    monkeypatch.setattr(peers, "PYTHON", Path(shutil.which("true")))
+    with peers.suggesting("optuna-tpe", 0.2) as suggest, pytest.raises(RuntimeError, match="exit status 0"):
+        suggest(jax.random.key(0), seen([0.1, 0.4]), None)
+
+
+def test_a_failed_search_is_counted_until_a_later_one_ends(tmp_path):
+    failed = {"problem": "forrester", "method": "optuna-gp", "failed": "not positive definite"}
+    for seed in (0, 1):
+        rows.append(tmp_path / "rows.jsonl", failed | {"seed": seed})
+    rows.append(tmp_path / "rows.jsonl", {"problem": "forrester", "method": "optuna-gp", "seed": 0, "last": True})
+    assert regret.failures(tmp_path / "rows.jsonl", "forrester") == {"optuna-gp": ["not positive definite"]}
 
 
 def test_a_missing_environment_names_its_remedy(monkeypatch, tmp_path):

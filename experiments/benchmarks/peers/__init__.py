@@ -86,8 +86,9 @@ def suggesting(name: str, fixed_cost: float) -> Iterator[Suggest]:
 def _ask(worker: "subprocess.Popen[str]", question: dict[str, Any]) -> Answer:
     assert worker.stdin is not None
     assert worker.stdout is not None
-    worker.stdin.write(json.dumps(question) + "\n")
-    worker.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # then there is no answer to read either
+        worker.stdin.write(json.dumps(question) + "\n")
+        worker.stdin.flush()
     line = worker.stdout.readline()
     found = json.loads(line) if line else {"error": f"its process ended, exit status {worker.wait()}"}
     if "error" in found:

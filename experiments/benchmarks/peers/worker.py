@@ -18,11 +18,11 @@ def main() -> None:
     """Until standard input ends."""
     answers, settings = sys.stdout, json.loads(sys.argv[2])
     with contextlib.redirect_stdout(sys.stderr):  # some peers print
-        suggest = importlib.import_module(sys.argv[1]).suggest
         for line in sys.stdin:
             question = json.loads(line)
             seen = (np.array(question.pop(name)) for name in ("x", "s", "y"))
             try:
+                suggest = importlib.import_module(sys.argv[1]).suggest  # here, so that a failure is told too
                 found = suggest(question["seed"], *seen, question["fixed_cost"], **settings)
                 x, s, recommendation, incumbent = (np.asarray(part).tolist() for part in found)
                 answer = {"x": x, "s": s, "recommendation": recommendation, "incumbent": incumbent}

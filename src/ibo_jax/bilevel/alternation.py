@@ -119,7 +119,7 @@ def init(game: Game, key: PRNGKeyArray, training: Examples) -> State:
 def epoch(game: Game, key: PRNGKeyArray, state: State, training: Examples, judging: Examples) -> tuple[State, Measures]:
     """Training steps through an epoch, with a turn of validation steps after every `train_steps` of them once warm.
 
-    Measures: `valid_error`, the share of wrong predictions, and `scale/NAME`, standard deviations of perturbations.
+    Measures: `scale/NAME`, standard deviations of the perturbations.
     """
     count = game.settings.train_steps
     turns = jnp.where(state.epoch < game.settings.warm_up, 0, game.settings.valid_steps)
@@ -141,10 +141,10 @@ def epoch(game: Game, key: PRNGKeyArray, state: State, training: Examples, judgi
 
     state, losses = jax.lax.fori_loop(0, game.turns, turn, (state, jnp.zeros((), jnp.float32)))
     state = state._replace(epoch=state.epoch + 1)
-    loss, (score, error) = losses / game.steps, _judge(game, state, judging)
+    loss, score = losses / game.steps, _judge(game, state, judging)
     sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (loss, score, *jax.tree.leaves((state.params, state.upper)))]
     scales = dict(zip(game.space.names, jax.nn.softplus(state.upper[1]), strict=True))
-    more = {"valid_error": error, **{f"scale/{name}": scale for name, scale in scales.items()}}
+    more = {f"scale/{name}": scale for name, scale in scales.items()}
     return state, Measures(loss, score, jnp.all(jnp.stack(sound)), more)
 
 
@@ -198,9 +198,8 @@ def _perturbed(key: PRNGKeyArray, upper: tuple[Array, Array], count: int) -> Flo
     return upper[0] + jax.nn.softplus(upper[1]) * noise
 
 
-def _judge(game: Game, state: State, judging: Examples) -> tuple[Array, Array]:
-    """Validation loss and share of wrong predictions of the plain network at the hyperparameters."""
+def _judge(game: Game, state: State, judging: Examples) -> Array:
+    """Validation loss of the plain network at the hyperparameters."""
     network = game.network(state.upper[0])
     learner = Learner(network.init, network.apply, game.optimizer())
-    wrong, loss = evaluate(game.plain(state.params, state.upper[0]), judging, learner)
-    return loss, wrong / judging.labels.size
+    return evaluate(game.plain(state.params, state.upper[0]), judging, learner)[1]

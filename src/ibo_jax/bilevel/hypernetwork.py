@@ -20,6 +20,7 @@ from ibo_jax.bilevel import coordinates, hypernets, hypertraining
 from ibo_jax.bilevel.base import Measures, Tuner
 from ibo_jax.bilevel.hypertraining import State, Update
 from ibo_jax.problems.base import Problem
+from ibo_jax.problems.training import NOT_TRACEABLE
 from ibo_jax.space import Integer, SearchSpace
 from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.steps import Examples, Learner, augmented, evaluate
@@ -31,12 +32,6 @@ Algorithm = Literal["global", "local"]
 Vector = Float[Array, "hyperparameter"]
 FEW_PARAMETERS = 20_000  # of the network: up to here a hypernet with a hidden layer of 50 costs little
 GLOBAL_SHARE = 0.8  # of the epochs for the first phase
-NOT_NUMBERS = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-    TypeError,
-)
 
 
 class _Training(NamedTuple):
@@ -84,8 +79,8 @@ def tuner(
     (task, data), dimension = problem.learning, len(problem.space.names)
     training = _training(problem)
     with jax.enable_x64(False):
-        seen = Examples(*jax.device_put((data.train_inputs, data.train_labels, data.mean, data.scale)))
-        judged = Examples(*jax.device_put((data.valid_inputs, data.valid_labels, data.mean, data.scale)))
+        seen = Examples.of(data, "train")
+        judged = Examples.of(data, "valid")
         _check_that_each_acts(problem, training, seen.taken(jnp.arange(training.batch_size)))
     count, epochs = len(data.train_labels) // training.batch_size, epochs or task.epochs
     if hidden is None:
@@ -102,9 +97,9 @@ def tuner(
 
     def run_epoch(key: PRNGKeyArray, state: State, seen: Examples, judged: Examples) -> tuple[State, Measures]:
         state, train_loss = _epoch(key, state, update, count, training.batch_size, seen, judged)
-        wrong, loss = training.evaluate(hypernet.apply(state.phi, state.lam), state.lam, judged)
+        _, loss = training.evaluate(hypernet.apply(state.phi, state.lam), state.lam, judged)
         sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (loss, state.lam, *jax.tree.leaves(state.phi))]
-        return state, Measures(train_loss, loss, jnp.all(jnp.stack(sound)), {"error": wrong / len(judged.labels)})
+        return state, Measures(train_loss, loss, jnp.all(jnp.stack(sound)))
 
     start = jax.jit(lambda key: made.init(key, jnp.zeros(dimension, jnp.float32)))
     epoch = jax.jit(run_epoch, donate_argnames="state")
@@ -204,7 +199,7 @@ def _check_that_each_acts(problem: Problem, training: _Training, batch: Examples
 
     try:
         low, high = jax.jit(losses)(ends, batch)
-    except NOT_NUMBERS as error:
+    except (*NOT_TRACEABLE, TypeError) as error:
         raise ValueError(f"{problem.name}: expected hyperparameters that can be used as traced numbers, got a size or "
                          f"Python control flow made of one of {list(names)} ({type(error).__name__}); fix it, or "
                          "choose a method that only evaluates") from error  # fmt: skip

@@ -39,8 +39,7 @@ def judge(learning: Learning) -> Judge:
     """
     task, data = learning.task, learning.data
     with jax.enable_x64(False):
-        arrays = {"valid": (data.valid_inputs, data.valid_labels), "test": (data.test_inputs, data.test_labels)}
-        parts = {part: Examples(*jax.device_put((*pair, data.mean, data.scale))) for part, pair in arrays.items()}
+        parts = {"valid": Examples.of(data, "valid"), "test": Examples.of(data, "test")}
 
     def judged(params: Any, hyperparameters: Mapping[str, Any], part: Literal["valid", "test"]) -> Judged:
         numbers = {name: np.float32(value) for name, value in hyperparameters.items()}

@@ -107,10 +107,7 @@ def lower_level(problem: Problem) -> LowerLevel:
         return Solved(params, train_objective(params, values, data), valid_loss(params, data), of_batch)
 
     _check_effects(problem, learner)
-    sets = Data(
-        Examples(*jax.device_put((dataset.train_inputs, dataset.train_labels, dataset.mean, dataset.scale))),
-        Examples(*jax.device_put((dataset.valid_inputs, dataset.valid_labels, dataset.mean, dataset.scale))),
-    )
+    sets = Data(Examples.of(dataset, "train"), Examples.of(dataset, "valid"))
     return LowerLevel(Functions(valid_loss, train_objective, batch), start, solve, sets, per_epoch)
 
 

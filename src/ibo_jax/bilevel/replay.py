@@ -60,7 +60,7 @@ def replay(problem: Problem, schedule: Mapping[str, Float[np.ndarray, "epoch ste
     series = {name: np.asarray(values, np.float32) for name, values in schedule.items()}
     losses, best = [], Judged(float("nan"), float("nan"))
     with jax.enable_x64(False):
-        training = Examples(*jax.device_put((data.train_inputs, data.train_labels, data.mean, data.scale)))
+        training = Examples.of(data, "train")
         state = _start(task, jax.random.key(seed), {name: values[0, 0] for name, values in series.items()}, training)
         for epoch in range(len(next(iter(series.values())))):
             values = {name: each[epoch] for name, each in series.items()}

@@ -67,10 +67,7 @@ def tuner(
     first = relaxation.unconstrained(
         space, start if start is not None else space.decode([START] * space.dimension), chosen.half_lines
     )
-    training, judging = (
-        Examples(*jax.device_put((inputs, labels, data.mean, data.scale)))
-        for inputs, labels in ((data.train_inputs, data.train_labels), (data.valid_inputs, data.valid_labels))
-    )
+    training, judging = Examples.of(data, "train"), Examples.of(data, "valid")
     with _explained(problem):
         batch_size = int(task.batch_size({}))
     turns = max(1, len(data.train_labels) // batch_size // chosen.train_steps)

@@ -5,7 +5,7 @@ serves both kinds of step (Katharopoulos and Fleuret, ICML 2018, Algorithm 1).
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxtyping import Shaped
 
 from ibo_jax import importance
 from ibo_jax.training.augmentation import Augmentation
+from ibo_jax.training.datasets import Dataset
 from ibo_jax.types import Array, Bool, Float, Int, PRNGKeyArray, Steps
 
 __all__ = [
@@ -40,6 +41,12 @@ class Examples(NamedTuple):
     mean: Float[Array, "..."]
     scale: Float[Array, "..."]
     subset: Subset | None = None
+
+    @classmethod
+    def of(cls, data: Dataset, part: Literal["train", "valid", "test"]) -> "Examples":
+        """A part of a data set, on the device."""
+        inputs, labels = getattr(data, f"{part}_inputs"), getattr(data, f"{part}_labels")
+        return cls(*jax.device_put((inputs, labels, data.mean, data.scale)))
 
     def normalised(self, inputs: Array) -> Float[Array, "example ..."]:
         """Inputs of the data, as stored, as the network sees them."""

@@ -112,8 +112,8 @@ def train(
     rates, static = split(hyperparameters)
     with jax.enable_x64(False):
         subset = None if subset_size is None else _subset(seed, len(data.train_labels), subset_size)
-        training = Examples(*jax.device_put((data.train_inputs, data.train_labels, data.mean, data.scale, subset)))
-        judging = Examples(*jax.device_put((data.valid_inputs, data.valid_labels, data.mean, data.scale)))
+        training = Examples.of(data, "train")._replace(subset=jax.device_put(subset))
+        judging = Examples.of(data, "valid")
         began = time.perf_counter()
         programs = compiled(task, static, tuple(rates), sampling, _shapes(training), _shapes(judging))
         compile_seconds = time.perf_counter() - began
