@@ -80,7 +80,12 @@ def suggesting(name: str, fixed_cost: float) -> Iterator[Suggest]:
             seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
             return _ask(worker, {"seed": seed, "fixed_cost": fixed_cost} | question), state
 
-        yield suggest
+        try:
+            yield suggest
+        finally:
+            assert worker.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # of a question that its process did not live to read
+                worker.stdin.close()
 
 
 def _ask(worker: "subprocess.Popen[str]", question: dict[str, Any]) -> Answer:
