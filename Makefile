@@ -32,8 +32,8 @@ tune: .venv/.installed  ## tune a small network on the embedded digits (TUNE=mni
 test: .venv/.installed-test  ## every test but the long statistical ones
 	$(PYTEST)
 
-test-all: .venv/.installed-test  ## the long statistical ones too
-	$(PYTEST) -m 'slow or not slow'
+test-all: .venv/.installed-test  ## the long statistical ones too, compiled as for use
+	XLA_FLAGS=--xla_cpu_multi_thread_eigen=false $(PYTEST) -m 'slow or not slow'
 
 lint: .venv/.installed-test  ## style and types
 	$(BIN)/ruff check

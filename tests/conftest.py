@@ -2,13 +2,20 @@
 
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
+
+from packaging.version import Version
 
 CACHE = Path(__file__).resolve().parent.parent / ".pytest_cache"
 
 # Before JAX is imported, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+# A first run mostly compiles: without optimisation that takes half as long (`make test-all` has it).
+UNOPTIMISED = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
+if Version(version("jaxlib")) < Version("0.12"):  # later ones end the process at this flag
+    UNOPTIMISED += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", UNOPTIMISED)
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.pop("IBO_JAX_CACHE", None)
 os.environ["XDG_CACHE_HOME"] = str(CACHE)  # the user's own cache stays as it is

@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 from scipy.integrate import quad
 
+from ibo_jax import numerics
 from ibo_jax.numerics import cholesky, each_draw, entropy, in_float64, log_expected_improvement, log_mean_exp
 
 
@@ -93,3 +94,11 @@ def test_in_float64_keeps_a_program_a_shape_and_keyword():
     jax.clear_caches()  # as after a training
     scale(np.ones(4), by=3)
     assert len(traced) == len(scale.programs) == 3
+
+
+def test_options_that_this_compiler_does_not_know_are_left_out(monkeypatch):
+    known = numerics.compiler_options()
+    assert known.keys() >= {"xla_cpu_multi_thread_eigen", "xla_backend_optimization_level"}
+    monkeypatch.setitem(numerics.COMPILER_OPTIONS, "xla_no_such_option", True)
+    numerics.compiler_options.cache_clear()
+    assert numerics.compiler_options() == known
