@@ -12,6 +12,7 @@ import pytest
 from ibo_jax import cli
 from ibo_jax.problems import catalogue
 from ibo_jax.study import rows
+from ibo_jax.study.storage import open_readonly
 
 # A background job of a shell ignores Ctrl-C, and so do its children: tests run there too.
 LISTEN = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -34,6 +35,15 @@ def test_tune_show_report(tmp_path):
         assert said in output
     assert len((folder / "rows.jsonl").read_text().splitlines()) == 4
     assert json.loads((folder / "rows.jsonl").read_text().splitlines()[3])["number"] == 3
+
+
+def test_workers_train_at_once(tmp_path):
+    arguments = ("digits-mlp", "--method", "random", "--scale", "smoke", "--evaluations", "12", "--parallel", "2")
+    output, errors = command("tune", *arguments, folder=tmp_path).communicate(timeout=300)
+    assert "trial 12/12" in output, errors
+    assert "worker ended" not in errors
+    with open_readonly(tmp_path / "runs" / "digits-mlp-random-0") as store:
+        assert len({attempt.system_attrs["ibo_jax:worker"] for attempt in store.attempts()}) == 2
 
 
 def test_show_and_report(tmp_path, capsys):

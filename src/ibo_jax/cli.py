@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--seconds", type=float, metavar="S", help="wall time over restarts")
     tune.add_argument("--seed", type=int, default=0, metavar="K")
     tune.add_argument("--scale", default="cpu", help="smoke, cpu (default), paper")
+    tune.add_argument("--parallel", type=int, default=1, metavar="Q", help="workers, a process each; default 1")
     tune.add_argument("--cost", default="seconds", help="seconds (default), or work: the same in every run")
     tune.add_argument("--protocol", default="default", help="default, paper, scripts")
     tune.add_argument("--out", type=Path, metavar="DIR", help="default: runs/PROBLEM-METHOD-SEED")
@@ -93,6 +94,7 @@ def _tune(chosen: argparse.Namespace) -> int:
     from ibo_jax.problems import catalogue
     from ibo_jax.study import descent
     from ibo_jax.study.cache import enable_compilation_cache
+    from ibo_jax.study.parallel import check_parallel
     from ibo_jax.study.search import prepare
     from ibo_jax.study.tune import run
 
@@ -101,6 +103,7 @@ def _tune(chosen: argparse.Namespace) -> int:
     directory = chosen.out or Path("runs") / f"{chosen.problem}-{chosen.method}-{chosen.seed}"
     budget: dict[str, Any] = {"seconds": chosen.seconds, "seed": chosen.seed, "storage": directory}
     try:
+        check_parallel(chosen.parallel, chosen.method, directory)
         problem = catalogue.problem(chosen.problem, scale=chosen.scale, protocol=chosen.protocol)
         if chosen.method in bilevel.NAMES:
             ready = descent.prepare(problem, chosen.method, epochs=chosen.evaluations, **budget)
@@ -108,7 +111,7 @@ def _tune(chosen: argparse.Namespace) -> int:
         else:
             settings = {"cost": chosen.cost, "protocol": chosen.protocol}
             search = prepare(problem, chosen.method, evaluations=chosen.evaluations, **budget, **settings)
-            start = partial(run, search)
+            start = partial(run, search, chosen.parallel)
     except (ValueError, OSError) as error:
         return _refuse(error)
     try:

@@ -39,6 +39,8 @@ class Search(NamedTuple):
     """What a run needs, and nothing that changes."""
 
     problem: Problem
+    method: str
+    seed: int
     proposer: Proposer  # random search where the method is one of Optuna's
     optuna: OptunaMethod | None
     store: Store
@@ -111,7 +113,7 @@ def prepare(
     title = f"{problem.name}, {method}, seed {seed}"
     shown = make_progress(title, problem.fidelity.name, evaluations, seconds, visible=progress)
     began = time.monotonic() - spent
-    return Search(problem, proposer, optuna, store, evaluations, seconds, cost, protocol, shown, began)
+    return Search(problem, method, seed, proposer, optuna, store, evaluations, seconds, cost, protocol, shown, began)
 
 
 def observed(search: Search, slots: Slots) -> Observations:

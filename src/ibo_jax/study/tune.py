@@ -11,13 +11,14 @@ from ibo_jax import bilevel
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.attempt import refresh, take, work
 from ibo_jax.study.convert import plain
+from ibo_jax.study.parallel import assistants, check_parallel
 from ibo_jax.study.propose import propose, seed_of
 from ibo_jax.study.result import Result
 from ibo_jax.study.rows import Row
 from ibo_jax.study.search import Search, Slots, observed, prepare, state_after
 from ibo_jax.study.storage import is_final
 
-__all__ = ["run", "tune"]
+__all__ = ["evaluate_all", "run", "tune"]
 
 POLL_SECONDS = 0.5  # between looks at what other workers do
 
@@ -30,6 +31,7 @@ def tune(
     seconds: float | None = None,
     seed: int = 0,
     storage: Path | str | None = None,
+    parallel: int = 1,
     cost: str = "seconds",
     protocol: str = "default",
     progress: bool = True,
@@ -51,6 +53,8 @@ def tune(
         seconds: wall time over restarts; a running evaluation finishes.
         seed: of all randomness.
         storage: folder of the study; None keeps everything in memory.
+        parallel: workers, each in a process of its own; one of them is this process. They choose one after another,
+            each knowing what the others evaluate.
         cost: what an evaluation costs: training "seconds", or "work", the same in every run. Gradient-based tuners do
             not ask.
         protocol: "default"; "paper" for Algorithm 1 to the letter; "scripts" for the authors' code. Likewise.
@@ -58,7 +62,8 @@ def tune(
 
     Raises:
         ValueError: an unknown name, a budget that is not positive, a space that cannot be searched, a study that is
-            damaged or of another search. Nothing was trained.
+            damaged or of another search, workers without a folder or with a problem that cannot be sent to them.
+            Nothing was trained.
 
     Example:
         >>> from ibo_jax.problems.synthetic import SYNTHETIC
@@ -66,6 +71,7 @@ def tune(
         >>> result.validation_error < -5
         True
     """
+    check_parallel(parallel, method, storage)
     if method in bilevel.NAMES:
         from ibo_jax.study import descent
 
@@ -80,14 +86,15 @@ def tune(
         problem, method, evaluations=evaluations, seconds=seconds, seed=seed, storage=storage, cost=cost,
         protocol=protocol, progress=progress,
     )  # fmt: skip
-    return run(search)
+    return run(search, parallel)
 
 
-def run(search: Search) -> Result:
+def run(search: Search, parallel: int = 1) -> Result:
     """Evaluate until the budget is spent, then judge the answer. Whatever happens, the study is left in order."""
     try:
         with search.progress:
-            _evaluate_all(search)
+            with assistants(search, parallel - 1):
+                evaluate_all(search)
             with search.store.lock():
                 return _conclude(search)
     finally:
@@ -96,7 +103,8 @@ def run(search: Search) -> Result:
         search.store.leave()
 
 
-def _evaluate_all(search: Search) -> None:
+def evaluate_all(search: Search) -> None:
+    """Take slots and evaluate them until none is left, nor one that another worker might give back."""
     while True:
         if ticket := take(search):
             work(search, ticket)
@@ -115,6 +123,7 @@ def _others_work(search: Search) -> bool:
 def _conclude(search: Search) -> Result:
     """The answer, kept with the study and computed anew only if there are new evaluations; with the lock held."""
     store, slots, found = search.store, search.store.slots(), refresh(search.store)
+    search.progress.update(found, search.elapsed)
     finals = sum(is_final(attempts) for attempts in slots.values())
     kept = store.notes().get("result")
     if kept is None or kept["slots"] != finals:
