@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.benchmarks import regret
+from experiments.benchmarks import parallel, regret
 from experiments.common import rows
 
 HERE = Path(__file__).parent
@@ -14,6 +14,10 @@ def main() -> None:
         path = HERE / f"regret-{problem}.svg"
         if curves := regret.load(HERE / "regret.jsonl", problem):
             regret.figure(curves, problem, budget, path)
+            print(rows.relative(path))
+        path = HERE / f"parallel-{problem}.svg"
+        if by_workers := parallel.load(HERE / "parallel.jsonl", problem):
+            parallel.figure(by_workers, problem, budget, path)
             print(rows.relative(path))
 
 

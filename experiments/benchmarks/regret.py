@@ -59,8 +59,7 @@ def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[st
             yield {
                 "step": step,
                 "cost": round(spent, 6),
-                "regret_recommendation": _regret(problem, suggestion.recommendation),
-                "regret_incumbent": _regret(problem, suggestion.incumbent),
+                **judged(problem, suggestion),
                 "next_fidelity": round(suggestion.fidelity, 6),
                 "next_reason": suggestion.reason,
                 "suggest_seconds": round(seconds, 4),
@@ -83,10 +82,14 @@ def _observe(problem: str, observations: Observations, x: np.ndarray, s: float) 
     return append(observations, x, s, float(value(problem, x, s)), math.log(float(cost(problem, s))))
 
 
-def _regret(problem: str, x: np.ndarray) -> float:
+def judged(problem: str, suggestion: Any) -> dict[str, float]:
+    """Regrets at the target of what a method would answer now."""
     optimum = SYNTHETIC[problem].optimum
     assert optimum is not None
-    return float(value(problem, x)) - optimum
+    return {
+        "regret_recommendation": float(value(problem, suggestion.recommendation)) - optimum,
+        "regret_incumbent": float(value(problem, suggestion.incumbent)) - optimum,
+    }
 
 
 Curve = dict[str, np.ndarray]  # columns of one finished search, by step
