@@ -15,6 +15,7 @@ from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import training_problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, Float, Integer, SearchSpace
 from ibo_jax.study import rows
+from ibo_jax.study.optuna_methods import PRUNING
 from ibo_jax.training import optimizers
 from ibo_jax.training.datasets import load, take
 from ibo_jax.training.networks import MLP, squared_kernels
@@ -105,6 +106,28 @@ def test_every_method_tunes_the_digits(digits, name):
     result = tune(digits, name, evaluations=7, seed=1, cost="work", progress=False)
     assert {row["state"] for row in result.rows} <= {"ok", "pruned"}
     assert result.test_error < 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("problem", catalogue.names())
+def test_every_method_tunes_every_problem(problem, name):
+    try:
+        made = catalogue.problem(problem, scale="smoke")
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    if name in PRUNING and made.epochs is None:
+        pytest.skip(f"{name} stops trainings between epochs, {problem} has none")
+    result = tune(made, name, evaluations=made.initial + 2, seed=1, cost="work", progress=False)
+    assert {row["state"] for row in result.rows} <= {"ok", "pruned", "diverged"}
+    assert len(result.rows) == made.initial + 2
+    for row in result.rows:
+        x = made.space.encode(row["hyperparameters"])
+        assert np.all((x >= 0.0) & (x <= 1.0))
+        assert 0.0 <= row["s"] <= 1.0
+    assert result.hyperparameters is not None
+    if made.report is not None:
+        assert 0.0 < result.test_error < 1.0
 
 
 @pytest.mark.slow
