@@ -2,7 +2,8 @@
 
 Equal are the seconds of training, compilation and suggestions excluded: the prices of an epoch of the one and of a
 training of the other are measured in turn, in processor seconds, and a search gets as many trainings as the self-tuning
-network pays for, rounded up. Every answer is a training's epoch of lowest validation loss, judged there on test data.
+network pays for, rounded up; Hyperband and IBO, whose trainings are shorter and longer ones, get their counted work.
+Every answer is a training's epoch of lowest validation loss, judged there on test data.
 """
 
 import math
@@ -24,7 +25,8 @@ from ibo_jax.bilevel.self_tuning import schedule
 from ibo_jax.outcomes import Outcome
 from ibo_jax.problems.base import Problem
 
-METHODS = ("grid", "random", "ei")
+METHODS = ("grid", "random", "ei", "hyperband", "ibo")
+AT_MOST = {"hyperband": 3}  # trainings in the work of one that is not stopped
 Row = dict[str, Any]
 
 
@@ -54,7 +56,8 @@ def replayed(problem: Problem, name: str, values: dict[str, np.ndarray], seed: i
 
 
 def search(problem: Problem, method: str, seed: int, evaluations: int, steps: int) -> Row:
-    """The row of a search: of its trainings the one of lowest validation loss, trained once more to be judged."""
+    """The row of a search: of the trainings that the work of `evaluations` plain ones pays for, the one of lowest
+    validation loss, trained plainly once more to be judged."""
     guess = math.log(problem.learning.data.num_classes)  # type: ignore[union-attr]
 
     def evaluate(*arguments: Any, **options: Any) -> Outcome:
@@ -62,10 +65,21 @@ def search(problem: Problem, method: str, seed: int, evaluations: int, steps: in
         return outcome._replace(error=min(outcome.history["loss"]) if outcome.state == "ok" else guess)
 
     judged = replace(problem, evaluate=evaluate, guess=guess, report=None)
-    found = ibo_jax.tune(judged, method, evaluations=evaluations, seed=seed, progress=False)
-    best = min((row for row in found.rows if row["error"] is not None), key=lambda row: row["error"])
+    if method != "ibo":  # Bayesian optimisation by expected improvement trains plainly here
+        judged = judged.seen("presample", "off")
+    most = AT_MOST.get(method, 1) * evaluations
+    found = ibo_jax.tune(judged, method, evaluations=most, seed=seed, cost="work", progress=False)
+    plain = problem.evaluate(seed, problem.space.decode([0.3] * problem.space.dimension), problem.fidelity.plain)
+    paid = _paid(found.rows, evaluations * plain.cost_work)
+    best = min((row for row in paid if row["error"] is not None), key=lambda row: row["error"])
     row = replayed(problem, method, constant(best["hyperparameters"], problem.epochs, steps), seed)  # type: ignore[arg-type]
-    return row | {"evaluations": len(found.rows), "searched_loss": best["error"], "found": best["hyperparameters"]}
+    return row | {"evaluations": len(paid), "searched_loss": best["error"], "found": best["hyperparameters"]}
+
+
+def _paid(trials: list[Row], work: float) -> list[Row]:
+    """The first trials, as many as the work pays for."""
+    spent = np.cumsum([trial["cost_work"] or 0.0 for trial in trials])
+    return trials[: int(np.searchsorted(spent, work * (1 + 1e-9), side="right"))]
 
 
 def prices(problem: Problem, tuner: Tuner, repeats: int = 3) -> Row:
