@@ -131,6 +131,7 @@ def test_the_command_tunes_shows_and_reports(tmp_path, capsys):
     assert cli.main(["report", str(out)]) == 0
     page = (out / "report.html").read_text()
     assert "The schedule" in page
+    assert "<th>score</th>" not in page  # it is the validation loss
     assert page.count("<svg") == 2
     assert "http" not in page.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
 
@@ -143,6 +144,12 @@ def test_a_report_needs_no_answer(problem):
     summary = {"problem": "p", "method": METHOD, "seed": 0, "space": space, "versions": {}}
     for found in ([], [row]):
         assert "<svg" in descent_report.page(found, summary)
+
+
+def test_an_answer_whose_weights_know_the_validation_examples_says_so(problem):
+    result = tune(problem, "value-function", evaluations=26, progress=False)
+    assert result.hyperparameters is not None
+    assert "only the test error is honest" in result.message
 
 
 @pytest.mark.slow

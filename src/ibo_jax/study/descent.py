@@ -27,6 +27,7 @@ from ibo_jax.types import Value
 __all__ = ["EpochRow", "Run", "prepare", "read", "run"]
 
 SHARE = 0.1  # of the time that may go into checkpoints
+CAVEATS = {"value-function": "its weights were trained on validation examples too: only the test error is honest"}
 TOLD = Callable[[Sequence["EpochRow"]], None]
 
 
@@ -213,15 +214,15 @@ def _epoch(run: Run, at: Checkpoint, began: float) -> Checkpoint:
 def _answer(run: Run, at: Checkpoint) -> dict[str, Any]:
     """The best epoch, and its error on the test set."""
     found, best = at.facts["rows"], at.facts["best_row"]
-    message = f"diverged in epoch {len(found)}" if found and found[-1]["state"] == "diverged" else ""
+    diverged = f"diverged in epoch {len(found)}" if found and found[-1]["state"] == "diverged" else ""
     if best is None:
         return {"best": None, "validation_error": None, "validation_loss": None, "test_error": None,
-                "test_loss": None, "message": message or "no epoch gave an answer; run more of them"}  # fmt: skip
+                "test_loss": None, "message": diverged or "no epoch gave an answer; run more of them"}  # fmt: skip
     row = found[best]
     error, loss = run.judge(at.best, row["hyperparameters"], "test")
     return plain({"best": row["hyperparameters"], "validation_error": row["error"],
                   "validation_loss": row["validation_loss"], "test_error": error, "test_loss": loss,
-                  "message": message})  # fmt: skip
+                  "message": "; ".join(filter(None, (diverged, CAVEATS.get(run.settings["method"]))))})  # fmt: skip
 
 
 def _keep(directory: Path, at: Checkpoint) -> None:

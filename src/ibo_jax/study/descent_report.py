@@ -110,6 +110,8 @@ def _line(panel: Any, epochs: Series, values: Series, axis: Axis) -> None:
 def _table(rows: Sequence[Row], names: list[str], best: Row | None) -> str:
     measures = {"train_loss": "training loss", "validation_loss": "validation loss", "error": "validation error",
                 "score": "score", "cost_seconds": "train s"}  # fmt: skip
+    if all(row["score"] in (None, row["validation_loss"]) for row in rows):
+        del measures["score"]  # most tuners choose by the validation loss
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("epoch", *names, *measures.values(), "state"))
     body = []
     for row in rows:
