@@ -15,6 +15,7 @@ from ibo_jax.study.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, STYLE
 
 NETWORKS = {"mlp": "MLP", "cnn": "CNN", "resnet": "wide ResNet"}
 NAMES = {"sgd": "SGD, momentum", "rmsprop": "RMSprop", "adam": "Adam"}
+WIDE = 300.0  # a log axis with ticks at powers of ten only
 LOOKS = {
     "uniform": ("uniform", GREY), "loss": ("loss", ORANGE), "upper_bound": ("upper bound", BLUE),
     "gradient_norm": ("gradient norm", GREEN),
@@ -175,7 +176,8 @@ def _step_axis(axes: Axes, steps: np.ndarray) -> None:
 
 
 def _plain_log(axis: Axis) -> None:
-    """Ticks at 1, 2 and 5, as plain numbers."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    """Plain numbers: powers of ten, over few of them 2 and 5 times those too."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < WIDE * low else (1.0,)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
