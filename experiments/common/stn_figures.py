@@ -19,7 +19,9 @@ LOOKS = {
     "grid": ("grid", GREY),
     "random": ("random", GREY),
     "random-long": ("random,\nlonger", GREY),
-    "ei": ("Bayesian\noptimisation", GREY),
+    "ei": ("Bayesian\noptim.", GREY),
+    "hyperband": ("Hyper-\nband", GREY),
+    "ibo": ("IBO", GREY),
 }
 STARTS = (ORANGE, GREEN, BLUE, PURPLE, GREY)
 Rows = list[dict[str, Any]]
@@ -28,8 +30,8 @@ Rows = list[dict[str, Any]]
 @matplotlib.rc_context(STYLE)
 def answers(found: Rows, title: str) -> Figure:
     """Test loss of each method's answer, a dot a seed, a bar the median; beside it the learnt schedules."""
-    figure = Figure(figsize=(10, 3.9), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    figure = Figure(figsize=(11, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     methods = [method for method in LOOKS if any(row.get("method") == method for row in found)]
     for place, method in enumerate(methods):
         losses = [row["test_loss"] for row in found if row.get("method") == method]
