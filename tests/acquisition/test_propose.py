@@ -32,12 +32,12 @@ def fits():
 
 
 def propose(
-    fits, seen: Observations, *, guard: bool = False, levels=None, acquisition: str = "information_gain_per_cost"
+    fits, seen: Observations, *, guard=False, nearby=False, levels=None, acquisition: str = "information_gain_per_cost"
 ):
     """The program that a search runs, called just as it does, so that the tests share its compilations."""
     draws = (fits.error, fits.cost)
-    basis = np.asarray(ERROR_BASIS)
-    return ibo._propose(KEY, seen, *draws, np.asarray(guard), basis, levels=levels, acquisition=acquisition)
+    flags = (np.asarray(guard), np.asarray(nearby))
+    return ibo._propose(KEY, seen, *draws, *flags, np.asarray(ERROR_BASIS), levels=levels, acquisition=acquisition)
 
 
 def test_twice_the_cost_is_half_the_acquisition(fits):
@@ -76,6 +76,16 @@ def test_the_guard_proposes_the_recommendation_at_the_target(fits):
     assert np.isnan(guarded.acquisition)
     assert free.acquisition > 0
     assert guarded.mean == pytest.approx(float(free.recommendation_mean), rel=1e-9)
+
+
+def test_nearby_asks_around_the_recommendation_and_answers_the_same(fits):
+    anywhere, nearby = (propose(fits, observations(8), nearby=nearby) for nearby in (False, True))
+    np.testing.assert_array_equal(nearby.recommendation, anywhere.recommendation)
+    np.testing.assert_array_equal(nearby.incumbent, anywhere.incumbent)
+    assert np.abs(nearby.x - nearby.recommendation) < 5 * program.NEAR
+    assert nearby.acquisition > 0
+    assert np.isnan(nearby.entropy)
+    assert np.isfinite(anywhere.entropy)
 
 
 def test_predictions_at_the_chosen_point_equal_the_twin(fits):

@@ -76,7 +76,7 @@ def test_suggestions_stay_in_the_cube_and_at_the_levels(run):
         assert suggestion.warning == ""
         assert suggestion.incumbent in seen.x[: seen.size]
         assert suggestion.predicted_sd > 0
-        assert np.all(np.isfinite([v for v in suggestion if isinstance(v, float)]))
+        assert np.all(np.isfinite([v for v in suggestion._replace(entropy=0.0) if isinstance(v, float)]))
 
 
 def test_the_run_finds_the_optimum(run):
@@ -85,10 +85,12 @@ def test_the_run_finds_the_optimum(run):
     assert suggestion.recommendation_objective == pytest.approx(-6.02074, abs=0.1)
 
 
-def test_the_run_guards_the_target(run):
+def test_the_run_guards_the_target_and_refines_two_suggestions_of_three(run):
     for seen, _, suggestion, _ in run[0]:
         neglected = np.all(seen.fidelity[: seen.size][-3:] < 0.5)
-        assert suggestion.reason == ("guard" if neglected else "acquisition")
+        free = "nearby" if seen.size % 3 else "acquisition"
+        assert suggestion.reason == ("guard" if neglected else free)
+        assert np.isfinite(suggestion.entropy) == (seen.size % 3 == 0)
 
 
 @pytest.mark.parametrize("trial", [0, -1])
@@ -127,9 +129,10 @@ def test_a_cold_start_on_many_observations_agrees_with_the_carried_chain(run):
     ("fidelities", "protocol", "reason"),
     [
         ((1.0, 1.0, 0.0, 0.4, 0.0), "default", "guard"),
-        ((0.0, 0.0, 1.0, 0.4, 0.0), "default", "acquisition"),
-        ((1.0, 0.0, 0.4, 0.6, 0.0), "default", "acquisition"),  # near enough
-        ((0.4, 0.0), "default", "acquisition"),
+        ((0.0, 0.0, 1.0, 0.4, 0.0), "default", "nearby"),
+        ((1.0, 0.0, 0.4, 0.6, 0.0), "default", "nearby"),  # near enough
+        ((0.4, 0.0), "default", "nearby"),
+        ((0.4, 0.0, 1.0), "default", "acquisition"),
         ((1.0, 1.0, 0.0, 0.4, 0.0), "paper", "acquisition"),
         ((1.0, 1.0, 0.0, 0.4, 0.0), "scripts", "acquisition"),
     ],
@@ -145,11 +148,11 @@ def test_the_guard_fires_after_three_cheap_evaluations(fidelities, protocol, rea
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_pending_trial_moves_the_next_and_enters_no_fit(seed):
-    seen, key = designed((1.0, 0.0, 0.4, 1.0, 0.0, 1.0)), jax.random.key(seed)
+    seen, key = designed((1.0, 0.0, 0.4, 1.0, 0.0, 1.0, 0.4)), jax.random.key(seed)
     alone, state = suggest(key, seen)
     beside, state_beside = suggest(key, append(seen, alone.x, alone.fidelity, np.nan, np.nan, pending=True))
     assert_equal(state_beside, state)
-    assert beside.reason == "acquisition"
+    assert beside.reason == alone.reason == "nearby"
     assert beside.incumbent in seen.x[: seen.size]  # not the place that nobody has seen yet
     assert abs(beside.x[0] - alone.x[0]) > 0.02 or beside.fidelity > alone.fidelity
 

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from ibo_jax.acquisition.entropy_search import Belief, base_samples, believe, symmetric_gain
 from ibo_jax.acquisition.expected_improvement import best_mean, log_ei, mean_at_target
 from ibo_jax.acquisition.maximise import maximise
-from ibo_jax.acquisition.reachable import snap
-from ibo_jax.acquisition.representers import draw_representers, gumbel_top_k, refined_pool
+from ibo_jax.acquisition.reachable import small_steps, snap
+from ibo_jax.acquisition.representers import draw_representers, gumbel_top_k, points_near, refined_pool
 from ibo_jax.numerics import each_draw
 from ibo_jax.observations import Observations
 from ibo_jax.space import Cells
@@ -28,6 +28,7 @@ KEPT = 5  # best evaluated points that are always representers, so that p_min ca
 SAMPLES = 512
 CANDIDATES = 384
 STARTS = 8  # candidates refined by gradients
+NEAR = 0.05  # standard deviation, by coordinate, of steps around the recommendation where the optimum is sought nearby
 
 Acquisition = Literal["information_gain_per_cost", "information_gain", "expected_improvement"]
 Levels = tuple[float, ...] | None
@@ -37,7 +38,8 @@ Reach = Callable[[Float[AnyArray, "*point dimension"]], Float[AnyArray, "*point 
 class Proposal(NamedTuple):
     """Where to go and what is predicted there, and the answers so far; objectives in the units of observations.
 
-    `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `acquisition` is NaN where the guard chose.
+    `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `acquisition` is NaN where the guard chose,
+    `entropy` (of the optimum's place) where it was not asked for.
     """
 
     x: Float[AnyArray, "dimension"]
@@ -102,6 +104,7 @@ def propose(
     error: KernelParameters,
     cost: KernelParameters,
     guard: Bool[AnyArray, ""],
+    nearby: Bool[AnyArray, ""],
     error_basis: Basis | Float[AnyArray, "3"] = ERROR_BASIS,
     *,
     levels: Levels,
@@ -116,6 +119,7 @@ def propose(
         error: draws of the error's hyperparameters, from `surrogate.nuts.fit`.
         cost: draws of the log cost's hyperparameters, as many.
         guard: propose the recommendation at the target instead of the maximiser.
+        nearby: gain information about where around the recommendation the optimum is, not about where anywhere.
         error_basis: how the error may depend on the fidelity, as in the fit.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         acquisition: "information_gain_per_cost" (about the optimum at the target, per predicted cost; equation 6 of
@@ -142,11 +146,17 @@ def propose(
         chosen = jnp.argmax(values)
         x, s, value, entropy = reach(ends[chosen]), jnp.ones(()), values[chosen], jnp.asarray(jnp.nan)
     else:
-        always = jnp.concatenate([recommendation[None], kept])
+        steps = small_steps(cells, len(recommendation), NEAR)
+        near = reach(points_near(jax.random.fold_in(key_pool, 1), recommendation, steps, len(pool)))
+        pool, scores, others = (
+            jnp.where(nearby, *either)
+            for either in ((near, pool), (log_ei(models.error, near, best), scores), (near[:KEPT], kept))
+        )
+        always = jnp.concatenate([recommendation[None], others])
         beliefs = _believe(key_representers, key_base, models, pool, scores, always)
         per_cost = acquisition == "information_gain_per_cost"
         x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels, per_cost, reach)
-        entropy = jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs))
+        entropy = jnp.where(nearby, jnp.nan, jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs)))
 
     x, s = jnp.where(guard, recommendation, x), jnp.where(guard, 1.0, s)
     mean, sd = models.objective(x, s)

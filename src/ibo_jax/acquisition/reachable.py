@@ -7,12 +7,13 @@ first, as Garrido-Merchán and Hernández-Lobato (Neurocomputing 2020) do inside
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from ibo_jax.space import Cells
 from ibo_jax.types import AnyArray
 
-__all__ = ["snap"]
+__all__ = ["small_steps", "snap"]
 
 
 def snap(x: Float[AnyArray, "*point dimension"], cells: Cells) -> Float[AnyArray, "*point dimension"]:
@@ -39,3 +40,18 @@ def snap(x: Float[AnyArray, "*point dimension"], cells: Cells) -> Float[AnyArray
         parts.append(part)
         start += width
     return jnp.concatenate(parts, axis=-1)
+
+
+def small_steps(cells: Cells, dimension: int, length: float) -> Float[np.ndarray, "dimension"]:
+    """Standard deviations, by coordinate, of steps to near points: `length`, or as far as the next whole number; of a
+    choice such that one in ten steps or so leads to another.
+
+    Example:
+        >>> from ibo_jax.space import Cell
+        >>> small_steps((Cell(), Cell(values=(0.25, 0.75)), Cell(width=2)), 4, 0.05).tolist()
+        [0.05, 0.5, 0.5, 0.5]
+    """
+    if not cells:
+        return np.full(dimension, length)
+    spacings = (values[1] - values[0] if values else 0.5 if width > 1 else 0.0 for width, values in cells)
+    return np.concatenate([np.full(cell.width, max(length, h)) for cell, h in zip(cells, spacings, strict=True)])

@@ -12,7 +12,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from ibo_jax.types import AnyArray
 
-__all__ = ["draw_representers", "refined_pool"]
+__all__ = ["draw_representers", "points_near", "refined_pool"]
 
 Score = Callable[[Float[AnyArray, "point dimension"]], Float[AnyArray, "point"]]
 UNIFORM, LOCAL, PER_ROUND = 512, 256, 128
@@ -50,6 +50,13 @@ def refined_pool(
     steps = (jax.random.split(key_rounds, rounds), jnp.asarray(ROUND_SCALES, pool.dtype), starts)
     (pool, scores), _ = jax.lax.scan(add, (pool, scores), steps)
     return pool, scores
+
+
+def points_near(
+    key: PRNGKeyArray, centre: Float[AnyArray, "dimension"], steps: Float[AnyArray, "dimension"], count: int
+) -> Float[AnyArray, "point dimension"]:
+    """`count` points of the unit cube, normally distributed around `centre` with standard deviations `steps`."""
+    return _reflect(centre + steps * jax.random.normal(key, (count, len(centre)), centre.dtype))
 
 
 def draw_representers(

@@ -61,9 +61,9 @@ def make(name: str, fidelity: Fidelity, *, protocol: str = "default", cells: Cel
     Args:
         name: one of `NAMES`.
         fidelity: the axis along which evaluations differ. A method that does not search it stays at its plain value.
-        protocol: "default" guards the target fidelity, lets the bias bend, warps the objective and asks only what
-            can be evaluated; "paper" and "scripts" follow Algorithm 1 unguarded, with the published fidelity kernel,
-            on the objective as it is, and round what they chose.
+        protocol: "default" guards the target fidelity, refines the recommendation, lets the bias bend, warps the
+            objective and asks only what can be evaluated; "paper" and "scripts" follow Algorithm 1 without any of
+            that, with the published fidelity kernel, and round what they chose.
         cells: what x can reach, `SearchSpace.cells`.
 
     Raises:
@@ -80,7 +80,8 @@ def make(name: str, fidelity: Fidelity, *, protocol: str = "default", cells: Cel
     from ibo_jax.surrogate.kernels import ERROR_BASIS, PUBLISHED_ERROR_BASIS, TASK_BASIS
 
     default = protocol == "default"
-    settings: dict[str, Any] = {"acquisition": method.acquisition, "warped": default, "cells": cells if default else ()}
+    settings: dict[str, Any] = {"acquisition": method.acquisition, "refined": default, "warped": default}
+    settings["cells"] = cells if default else ()
     if method.axis == "presample" and method.importance != "searched":
         drawn = method.importance == "random"
         return functools.partial(entropy_search.suggest, fidelity=fidelity, drawn=drawn, **settings)

@@ -17,8 +17,10 @@ State = dict[str, np.ndarray]
 class Suggestion(NamedTuple):
     """Where to evaluate next, and what the method believes; points are in the unit cube.
 
-    Objectives are on the modelled scale of `Observations.objective`. `reason` is "acquisition", "guard" (the target
-    fidelity was neglected), "recommendation" or "random"; `warning` is non-empty when something fell back.
+    Objectives are on the modelled scale of `Observations.objective`. `reason` is "acquisition", "nearby" (the same, for
+    the optimum around the recommendation), "guard" (the target fidelity was neglected), "recommendation" or "random";
+    `entropy` is NaN where the distribution of the optimum was not asked for; `warning` is non-empty when something
+    fell back.
     """
 
     x: Float[np.ndarray, "dimension"]

@@ -22,6 +22,7 @@ from ibo_jax.surrogate.warping import UNWARPED, Warping, fit_warping
 
 __all__ = ["fit_surrogates", "suggest"]
 
+NEARBY = 3  # of so many suggestions all but one ask where the optimum is around the recommendation
 GUARD_WINDOW, GUARD_NEAR = 3, 0.5  # with none of the last three at s >= 0.5, the recommendation is tried at s = 1
 
 _fit = in_float64(nuts.fit)
@@ -44,6 +45,7 @@ def suggest(
     *,
     levels: Levels = None,
     guarded: bool = True,
+    refined: bool = True,
     acquisition: Acquisition = "information_gain_per_cost",
     error_basis: Basis = ERROR_BASIS,
     warped: bool = True,
@@ -58,6 +60,8 @@ def suggest(
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         guarded: try the recommendation at the target when the last three evaluations were all far from it. Without
             it the search can settle at the cheapest fidelity of a strongly biased problem and never learn of the bias.
+        refined: two suggestions of three gain information about the optimum's place around the recommendation instead
+            of anywhere. In few evaluations of many dimensions the whole cube cannot be learnt.
         acquisition: "information_gain_per_cost", or at the target "information_gain" or "expected_improvement".
         error_basis: how the error may depend on the fidelity (`surrogate.kernels.Basis`).
         warped: model the objective after a monotone warping to normality (`surrogate.warping`).
@@ -76,12 +80,14 @@ def suggest(
     warping, modelled = _warp(observations) if warped else (UNWARPED, observations)
     fits = fit_surrogates(key_fit, modelled, state, error_basis)
     guard = guarded and acquisition == "information_gain_per_cost" and _neglected(observations)
+    nearby = refined and acquisition != "expected_improvement" and observations.size % NEARBY > 0
     proposal = _propose(
         key_propose,
         modelled,
         fits.error,
         fits.cost,
         np.asarray(guard),
+        np.asarray(nearby),
         np.asarray(error_basis),
         levels=levels,
         acquisition=acquisition,
@@ -90,7 +96,8 @@ def suggest(
     if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         return fallback._replace(warning="the surrogate was not finite: a random point was tried"), state
-    return _describe(proposal, warping, "guard" if guard else "acquisition", fits.warning), fits.state
+    reason = "guard" if guard else "nearby" if nearby else "acquisition"
+    return _describe(proposal, warping, reason, fits.warning), fits.state
 
 
 def fit_surrogates(

@@ -31,10 +31,12 @@ __all__ = [
 
 INK = "#24292f"
 GREY, BLUE, ORANGE, GREEN, PURPLE = "#8c959f", "#3d85c6", "#e07b39", "#2f9e6e", "#9067c6"
+NAVY = "#1f4e79"
 REASON_COLOURS = {
     "initial": GREY,
     "acquisition": BLUE,
     "grid": BLUE,
+    "nearby": NAVY,
     "guard": ORANGE,
     "recommendation": GREEN,
     "random": PURPLE,
@@ -195,7 +197,8 @@ def entropy_over_time(number: Series, entropy: Series) -> Figure:
     """Entropy of the distribution of the optimum over the representers, when each trial was chosen."""
     figure = Figure(figsize=(10, 2.6), layout="constrained")
     axes = figure.subplots()
-    axes.plot(number, entropy, "o-", color=PURPLE, ms=3.5, lw=1.2)
+    known = np.isfinite(entropy)
+    axes.plot(number[known], entropy[known], "o-", color=PURPLE, ms=3.5, lw=1.2)
     axes.set(xlabel="trial", ylabel="entropy of p_min in nats")
     axes.set_xlim(left=min(0.0, _limits(number)[0]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -35,7 +35,7 @@ class Row(TypedDict):
     suggest_seconds: float  # choosing the slot, without waiting for other workers
     evaluate_seconds: float  # wall time of the whole evaluation
     importance_share: float  # share of the steps that were importance-sampled
-    reason: str  # "initial", "acquisition", "guard", "recommendation", "random" or "grid"
+    reason: str  # "initial", "acquisition", "nearby", "guard", "recommendation", "random" or "grid"
     warning: str  # what fell back, or empty
     predicted_objective: float | None  # on the modelled scale, at the point and fidelity chosen
     predicted_sd: float | None
