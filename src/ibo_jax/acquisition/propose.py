@@ -148,11 +148,9 @@ def propose(
     else:
         steps = small_steps(cells, len(recommendation), NEAR)
         near = reach(points_near(jax.random.fold_in(key_pool, 1), recommendation, steps, len(pool)))
-        pool, scores, others = (
-            jnp.where(nearby, *either)
-            for either in ((near, pool), (log_ei(models.error, near, best), scores), (near[:KEPT], kept))
-        )
-        always = jnp.concatenate([recommendation[None], others])
+        scores = jnp.where(nearby, log_ei(models.error, near, best), scores)
+        pool = jnp.where(nearby, near, pool)
+        always = jnp.concatenate([recommendation[None], jnp.where(nearby, near[:KEPT], kept)])
         beliefs = _believe(key_representers, key_base, models, pool, scores, always)
         per_cost = acquisition == "information_gain_per_cost"
         x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels, per_cost, reach)
