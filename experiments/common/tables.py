@@ -10,6 +10,7 @@ from experiments.common.curves import AXES, QUARTILES, Curves, at, common_end
 from experiments.common.settings import BASELINE
 
 CONFIDENCE = 0.95
+SMALL = 1e-3  # below it four decimals say too little
 
 
 class Summary(NamedTuple):
@@ -105,4 +106,6 @@ def _differences(errors: dict[str, dict[int, float]]) -> list[str]:
 
 
 def _number(value: float, sign: str = "") -> str:
-    return f"{value:{sign}.4f}" if np.isfinite(value) else "-"
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:{sign}.3g}" if 0 < abs(value) < SMALL else f"{value:{sign}.4f}"

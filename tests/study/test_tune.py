@@ -137,7 +137,7 @@ def test_interrupted_ibo_equals_uninterrupted(tmp_path):
     assert resumed.hyperparameters == whole.hyperparameters
     reasons = [row["reason"] for row in whole.rows]
     assert reasons[:4] == ["initial"] * 4
-    assert set(reasons[4:-1]) <= {"acquisition", "guard"}
+    assert set(reasons[4:-1]) <= {"acquisition", "nearby", "guard"}
     assert (reasons[-1], whole.rows[-1]["s"]) == ("recommendation", 1.0)
     assert whole.rows[-1]["hyperparameters"] == whole.rows[-1]["recommendation"]
     assert all(math.isfinite(row["predicted_log_cost"]) for row in whole.rows[4:-1])

@@ -61,7 +61,8 @@ def suggest(
         guarded: try the recommendation at the target when the last three evaluations were all far from it. Without
             it the search can settle at the cheapest fidelity of a strongly biased problem and never learn of the bias.
         refined: two suggestions of three gain information about the optimum's place around the recommendation instead
-            of anywhere. In few evaluations of many dimensions the whole cube cannot be learnt.
+            of anywhere, once there are more evaluations than coordinates. In few evaluations of many dimensions the
+            whole cube cannot be learnt.
         acquisition: "information_gain_per_cost", or at the target "information_gain" or "expected_improvement".
         error_basis: how the error may depend on the fidelity (`surrogate.kernels.Basis`).
         warped: model the objective after a monotone warping to normality (`surrogate.warping`).
@@ -80,7 +81,7 @@ def suggest(
     warping, modelled = _warp(observations) if warped else (UNWARPED, observations)
     fits = fit_surrogates(key_fit, modelled, state, error_basis)
     guard = guarded and acquisition == "information_gain_per_cost" and _neglected(observations)
-    nearby = refined and acquisition != "expected_improvement" and observations.size % NEARBY > 0
+    nearby = refined and acquisition != "expected_improvement" and _knows_where(observations)
     proposal = _propose(
         key_propose,
         modelled,
@@ -142,6 +143,12 @@ def _chain(state: State, name: str) -> nuts.Chain:
 def _neglected(observations: Observations) -> bool:
     last = observations.fidelity[: observations.size][-GUARD_WINDOW:]
     return len(last) == GUARD_WINDOW and bool(np.all(last < GUARD_NEAR))
+
+
+def _knows_where(observations: Observations) -> bool:
+    """Whether to look around the recommendation now: not with fewer evaluations than directions to look in."""
+    finished = np.sum(observations.mask & ~observations.pending)
+    return bool(finished > observations.x.shape[1]) and observations.size % NEARBY > 0
 
 
 def _describe(proposal: Proposal, warping: Warping, reason: str, warning: str) -> Suggestion:
