@@ -108,4 +108,4 @@ def _differences(errors: dict[str, dict[int, float]]) -> list[str]:
 def _number(value: float, sign: str = "") -> str:
     if not np.isfinite(value):
         return "-"
-    return f"{value:{sign}.3g}" if 0 < abs(value) < SMALL else f"{value:{sign}.4f}"
+    return f"{value:{sign}.2g}" if 0 < abs(value) < SMALL else f"{value:{sign}.4f}"
