@@ -8,18 +8,16 @@ example: forward and backward pass and a step of SGD in a loop on the device. Ap
 their ratio (goal: at most 2.3).
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.common import rows
+from experiments.benchmarks import each_network
 from ibo_jax.bilevel import best_response
 from ibo_jax.training.convolutional import LeNet
 from ibo_jax.training.networks import MLP, as_network
@@ -76,17 +74,10 @@ def measure(name: str, repeats: int) -> dict[str, Any]:
     return {"network": name, "milliseconds": summary, "ratio": ratio}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("structured_layer.jsonl"))
-    arguments = parser.parse_args()
-    for name in arguments.networks:
-        row = measure(name, arguments.repeats)
-        rows.append(arguments.rows, row | {"machine": rows.machine(), "device": jax.devices()[0].device_kind})
-        print(f"{name}: ratio {row['ratio']['min']:.2f} (minimum), {row['ratio']['median']:.2f} (median); goal {GOAL}")
+def show(row: dict[str, Any]) -> None:
+    ratio = row["ratio"]
+    print(f"{row['network']}: ratio {ratio['min']:.2f} (minimum), {ratio['median']:.2f} (median); goal {GOAL}")
 
 
 if __name__ == "__main__":
-    main()
+    each_network.main(__file__, __doc__, CASES, 9, measure, show)

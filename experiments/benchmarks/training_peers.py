@@ -12,22 +12,20 @@ Compared in turn, warm, on one thread:
 Appends a row a network to `training_peers.jsonl`.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 
+from experiments.benchmarks import each_network
 from experiments.benchmarks.peers import HERE, PYTHON
 from experiments.benchmarks.training_steps import CASES, Case
-from experiments.common import rows
 from ibo_jax.training import optimizers
 from ibo_jax.training.networks import as_network
 from ibo_jax.training.steps import Examples, Learner, Sampling, epoch, start
@@ -86,8 +84,8 @@ def torch_seconds(name: str, case: Case, mode: str, epochs: int) -> list[float]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def measure(name: str, rounds: int) -> dict[str, Any]:
-    """Medians of the rounds; in each all run one after the other."""
+def measure(name: str, repeats: int) -> dict[str, Any]:
+    """Medians of the repeats; in each all run one after the other."""
     case, rng = CASES[name], np.random.default_rng(0)
     images = rng.integers(0, 256, size=(EXAMPLES[name], *case.shape)).astype(np.uint8)
     labels = rng.integers(10, size=EXAMPLES[name]).astype(np.int32)
@@ -95,7 +93,7 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {}
     for run in runs.values():
         jax.block_until_ready(run())
-    for _ in range(rounds):
+    for _ in range(repeats):
         for variant, run in runs.items():
             began = time.perf_counter()
             jax.block_until_ready(run())
@@ -108,22 +106,14 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
         for variant, found in seconds.items()
         if variant != "ours"
     }
-    return {"network": name, "batch_size": case.batch_size, "examples": EXAMPLES[name], "rounds": rounds,
+    return {"network": name, "batch_size": case.batch_size, "examples": EXAMPLES[name], "repeats": repeats,
             "seconds": medians, "ours_over": ratios}  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", choices=EXAMPLES, default=list(EXAMPLES))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("training_peers.jsonl"))
-    arguments = parser.parse_args()
-    for name in arguments.networks:
-        row = measure(name, arguments.rounds)
-        rows.append(arguments.rows, {**row, "device": jax.devices()[0].device_kind, "machine": rows.machine()})
-        print(f"{name}: seconds an epoch of {row['examples']} examples {row['seconds']}, ours over {row['ours_over']}, "
-              f"goal at most {GOALS[name]} of the fastest")  # fmt: skip
+def show(row: dict[str, Any]) -> None:
+    print(f"{row['network']}: seconds an epoch of {row['examples']} examples {row['seconds']}, "
+          f"ours over {row['ours_over']}, goal at most {GOALS[row['network']]} of the fastest")  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    each_network.main(__file__, __doc__, EXAMPLES, 5, measure, show)

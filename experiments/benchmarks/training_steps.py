@@ -15,11 +15,9 @@ Compared, each a compiled program timed in turn (minimum and median of the repea
 Appends a row a network to `training_steps.jsonl`.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.common import rows
+from experiments.benchmarks import each_network
 from ibo_jax.training import layers, optimizers
 from ibo_jax.training.networks import CNN, MLP, WideResNet, as_network
 from ibo_jax.training.steps import Examples, Learner, Sampling, State, chunk_of, epoch, in_chunks, start, step
@@ -185,17 +183,5 @@ def show(row: dict[str, Any]) -> None:
         print(f"  {ratio:26s} {value:10.3f}" + (f"  goal at most {goal}" if goal else ""))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("training_steps.jsonl"))
-    arguments = parser.parse_args()
-    for name in arguments.networks:
-        row = measure(name, arguments.repeats)
-        rows.append(arguments.rows, {**row, "device": jax.devices()[0].device_kind, "machine": rows.machine()})
-        show(row)
-
-
 if __name__ == "__main__":
-    main()
+    each_network.main(__file__, __doc__, CASES, 9, measure, show)
