@@ -8,7 +8,16 @@ import scipy.stats
 from scipy.integrate import quad
 
 from ibo_jax import numerics
-from ibo_jax.numerics import cholesky, each_draw, entropy, in_float64, log_expected_improvement, log_mean_exp
+from ibo_jax.numerics import (
+    cholesky,
+    each_draw,
+    entropy,
+    gram_of_lower,
+    in_float64,
+    inverse_of_lower,
+    log_expected_improvement,
+    log_mean_exp,
+)
 
 
 @pytest.fixture
@@ -63,6 +72,16 @@ def test_cholesky_of_a_singular_matrix_and_of_one_that_is_none(float64):
     np.testing.assert_allclose(factor @ factor.T, singular, atol=1e-7)
     assert np.all(factor == np.tril(factor))
     assert np.any(np.isnan(cholesky(jnp.diag(jnp.array([1.0, -1.0])))))
+
+
+@pytest.mark.parametrize("n", [1, 7, numerics.SMALL, numerics.SMALL + 1, 4 * numerics.SMALL + 3])
+def test_lower_triangular_inverse_and_gram_by_halves(float64, n):
+    root = np.random.default_rng(n).normal(size=(n, n))
+    factor = np.linalg.cholesky(root @ root.T + n * np.eye(n))
+    inverse = inverse_of_lower(factor)
+    np.testing.assert_allclose(inverse @ factor, np.eye(n), atol=1e-12)
+    assert np.all(inverse == np.tril(inverse))
+    np.testing.assert_allclose(gram_of_lower(inverse), np.linalg.inv(factor @ factor.T), atol=1e-12)
 
 
 def test_each_draw_equals_mapping_one_by_one(float64):

@@ -10,7 +10,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 from ibo_jax.surrogate.kernels import COST_BASIS, ERROR_BASIS, PUBLISHED_ERROR_BASIS, KernelParameters, MultiTaskKernel
 from ibo_jax.surrogate.likelihood import JITTER, TrainingData, log_likelihood
-from ibo_jax.surrogate.posterior import condition, covariance, imagine, predict
+from ibo_jax.surrogate.posterior import condition, covariance, imagine, predict, predict_mean
 from reference import gaussian_process as twin
 
 BASES = [
@@ -68,6 +68,7 @@ def test_mean_and_covariance_equal_the_twin_across_fidelities(basis, phi):
     posterior = condition(parameters(), padded(x, s, y, basis))
     mean, variance = predict(posterior, z, t)
     np.testing.assert_allclose(mean, expected_mean, atol=1e-10)
+    np.testing.assert_allclose(predict_mean(posterior, z, t), expected_mean, atol=1e-10)
     np.testing.assert_allclose(variance, np.diag(expected), atol=1e-10)
     np.testing.assert_allclose(covariance(posterior, (z, t), (z, t)), expected, atol=1e-10)
     likelihood = twin.log_marginal_likelihood(TWIN, phi, (x, s), y)
@@ -107,6 +108,7 @@ def test_padding_of_nan_changes_nothing_exactly():
     z, t = targets()
     for function in (
         lambda data: predict(condition(parameters(), data), z, t),
+        lambda data: predict_mean(condition(parameters(), data), z, t),
         lambda data: jax.value_and_grad(log_likelihood)(parameters(), data),
         lambda data: predict(imagine(parameters(), data, jnp.zeros(CAPACITY, bool)), z, t),
     ):

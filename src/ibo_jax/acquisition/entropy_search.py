@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import ndtri
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
-from ibo_jax.numerics import cholesky, entropy
+from ibo_jax.numerics import cholesky, entropy, inverse_of_lower
 from ibo_jax.surrogate.kernels import MultiTaskKernel
 from ibo_jax.surrogate.posterior import Posterior, cross
 from ibo_jax.types import AnyArray
@@ -35,7 +35,11 @@ SHRINKAGE = 4.0  # pseudo-samples that pull a group's variance to the common one
 
 
 class Belief(NamedTuple):
-    """What one draw of the surrogate believes about the optimum at the target: `probabilities` are p_min."""
+    """What one draw of the surrogate believes about the optimum at the target, by joint samples of the function there.
+
+    The samples in which the same representer is optimal are a group: the `group` of each sample, how many there are in
+    each, and the mean of their base samples.
+    """
 
     posterior: Posterior
     representers: Float[AnyArray, "representer dimension"]
@@ -44,8 +48,14 @@ class Belief(NamedTuple):
     inverse_factor: Float[AnyArray, "representer representer"]
     base: Float[AnyArray, "sample representer"]
     values: Float[AnyArray, "sample representer"]
-    members: Float[AnyArray, "sample representer"]
-    probabilities: Float[AnyArray, "representer"]
+    group: Int[AnyArray, "sample"]
+    group_size: Float[AnyArray, "representer"]
+    group_mean: Float[AnyArray, "representer representer"]
+
+    @property
+    def probabilities(self) -> Float[AnyArray, "*draw representer"]:
+        """p_min: how probable each representer is the optimum."""
+        return self.group_size / self.group.shape[-1]
 
     @property
     def entropy(self) -> Float[AnyArray, ""]:
@@ -76,27 +86,30 @@ def believe(
     mean = posterior.whitened @ whitened
     factor = cholesky(_prior(posterior, target, target) - whitened.T @ whitened)
     values = mean + base @ factor.T
-    members = jax.nn.one_hot(jnp.argmin(values, axis=1), len(representers), dtype=values.dtype)
-    inverse_factor = solve_triangular(factor, jnp.eye(len(representers)), lower=True)
+    group = jnp.argmin(values, axis=1)
+    group_size = jnp.bincount(group, length=len(representers)).astype(values.dtype)
+    group_mean = jax.ops.segment_sum(base, group, len(representers)) / jnp.maximum(group_size, 1.0)[:, None]
+    inverse_factor = inverse_of_lower(factor)
     return Belief(
-        posterior, representers, whitened, factor, inverse_factor, base, values, members, jnp.mean(members, axis=0)
+        posterior, representers, whitened, factor, inverse_factor, base, values, group, group_size, group_mean
     )
 
 
-def symmetric_gain(belief: Belief, x: Float[AnyArray, "dimension"], s: Float[AnyArray, ""]) -> Float[AnyArray, ""]:
-    """Information about the optimum in an observation at (x, s), nats: H[y] - sum_r p_r H[y | x* = r].
+def symmetric_gain(
+    belief: Belief, x: Float[AnyArray, "point dimension"], s: Float[AnyArray, "point"]
+) -> Float[AnyArray, "point"]:
+    """Information about the optimum in an observation at each (x, s), nats: H[y] - sum_r p_r H[y | x* = r].
 
     y is Gaussian; given that r is optimal it is taken as Gaussian with the moments of its group of samples. y's part
     that the representers explain is w . z for base samples z, the rest is independent of the optimum.
     """
     explained, variance = _explained(belief, x, s)
-    total = explained @ explained
+    total = jnp.sum(explained**2, axis=0)
     rest = jnp.maximum(variance - total, 0.0) + belief.posterior.noise
-    projected = belief.base @ explained
-    count = jnp.sum(belief.members, axis=0)
-    mean, square = (value @ belief.members / jnp.maximum(count, 1.0) for value in (projected, projected**2))
+    count = belief.group_size[:, None]
+    squares = jax.ops.segment_sum((belief.base @ explained) ** 2, belief.group, len(count))
     freedom = jnp.maximum(count - 1.0, 0.0)
-    within = (count * (square - mean**2) + SHRINKAGE * total) / (freedom + SHRINKAGE)
+    within = (squares - count * (belief.group_mean @ explained) ** 2 + SHRINKAGE * total) / (freedom + SHRINKAGE)
     # The log of an estimated variance is low by half its relative variance: unmended, chance alone would make any y
     # look informative by representers / (2 samples) nats, and a maximiser would chase that.
     low = freedom * (within / ((within + rest) * (freedom + SHRINKAGE))) ** 2
@@ -104,9 +117,14 @@ def symmetric_gain(belief: Belief, x: Float[AnyArray, "dimension"], s: Float[Any
 
 
 def pathwise_gain(
-    belief: Belief, key: PRNGKeyArray, x: Float[AnyArray, "dimension"], s: Float[AnyArray, ""], *, fantasies: int = 9
-) -> Float[AnyArray, ""]:
-    """Information about the optimum in an observation at (x, s), nats: H[x*] - mean over fantasised y of H[x* | y].
+    belief: Belief,
+    key: PRNGKeyArray,
+    x: Float[AnyArray, "point dimension"],
+    s: Float[AnyArray, "point"],
+    *,
+    fantasies: int = 9,
+) -> Float[AnyArray, "point"]:
+    """Information about the optimum in an observation at each (x, s), nats: H[x*] - mean of H[x* | y] over fantasies.
 
     Each joint sample of the function is conditioned on y by f + S (y - f(x) - e) / (v + noise), at y of the middle
     quantiles of its distribution; e is observation noise, drawn with `key`.
@@ -115,26 +133,28 @@ def pathwise_gain(
     noise = belief.posterior.noise
     observed = jnp.sqrt(variance + noise)
     gain = belief.factor @ explained / observed  # S(r, x) / sqrt(v + noise)
-    rest = jnp.maximum(variance - explained @ explained, 0.0) + noise
-    own = jax.random.normal(key, (len(belief.base),), belief.base.dtype)
+    rest = jnp.maximum(variance - jnp.sum(explained**2, axis=0), 0.0) + noise
+    own = jax.random.normal(key, (len(belief.base), len(x)), belief.base.dtype)
     residual = (belief.base @ explained + jnp.sqrt(rest) * own) / observed
     quantiles = ndtri((jnp.arange(fantasies) + 0.5) / fantasies)
 
-    def after(quantile):
+    def after(quantile, gain, residual):
         values = belief.values + (quantile - residual)[:, None] * gain
         counts = jnp.bincount(jnp.argmin(values, axis=1), length=values.shape[1])
         return entropy(counts / len(values))
 
-    return belief.entropy - jnp.mean(jax.lax.map(after, quantiles))
+    def at_point(parts):
+        return jnp.mean(jax.lax.map(lambda quantile: after(quantile, *parts), quantiles))
+
+    return belief.entropy - jax.lax.map(at_point, (gain.T, residual.T))
 
 
 def _explained(belief: Belief, x, s):
-    """w with y = w . z + independent rest for the representers' base samples z, and the latent variance at (x, s)."""
-    point = (x[None, :], s[None])
-    whitened = cross(belief.posterior, *point)[:, 0]
+    """w with y = w . z + independent rest for the representers' base samples z, and the latent variance; by point."""
+    whitened = cross(belief.posterior, x, s)
     target = (belief.representers, jnp.ones(len(belief.representers)))
-    shared = _prior(belief.posterior, target, point)[:, 0] - belief.whitened.T @ whitened
-    variance = _prior(belief.posterior, point, None)[0] - whitened @ whitened
+    shared = _prior(belief.posterior, target, (x, s)) - belief.whitened.T @ whitened
+    variance = _prior(belief.posterior, (x, s), None) - jnp.sum(whitened**2, axis=0)
     return belief.inverse_factor @ shared, jnp.maximum(variance, 1e-12)
 
 

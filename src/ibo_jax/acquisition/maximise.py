@@ -33,7 +33,7 @@ class Search(NamedTuple):
 
 
 def maximise(
-    function: Callable[[Float[AnyArray, "dimension"]], Float[AnyArray, ""]],
+    function: Callable[[Float[AnyArray, "start dimension"]], Float[AnyArray, "start"]],
     starts: Float[AnyArray, "start dimension"],
     *,
     steps: int = 30,
@@ -41,39 +41,44 @@ def maximise(
     """Local maxima of `function` on [0, 1]^dimension, one a start, and the values there; never worse than the start.
 
     The box is left to x = sin^2(t): smooth, and its faces can be reached. A dimension without gradient stays.
+    `function` takes all points at once, which is many times faster than one by one; no value may depend on another's
+    point.
 
     Example:
-        >>> x, value = maximise(lambda x: -jnp.sum((x - 0.3) ** 2), jnp.array([[0.9, 0.5]]))
+        >>> x, value = maximise(lambda x: -jnp.sum((x - 0.3) ** 2, axis=1), jnp.array([[0.9, 0.5]]))
         >>> [round(float(coordinate), 2) for coordinate in x[0]]
         [0.3, 0.3]
     """
 
     def loss(t):
-        return -function(jnp.sin(t) ** 2)
+        values, pull_back = jax.vjp(lambda t: -function(jnp.sin(t) ** 2), t)
+        return values, pull_back(jnp.ones_like(values))[0]
 
-    def begin(start):
-        # exactly on a face the gradient in t vanishes: begin a little inside
-        t = jnp.arcsin(jnp.sqrt(jnp.clip(start, 1e-4, 1.0 - 1e-4)))
-        value, gradient = jax.value_and_grad(loss)(t)
-        identity = jnp.eye(len(t), dtype=t.dtype)
-        return Search(t, value, gradient, identity, jnp.asarray(FIRST_RADIUS, t.dtype), jnp.array(False))
+    def advance(search, _):
+        step = jax.vmap(_propose)(search)
+        return jax.vmap(_learn)(search, step, *loss(search.t + step)), None
 
-    def advance(searches, _):
-        return jax.vmap(lambda search: _step(loss, search))(searches), None
+    # exactly on a face the gradient in t vanishes: begin a little inside
+    t = jnp.arcsin(jnp.sqrt(jnp.clip(starts, 1e-4, 1.0 - 1e-4)))
+    value, gradient = loss(t)
+    inverse_hessian = jnp.tile(jnp.eye(t.shape[1], dtype=t.dtype), (len(t), 1, 1))
+    radius, scaled = jnp.full(len(t), FIRST_RADIUS, t.dtype), jnp.zeros(len(t), bool)
+    start = Search(t, value, gradient, inverse_hessian, radius, scaled)
+    end, _ = jax.lax.scan(advance, start, length=steps)
+    return jnp.sin(end.t) ** 2, -end.value
 
-    ends, _ = jax.lax.scan(advance, jax.vmap(begin)(starts), length=steps)
-    return jnp.sin(ends.t) ** 2, -ends.value
 
-
-def _step(loss, search: Search) -> Search:
-    """A quasi-Newton step cut to the trust region, kept if it lowers the loss; the curvature is learnt either way."""
+def _propose(search: Search):
+    """A quasi-Newton step, cut to the trust region."""
     step = -search.inverse_hessian @ search.gradient
-    length = jnp.sqrt(jnp.sum(step**2) + 1e-30)
-    step = step * jnp.minimum(1.0, search.radius / length)
-    value, gradient = jax.value_and_grad(loss)(search.t + step)
+    return step * jnp.minimum(1.0, search.radius / _length(step))
+
+
+def _learn(search: Search, step, value, gradient) -> Search:
+    """Keep a step if it lowered the loss; the curvature is learnt either way."""
     kept = value < search.value + 1e-4 * search.gradient @ step  # False for NaN
     inverse_hessian, learnt = _learn_curvature(search, step, gradient - search.gradient)
-    taken = jnp.minimum(length, search.radius)
+    taken = _length(step)
     radius = jnp.where(kept, jnp.maximum(search.radius, 2.0 * taken), 0.25 * taken)
     return Search(
         jnp.where(kept, search.t + step, search.t),
@@ -83,6 +88,10 @@ def _step(loss, search: Search) -> Search:
         jnp.clip(radius, 1e-8, LARGEST_RADIUS),
         search.scaled | learnt,
     )
+
+
+def _length(step):
+    return jnp.sqrt(jnp.sum(step**2) + 1e-30)
 
 
 def _learn_curvature(search: Search, step, change):

@@ -18,7 +18,7 @@ from ibo_jax.observations import Observations
 from ibo_jax.space import Cells
 from ibo_jax.surrogate.kernels import ERROR_BASIS, Basis, KernelParameters
 from ibo_jax.surrogate.model import cost_data, error_data, standardise
-from ibo_jax.surrogate.posterior import Posterior, condition, imagine, predict
+from ibo_jax.surrogate.posterior import Posterior, condition, imagine, predict, predict_mean
 from ibo_jax.types import AnyArray
 
 __all__ = ["Proposal", "propose"]
@@ -73,7 +73,7 @@ class Surrogates(NamedTuple):
 
     def log_cost(self, x: Float[AnyArray, "point dimension"], s: Float[AnyArray, "point"]) -> Float[AnyArray, "point"]:
         """Log of the predicted cost: the exponential of the mean log cost, averaged over draws."""
-        mean = jax.vmap(lambda posterior: predict(posterior, x, s)[0])(self.cost)
+        mean = jax.vmap(lambda posterior: predict_mean(posterior, x, s))(self.cost)
         return jax.nn.logsumexp(self.cost_location + self.cost_scale * mean, axis=0) - jnp.log(len(mean))
 
 
@@ -142,14 +142,13 @@ def propose(
     recommendation, recommendation_mean = _recommend(models, jnp.concatenate([kept, pool]), reach)
     if acquisition == "expected_improvement":
         tops = pool[jax.lax.top_k(scores, STARTS)[1]]
-        ends, values = maximise(lambda x: log_ei(models.error, reach(x)[None], best)[0], tops)
+        ends, values = maximise(lambda x: log_ei(models.error, reach(x), best), tops)
         chosen = jnp.argmax(values)
         x, s, value, entropy = reach(ends[chosen]), jnp.ones(()), values[chosen], jnp.asarray(jnp.nan)
     else:
         steps = small_steps(cells, len(recommendation), NEAR)
         near = reach(points_near(jax.random.fold_in(key_pool, 1), recommendation, steps, len(pool)))
-        scores = jnp.where(nearby, log_ei(models.error, near, best), scores)
-        pool = jnp.where(nearby, near, pool)
+        pool, scores = jax.lax.cond(nearby, lambda: (near, log_ei(models.error, near, best)), lambda: (pool, scores))
         always = jnp.concatenate([recommendation[None], jnp.where(nearby, near[:KEPT], kept)])
         beliefs = _believe(key_representers, key_base, models, pool, scores, always)
         per_cost = acquisition == "information_gain_per_cost"
@@ -183,7 +182,7 @@ def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"], rea
         return -jnp.mean(mean_at_target(models.error, reach(x)), axis=0)
 
     tops = pool[jax.lax.top_k(score(pool), STARTS)[1]]
-    ends, values = maximise(lambda x: score(x[None])[0], tops)
+    ends, values = maximise(score, tops)
     return reach(ends[jnp.argmax(values)]), -jnp.max(values)
 
 
@@ -205,11 +204,15 @@ def _maximise_gain(
     key_drawn, key_uniform, key_near, key_s = jax.random.split(key, 4)
     dimension, third = pool.shape[1], CANDIDATES // 3
 
-    def log_rate(point):
-        x, s = reach(point[:-1]), point[-1]
-        gain = jnp.mean(jax.vmap(lambda belief: symmetric_gain(belief, x, s))(beliefs))
-        log_gain = jnp.log(jnp.maximum(gain, 1e-12))
-        return log_gain - models.log_cost(x[None], s[None])[0] if per_cost else log_gain
+    def log_rate(points, *, in_turn=False):
+        x, s = reach(points[:, :-1]), points[:, -1]
+
+        def gain(belief):
+            return symmetric_gain(belief, x, s)
+
+        gains = each_draw(gain, beliefs) if in_turn else jax.vmap(gain)(beliefs)
+        log_gain = jnp.log(jnp.maximum(jnp.mean(gains, axis=0), 1e-12))
+        return log_gain - models.log_cost(x, s) if per_cost else log_gain
 
     near = jnp.repeat(always, -(-third // len(always)), axis=0)[:third]
     near = jnp.clip(near + 0.05 * jax.random.normal(key_near, near.shape, pool.dtype), 0.0, 1.0)
@@ -217,16 +220,16 @@ def _maximise_gain(
     x = jnp.concatenate([pool[gumbel_top_k(key_drawn, scores, third)], uniform, near])
     s = _spread_fidelities(key_s, len(x), levels, pool.dtype)
     candidates = jnp.concatenate([x, s[:, None]], axis=1)
-    rates = jax.vmap(log_rate)(candidates)
+    rates = log_rate(candidates, in_turn=True)  # draw after draw: all their samples at so many points fit no cache
     tops = candidates[jax.lax.top_k(rates, STARTS)[1]]
     if levels is None:
         ends, values = maximise(log_rate, tops)
     else:
         fixed = jnp.arange(dimension + 1) == dimension
-        frozen, _ = maximise(lambda point: log_rate(jnp.where(fixed, jax.lax.stop_gradient(point), point)), tops)
+        frozen, _ = maximise(lambda points: log_rate(jnp.where(fixed, jax.lax.stop_gradient(points), points)), tops)
         every_level = jnp.tile(jnp.asarray(levels, pool.dtype), STARTS)
         ends = jnp.column_stack([jnp.repeat(frozen[:, :-1], len(levels), axis=0), every_level])
-        values = jax.vmap(log_rate)(ends)
+        values = log_rate(ends)
     chosen = jnp.argmax(values)
     return reach(ends[chosen, :-1]), ends[chosen, -1], jnp.exp(values[chosen])
 

@@ -152,14 +152,19 @@ FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure | None], str]] = 
         "was stopped early. "
         "Seconds are wall time and include suggestion, compilation and evaluation.",
     ),
-    "choices": (_choices, "Each trial's hyperparameters and fidelity, by what proposed them."),
+    "choices": (
+        _choices,
+        "Each trial's hyperparameters and fidelity, by what proposed them: the acquisition asks where the optimum is, "
+        "nearby where it is around the recommendation.",
+    ),
     "parallel": (_parallel, "One line an evaluation; the thick line is the lowest error."),
     "prediction": (_prediction, "Error as predicted before the evaluation, bars of one standard deviation."),
     "cost": (_cost, "Cost of training as predicted before the evaluation."),
     "entropy": (
         _entropy,
         "Uncertainty about where the optimum is, over the representers at the target fidelity, "
-        "when each trial was chosen. The representers are drawn anew each time, so it need not fall steadily.",
+        "when a trial was chosen by asking where it is anywhere. The representers are drawn anew each time, so it need "
+        "not fall steadily.",
     ),
 }
 

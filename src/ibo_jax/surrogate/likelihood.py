@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Bool, Float
 
+from ibo_jax.numerics import gram_of_lower, inverse_of_lower
 from ibo_jax.surrogate.kernels import (
     KernelParameters,
     MultiTaskKernel,
@@ -73,9 +73,8 @@ def _value_and_gradient(
     parameters: KernelParameters, data: TrainingData
 ) -> tuple[Float[AnyArray, ""], KernelParameters]:
     data = data.cleaned()
-    n = data.y.shape[0]
     factor = jnp.linalg.cholesky(masked_gram(parameters, data), symmetrize_input=False)
-    inverse_factor = solve_triangular(factor, jnp.eye(n), lower=True)
+    inverse_factor = inverse_of_lower(factor)
     whitened = inverse_factor @ data.y
     alpha = inverse_factor.T @ whitened
     constant = 0.5 * jnp.log(2.0 * jnp.pi) * jnp.sum(data.mask)
@@ -83,7 +82,7 @@ def _value_and_gradient(
 
     kernel = MultiTaskKernel(parameters, data.basis)
     pairs = data.mask[:, None] & data.mask[None, :]
-    outer = jnp.where(pairs, 0.5 * (jnp.outer(alpha, alpha) - inverse_factor.T @ inverse_factor), 0.0)
+    outer = jnp.where(pairs, 0.5 * (alpha[:, None] * alpha - gram_of_lower(inverse_factor)), 0.0)
     amplitude, spread = jnp.exp(parameters.log_amplitude), jnp.exp(parameters.log_spread)
     scaled, phi = data.x * jnp.exp(-parameters.log_length_scale), kernel.features(data.s)
     r2, tasks = squared_distances(scaled, scaled), kernel.tasks(data.s[:, None], data.s[None, :])
