@@ -72,10 +72,15 @@ def of(curves: Curves, methods: Iterable[str]) -> Curves:
     return {method: runs for method, runs in curves.items() if method in methods}
 
 
+def end(runs: Runs, axis: str) -> float:
+    """Where the median run of a method stops. Runs that stop before keep their answer: the end of the shortest would
+    say more about chance than about the method."""
+    return float(np.median([getattr(run, axis)[-1] for run in runs.values()]))
+
+
 def common_end(curves: Curves, axis: str) -> float:
-    """The end of the common budget: where the median run of the first method stops. Runs that stop before keep
-    their answer: the end of the shortest of all runs would say more about chance than about methods."""
-    return min(float(np.median([getattr(run, axis)[-1] for run in runs.values()])) for runs in curves.values())
+    """The end of the common budget: where the first method stops."""
+    return min(end(runs, axis) for runs in curves.values())
 
 
 def at(run: Run, axis: str, spent: float) -> float:
@@ -90,14 +95,14 @@ def at(run: Run, axis: str, spent: float) -> float:
     return float(run.error[index]) if index >= 0 else float("nan")
 
 
-def band(runs: Runs, axis: str, end: float, points: int = 40) -> Band:
-    """Median, quartiles and worst run, from where every run has an answer to the end.
+def band(runs: Runs, axis: str, until: float, points: int = 40) -> Band:
+    """Median, quartiles and worst run, from where every run has an answer until so much is spent.
 
     Steps that change nothing are left out, and some of the others if there are more than `points`; those that are
     kept are exact, and so is the end.
     """
     events = np.unique(np.concatenate([getattr(run, axis) for run in runs.values()]))
-    x = np.append(events[events < end], end)
+    x = np.append(events[events < until], until)
     errors = np.array([[at(run, axis, spent) for spent in x] for run in runs.values()])
     known = np.all(np.isfinite(errors), axis=0)
     x, errors = x[known], errors[:, known]

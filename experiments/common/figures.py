@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from experiments.common.curves import AXES, Band, Curves, band, common_end
+from experiments.common.curves import AXES, Band, Curves, Runs, band, end
 from experiments.common.settings import METHODS
-from ibo_jax.study.figures import STYLE
+from ibo_jax.study.figures import INK, STYLE
 
 COLOURS = dict(
     zip(
@@ -28,21 +28,22 @@ COLOURS = dict(
 @matplotlib.rc_context(STYLE)
 def comparison(curves: Curves, title: str) -> Figure:
     """Test error of the answer: median and quartiles by seconds of training, by all seconds and by trials,
-    and the worst run by seconds of training; each until the first method stops."""
+    and the worst run by seconds of training; each to its own end, with a line where the first one stops."""
     figure = Figure(figsize=(10, 7.2), layout="constrained")
     panels = dict(zip((*AXES, "worst"), figure.subplots(2, 2, sharey=True).flat, strict=True))
     for name, axes in panels.items():
         axis = "training" if name == "worst" else name
-        end = common_end(curves, axis)
+        ends = {method: end(runs, axis) for method, runs in curves.items()}
         for method, runs in curves.items():
-            _draw(axes, method, band(runs, axis, end), f"{method} ({len(runs)} seeds)", worst=name == "worst")
-        axes.set(
-            xlabel=AXES[axis], xlim=(0, 1.02 * end), title="worst run" if name == "worst" else "median and quartiles"
-        )
+            _draw(axes, method, band(runs, axis, ends[method]), f"{method} ({len(runs)} seeds)", worst=name == "worst")
+        if min(ends.values()) < max(ends.values()):
+            axes.axvline(min(ends.values()), color=INK, lw=0.8, ls=":", label="end of the common budget")
+        axes.set_title("worst run" if name == "worst" else "median and quartiles")
+        axes.set(xlabel=AXES[axis], xlim=(0, 1.02 * max(ends.values())))
     panels["trials"].xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (panels["training"], panels["trials"]):
         axes.set_ylabel("test error of the answer")
-    _log_scale(panels["training"])
+    _log_scale(panels["training"], 1.1 * max(_top(runs) for runs in curves.values()))
     figure.suptitle(title, fontsize=11)
     handles, labels = panels["training"].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
@@ -69,6 +70,14 @@ def _draw(axes: Axes, method: str, band: Band, label: str, *, worst: bool) -> No
         axes.fill_between(x, low, high, step="post", color=colour, alpha=0.18 if first else 0.1, linewidth=0)
 
 
+def _top(runs: Runs) -> float:
+    """The worst run at the end, or the upper quartile after a quarter of the trials: what is above for a moment, or
+    before, would press all else together."""
+    until = end(runs, "trials")
+    whole = band(runs, "trials", until)
+    return float(max(whole.worst[-1], whole.high[whole.x >= 0.25 * until].max()))
+
+
 def _changes(x: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
     """Only where a step begins, and the end: half of the file otherwise says what was said before."""
     kept = np.append(True, np.any(np.diff(values, axis=1) != 0, axis=0))[: len(x)]
@@ -76,9 +85,10 @@ def _changes(x: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
     return [array[kept] for array in (x, *values)]
 
 
-def _log_scale(axes: Axes) -> None:
+def _log_scale(axes: Axes, top: float) -> None:
     """Plain numbers as ticks, the more of them the narrower the range."""
     axes.set_yscale("log")
+    axes.set_ylim(top=top)
     low, high = axes.get_ylim()
     subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0) if high / low > 4 else tuple(np.arange(1.0, 10.0, 0.5))
     axes.yaxis.set_major_locator(LogLocator(subs=subs))
