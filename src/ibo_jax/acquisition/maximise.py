@@ -60,11 +60,16 @@ def maximise(
 
     # exactly on a face the gradient in t vanishes: begin a little inside
     t = jnp.arcsin(jnp.sqrt(jnp.clip(starts, 1e-4, 1.0 - 1e-4)))
-    value, gradient = loss(t)
-    inverse_hessian = jnp.tile(jnp.eye(t.shape[1], dtype=t.dtype), (len(t), 1, 1))
-    radius, scaled = jnp.full(len(t), FIRST_RADIUS, t.dtype), jnp.zeros(len(t), bool)
-    start = Search(t, value, gradient, inverse_hessian, radius, scaled)
-    end, _ = jax.lax.scan(advance, start, length=steps)
+    # as if the start had been infinitely bad: the first step is none and is kept, and `loss` is compiled only once
+    start = Search(
+        t,
+        value=jnp.full(len(t), jnp.inf, t.dtype),
+        gradient=jnp.zeros_like(t),
+        inverse_hessian=jnp.tile(jnp.eye(t.shape[1], dtype=t.dtype), (len(t), 1, 1)),
+        radius=jnp.full(len(t), FIRST_RADIUS, t.dtype),
+        scaled=jnp.zeros(len(t), bool),
+    )
+    end, _ = jax.lax.scan(advance, start, length=1 + steps)
     return jnp.sin(end.t) ** 2, -end.value
 
 
