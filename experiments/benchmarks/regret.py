@@ -202,7 +202,8 @@ def main() -> None:
                 for row in run(problem, method, seed, budget):
                     rows.append(arguments.rows, {"problem": problem, "method": method, "seed": seed, **row})
             except RuntimeError as error:  # of a peer: a result too
-                failure = {"problem": problem, "method": method, "seed": seed, "failed": str(error)}
+                said = str(error).partition("\n")[0][:200]
+                failure = {"problem": problem, "method": method, "seed": seed, "failed": said}
                 rows.append(arguments.rows, failure)
                 print(failure, flush=True)
                 continue
