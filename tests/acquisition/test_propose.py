@@ -14,6 +14,7 @@ from ibo_jax.problems.synthetic import value
 from ibo_jax.surrogate.kernels import ERROR_BASIS
 from ibo_jax.surrogate.likelihood import JITTER
 from ibo_jax.surrogate.posterior import predict
+from ibo_jax.surrogate.surrogates import surrogates
 from reference import gaussian_process as twin
 
 KEY = jax.random.key(3)
@@ -111,7 +112,7 @@ def test_predictions_at_the_chosen_point_equal_the_twin(fits):
 def test_pending_outcomes_are_imagined_where_they_are(fits):
     @in_float64
     def latent(seen, error, cost, x, s):
-        models = program.surrogates(seen, error, cost)
+        models = surrogates(seen, error, cost)
         return jax.vmap(lambda posterior: predict(posterior, x[None], s[None]))(models.error)
 
     seen, x, s = observations(8), np.array([0.97]), np.array(0.1)

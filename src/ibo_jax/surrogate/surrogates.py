@@ -1,0 +1,75 @@
+"""Both processes given the observations, of the error and of the log cost, and what they predict in their own units."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from ibo_jax.numerics import each_draw
+from ibo_jax.observations import Observations
+from ibo_jax.surrogate.kernels import ERROR_BASIS, Basis, KernelParameters
+from ibo_jax.surrogate.model import cost_data, error_data, standardise
+from ibo_jax.surrogate.posterior import Posterior, condition, imagine, predict, predict_mean
+from ibo_jax.types import AnyArray
+
+__all__ = ["Surrogates", "surrogates"]
+
+
+class Surrogates(NamedTuple):
+    """Both processes given the observations, a draw a row, and how to undo the standardisation of their outputs."""
+
+    error: Posterior
+    error_location: Float[AnyArray, ""]
+    error_scale: Float[AnyArray, ""]
+    cost: Posterior
+    cost_location: Float[AnyArray, ""]
+    cost_scale: Float[AnyArray, ""]
+
+    def objective(self, x: Float[AnyArray, "dimension"], s: Float[AnyArray, ""]):
+        """Predicted objective at one point and its standard deviation over draws, noise included, in its own units."""
+        mean, variance = jax.vmap(lambda posterior: predict(posterior, x[None], s[None]))(self.error)
+        variance = jnp.mean(variance[:, 0] + self.error.noise) + jnp.var(mean[:, 0])
+        return self.error_location + self.error_scale * jnp.mean(mean), self.error_scale * jnp.sqrt(variance)
+
+    def log_cost(self, x: Float[AnyArray, "point dimension"], s: Float[AnyArray, "point"]) -> Float[AnyArray, "point"]:
+        """Log of the predicted cost: the exponential of the mean log cost, averaged over draws."""
+        mean = jax.vmap(lambda posterior: predict_mean(posterior, x, s))(self.cost)
+        return jax.nn.logsumexp(self.cost_location + self.cost_scale * mean, axis=0) - jnp.log(len(mean))
+
+
+def surrogates(
+    observations: Observations,
+    error: KernelParameters,
+    cost: KernelParameters,
+    error_basis: Basis | Float[AnyArray, "3"] = ERROR_BASIS,
+) -> Surrogates:
+    """Condition both processes for every draw; pending evaluations get imagined errors.
+
+    Args:
+        observations: padded; at least one row that is not pending.
+        error: draws of the error's hyperparameters, from `nuts.fit`.
+        cost: draws of the log cost's hyperparameters, as many.
+        error_basis: how the error may depend on the fidelity, as in the fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from ibo_jax.observations import append, empty
+        >>> from ibo_jax.surrogate.model import cost_prior, error_prior
+        >>> observations = append(empty(1), np.array([0.5]), 1.0, objective=0.3, log_cost=2.0)
+        >>> one_draw = [jax.tree.map(lambda v: v[None], prior(1).mean) for prior in (error_prior, cost_prior)]
+        >>> models = surrogates(observations, *one_draw)
+        >>> round(float(models.log_cost(jnp.array([[0.5]]), jnp.ones(1))[0]), 2)
+        2.0
+    """
+    error_observed, error_location, error_scale = standardise(error_data(observations, error_basis))
+    cost_observed, cost_location, cost_scale = standardise(cost_data(observations))
+    pending = jnp.asarray(observations.pending & observations.mask)
+    return Surrogates(
+        each_draw(lambda parameters: imagine(parameters, error_observed, pending), error),
+        error_location,
+        error_scale,
+        each_draw(lambda parameters: condition(parameters, cost_observed), cost),
+        cost_location,
+        cost_scale,
+    )
