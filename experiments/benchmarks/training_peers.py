@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -48,7 +49,7 @@ def ours(case: Case, images: np.ndarray, labels: np.ndarray) -> Callable[[], Any
 
 def a_jitted_step(case: Case, images: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
     network, optimizer, rng = as_network(case.module), optax.rmsprop(1e-6), np.random.default_rng(0)
-    params = network.init(jax.random.key(0), np.zeros((1, *case.shape), np.float32))
+    params = network.init(jax.random.key(0), jnp.zeros((1, *case.shape)))
     state = optimizer.init(params)
 
     @jax.jit
