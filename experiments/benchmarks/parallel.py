@@ -18,9 +18,8 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments.benchmarks.regret import BUDGETS, judged
+from experiments.benchmarks.regret import BUDGETS, axes_of_regret, draw, judged
 from experiments.common import rows
-from experiments.common.figures import save
 from ibo_jax import methods
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
@@ -104,17 +103,13 @@ def table(curves: Curves, budget: float) -> str:
 
 def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
     """Median regret with quartiles against elapsed time."""
-    fig, axis = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-    for (workers, runs), colour in zip(curves.items(), plt.get_cmap("viridis")(np.linspace(0.8, 0, 3)), strict=False):
-        grid = np.linspace(0.0, min(budget, max(curve[-1, 0] for curve in runs.values())), 200)
-        sample = np.array([[max(at(curve, clock), 1e-8) for clock in grid] for curve in runs.values()])
-        low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
-        axis.plot(grid, median, color=colour, label=f"{workers} worker{'s' * (workers > 1)} ({len(runs)} seeds)")
-        axis.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
-    axis.set(xlabel="elapsed time, in units of cost", ylabel="regret at the target", yscale="log", title=problem)
-    axis.legend(fontsize="small")
-    save(fig, path)
-    plt.close(fig)
+    with axes_of_regret(problem, "elapsed time, in units of cost", path) as axes:
+        for (workers, runs), colour in zip(
+            curves.items(), plt.get_cmap("viridis")(np.linspace(0.8, 0, 3)), strict=False
+        ):
+            grid = np.linspace(0.0, min(budget, max(curve[-1, 0] for curve in runs.values())), 200)
+            sample = np.array([[at(curve, clock) for clock in grid] for curve in runs.values()])
+            draw(axes, grid, sample, "-", colour, f"{workers} worker{'s' * (workers > 1)} ({len(runs)} seeds)")
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from scipy.stats import t as student_t
 
 from experiments.benchmarks import peers
@@ -166,19 +167,31 @@ def upper_bound(differences: list[float]) -> str:
 def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
     """Median regret against cost with quartiles: the recommendation as a line, the incumbent dashed."""
     grid = np.linspace(0.0, budget, 200)
-    fig, axis = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-    for colour, (method, runs) in zip(COLOURS, curves.items(), strict=False):
-        for column, style in zip(REGRETS, ("-", "--"), strict=True):
-            sample = np.array([[max(at(curve, column, spent), 1e-8) for spent in grid] for curve in runs.values()])
-            low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
-            label = f"{method}, {column.split('_')[1]} ({len(runs)} seeds)"
-            axis.plot(grid, median, style, color=colour, label=label)
-            if style == "-":
-                axis.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
-    axis.set(xlabel="cost after the initial design", ylabel="regret at the target", yscale="log", title=problem)
-    axis.legend(fontsize="small")
-    save(fig, path)
-    plt.close(fig)
+    with axes_of_regret(problem, "cost after the initial design", path) as axes:
+        for colour, (method, runs) in zip(COLOURS, curves.items(), strict=False):
+            for column, style in zip(REGRETS, ("-", "--"), strict=True):
+                sample = np.array([[at(curve, column, spent) for spent in grid] for curve in runs.values()])
+                label = f"{method}, {column.split('_')[1]} ({len(runs)} seeds)"
+                draw(axes, grid, sample, style, colour, label)
+
+
+@contextlib.contextmanager
+def axes_of_regret(problem: str, x: str, path: Path) -> Iterator[Axes]:
+    """Axes to draw on, then saved."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    yield axes
+    axes.set(xlabel=x, ylabel="regret at the target", yscale="log", title=problem)
+    axes.legend(fontsize="small")
+    save(figure, path)
+    plt.close(figure)
+
+
+def draw(axes: Axes, x: np.ndarray, sample: np.ndarray, style: str, colour: Any, label: str) -> None:
+    """The median of a sample, a row a seed; and its quartiles, if it is a whole line."""
+    low, median, high = np.quantile(np.maximum(sample, 1e-8), (0.25, 0.5, 0.75), axis=0)
+    axes.plot(x, median, style, color=colour, label=label)
+    if style == "-":
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def main() -> None:
