@@ -18,7 +18,7 @@ def comparison(data: str, recorded_as: str) -> Experiment:
 
     budgets = {
         "smoke": Budget(evaluations=10, seeds=2, minutes=0.2),
-        "cpu": Budget(evaluations=30, seeds=20, minutes=1, own={"ibo": 60}),
+        "cpu": Budget(evaluations=30, seeds=50, minutes=1, own={"ibo": 60}),
         "paper": Budget(evaluations=100, seeds=50, minutes=3, own={"ibo": 200}),
     }
     title = f"Networks of two layers, {recorded_as.replace('_', ' ')}"
