@@ -36,3 +36,13 @@ def test_is_never_worse_than_the_start_whatever_the_function():
     x, value = maximise(rough, starts)
     assert np.all(value >= rough(starts))
     np.testing.assert_allclose(value, rough(x))
+
+
+def test_a_start_without_a_value_stays_and_never_wins():
+    def broken(x):
+        return jnp.where(x[:, 0] > 0.5, jnp.nan, -((x[:, 0] - 0.2) ** 2))
+
+    x, value = maximise(broken, jnp.array([[0.8], [0.4]]))
+    assert value[0] == -jnp.inf
+    assert float(x[0, 0]) == pytest.approx(0.8)
+    assert float(x[jnp.argmax(value), 0]) == pytest.approx(0.2, abs=1e-4)

@@ -42,7 +42,7 @@ def maximise(
 
     The box is left to x = sin^2(t): smooth, and its faces can be reached. A dimension without gradient stays.
     `function` takes all points at once, which is many times faster than one by one; no value may depend on another's
-    point.
+    point. A start without a value (NaN) stays, with -inf.
 
     Example:
         >>> x, value = maximise(lambda x: -jnp.sum((x - 0.3) ** 2, axis=1), jnp.array([[0.9, 0.5]]))
