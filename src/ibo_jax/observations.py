@@ -14,14 +14,16 @@ class Observations(NamedTuple):
     """Evaluations in the unit cube, padded to a capacity; only rows with `mask` count.
 
     `objective` is what is minimised, on the scale that is modelled (log error where the problem asks for it);
-    `log_cost` the log of the cost in the study's unit. A row with `pending` is still being evaluated: its outcome is
-    unknown and is imagined by the surrogate.
+    `log_cost` the log of the cost in the study's unit, `overhead` what choosing and preparing the evaluation cost
+    besides, in that unit. A row with `pending` is still being evaluated: its outcome is unknown and is imagined by the
+    surrogate.
     """
 
     x: Float[np.ndarray, "observation dimension"]
     fidelity: Float[np.ndarray, "observation"]
     objective: Float[np.ndarray, "observation"]
     log_cost: Float[np.ndarray, "observation"]
+    overhead: Float[np.ndarray, "observation"]
     mask: Bool[np.ndarray, "observation"]
     pending: Bool[np.ndarray, "observation"]
 
@@ -39,7 +41,7 @@ def capacity_for(count: int) -> int:
 def empty(dimension: int, capacity: int = CAPACITY_STEP) -> Observations:
     """No observations yet, of points with `dimension` coordinates."""
     zeros, never = np.zeros(capacity), np.zeros(capacity, bool)
-    return Observations(np.zeros((capacity, dimension)), zeros, zeros, zeros, never, never)
+    return Observations(np.zeros((capacity, dimension)), zeros, zeros, zeros, zeros, never, never)
 
 
 def append(
@@ -48,6 +50,7 @@ def append(
     fidelity: float,
     objective: float = 0.0,
     log_cost: float = 0.0,
+    overhead: float = 0.0,
     *,
     pending: bool = False,
 ) -> Observations:
@@ -60,6 +63,6 @@ def append(
     row = observations.size
     extra = max(0, capacity_for(row + 1) - len(observations.mask))
     grown = Observations(*(np.pad(field, [(0, extra)] + [(0, 0)] * (field.ndim - 1)) for field in observations))
-    for field, value in zip(grown, (x, fidelity, objective, log_cost, True, pending), strict=True):
+    for field, value in zip(grown, (x, fidelity, objective, log_cost, overhead, True, pending), strict=True):
         field[row] = value
     return grown

@@ -48,6 +48,15 @@ def test_twice_the_cost_is_half_the_acquisition(fits):
     np.testing.assert_allclose(np.append(dear.x, dear.s), np.append(cheap.x, cheap.s), atol=1e-3)
 
 
+def test_overhead_is_paid_beside_every_cost_and_its_median_counts(fits):
+    seen = observations(8)
+    hurried, free = propose(fits, seen), propose(fits, seen, acquisition="information_gain")
+    slow = propose(fits, seen._replace(overhead=np.where(np.arange(32) < 5, 1e6, np.inf)))
+    np.testing.assert_allclose([*slow.x, slow.s], [*free.x, free.s], atol=1e-5)
+    assert slow.acquisition == pytest.approx(float(free.acquisition) / 1e6, rel=1e-4)
+    assert hurried.s < free.s
+
+
 def test_expected_improvement_ignores_cost_and_fidelity(fits):
     one = propose(fits, observations(8), acquisition="expected_improvement")
     other = propose(fits, observations(8, lambda x, s: 5 * x), acquisition="expected_improvement")

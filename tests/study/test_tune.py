@@ -1,8 +1,11 @@
 """`tune` in one process: budgets, failures, interruption, and what is kept."""
 
+import dataclasses
 import json
 import math
+import time
 
+import numpy as np
 import optuna
 import pytest
 from workers import failing
@@ -10,7 +13,8 @@ from workers import failing
 from ibo_jax import Outcome, Problem, Report
 from ibo_jax.problems.synthetic import SYNTHETIC
 from ibo_jax.study import rows
-from ibo_jax.study.tune import tune
+from ibo_jax.study.search import observed, prepare
+from ibo_jax.study.tune import evaluate_all, tune
 
 BRANIN, FORRESTER = SYNTHETIC["branin"], SYNTHETIC["forrester"]
 
@@ -52,6 +56,21 @@ def test_evaluations_are_a_total(tmp_path):
     assert more.rows[:3] == first.rows
     assert len(more.rows) == 5
     assert rows.summary(tmp_path)["evaluations"] == 5
+
+
+@pytest.mark.parametrize(("training", "changes", "known"), [
+    (0.01, {}, True), (0.01, {"cost": "work"}, False), (0.01, {"protocol": "paper"}, False), (1e3, {}, False),
+])  # fmt: skip
+def test_seconds_beside_the_training_are_overhead_where_cost_is_of_this_clock(training, changes, known):
+    def evaluate(seed, hyperparameters, fidelity):
+        time.sleep(0.05)
+        return Outcome("ok", 0.5, cost_seconds=training, cost_work=1.0)
+
+    search = prepare(dataclasses.replace(BRANIN, evaluate=evaluate), evaluations=3, progress=False, **changes)
+    evaluate_all(search)
+    overhead = observed(search, search.store.slots()).overhead
+    assert np.all(overhead[:3] > 0.03) if known else not np.any(overhead)
+    assert not np.any(overhead[3:])
 
 
 def test_seconds_are_cumulative(tmp_path):

@@ -79,8 +79,9 @@ def propose(
         nearby: gain information about where around the recommendation the optimum is, not about where anywhere.
         error_basis: how the error may depend on the fidelity, as in the fit.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
-        acquisition: "information_gain_per_cost" (about the optimum at the target, per predicted cost; equation 6 of
-            Ariafar et al. 2021), "information_gain" or "expected_improvement" at the target (whatever it costs).
+        acquisition: "information_gain_per_cost" (about the optimum at the target, per predicted cost and median
+            overhead; equation 6 of Ariafar et al. 2021, the overhead as in Klein et al. 2017), "information_gain" or
+            "expected_improvement" at the target (whatever it costs).
         cells: what x can reach, `SearchSpace.cells`.
     """
     key_pool, key_representers, key_base, key_candidates = jax.random.split(key, 4)
@@ -108,8 +109,14 @@ def propose(
         pool, scores = jax.lax.cond(nearby, lambda: (near, log_ei(models.error, near, best)), lambda: (pool, scores))
         always = jnp.concatenate([recommendation[None], jnp.where(nearby, near[:KEPT], kept)])
         beliefs = _believe(key_representers, key_base, models, pool, scores, always)
-        per_cost = acquisition == "information_gain_per_cost"
-        x, s, value = _maximise_gain(key_candidates, models, beliefs, pool, scores, always, levels, per_cost, reach)
+
+        def log_price(x, s):
+            if acquisition == "information_gain":
+                return jnp.zeros(())
+            overhead = jnp.nanmedian(jnp.where(mask, observations.overhead, jnp.nan))
+            return jnp.logaddexp(models.log_cost(x, s), jnp.log(overhead))
+
+        x, s, value = _maximise_gain(key_candidates, log_price, beliefs, pool, scores, always, levels, reach)
         entropy = jnp.where(nearby, jnp.nan, jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs)))
 
     x, s = jnp.where(guard, recommendation, x), jnp.where(guard, 1.0, s)
@@ -154,10 +161,8 @@ def _believe(key_representers, key_base, models: Surrogates, pool, scores, alway
     return each_draw(of_draw, models.error, jax.random.split(key_base, len(models.error.noise)))
 
 
-def _maximise_gain(
-    key, models: Surrogates, beliefs, pool, scores, always, levels: Levels, per_cost: bool, reach: Reach
-):
-    """Screen candidates by information gain (per cost), refine the best by gradients, and choose among those."""
+def _maximise_gain(key, log_price, beliefs, pool, scores, always, levels: Levels, reach: Reach):
+    """Screen candidates by information gain per price, refine the best by gradients, and choose among those."""
     key_drawn, key_uniform, key_near, key_s = jax.random.split(key, 4)
     dimension, third = pool.shape[1], CANDIDATES // 3
 
@@ -168,8 +173,7 @@ def _maximise_gain(
             return symmetric_gain(belief, x, s)
 
         gains = each_draw(gain, beliefs) if in_turn else jax.vmap(gain)(beliefs)
-        log_gain = jnp.log(jnp.maximum(jnp.mean(gains, axis=0), 1e-12))
-        return log_gain - models.log_cost(x, s) if per_cost else log_gain
+        return jnp.log(jnp.maximum(jnp.mean(gains, axis=0), 1e-12)) - log_price(x, s)
 
     near = jnp.repeat(always, -(-third // len(always)), axis=0)[:third]
     near = jnp.clip(near + 0.05 * jax.random.normal(key_near, near.shape, pool.dtype), 0.0, 1.0)

@@ -43,20 +43,21 @@ class Scale(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """One point of the unit cube at an encoded fidelity, with its objective and cost unless it is still pending."""
+    """One point of the unit cube at an encoded fidelity, with its objective and costs unless it is still pending."""
 
     x: np.ndarray
     fidelity: float
     objective: float = 0.0
     cost: float = 1.0
+    overhead: float = 0.0
     pending: bool = False
 
 
 def observations(evaluations: Iterable[Evaluation], dimension: int) -> Observations:
     """Padded buffers of evaluations, in the order given."""
     seen = empty(dimension)
-    for x, fidelity, objective, cost, pending in evaluations:
-        seen = append(seen, x, fidelity, objective, math.log(cost), pending=pending)
+    for x, fidelity, objective, cost, overhead, pending in evaluations:
+        seen = append(seen, x, fidelity, objective, math.log(cost), overhead, pending=pending)
     return seen
 
 

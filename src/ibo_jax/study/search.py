@@ -127,8 +127,18 @@ def observed(search: Search, slots: Slots) -> Observations:
         if outcome is None:
             found.append(Evaluation(x, s, pending=True))
         elif outcome["state"] in OBSERVED_STATES and outcome["error"] is not None and search.paid(outcome) > 0:
-            found.append(Evaluation(x, s, search.scale.model(outcome["error"]), search.paid(outcome)))
+            error, cost = search.scale.model(outcome["error"]), search.paid(outcome)
+            overhead = _overhead(search, last.user_attrs["suggestion"], outcome)
+            found.append(Evaluation(x, s, error, cost, overhead))
     return observations(found, problem.space.dimension)
+
+
+def _overhead(search: Search, suggestion: dict[str, Any], outcome: dict[str, Any]) -> float:
+    """Seconds that a slot took beyond its cost, for choosing, compiling and data; none where the cost is not of this
+    clock (work, recorded seconds) and none in the published protocols."""
+    if search.cost != "seconds" or search.protocol != "default":
+        return 0.0
+    return max(0.0, suggestion["suggest_seconds"] + outcome["evaluate_seconds"] - outcome["cost_seconds"])
 
 
 def state_after(slots: Slots) -> State | None:
