@@ -85,10 +85,10 @@ def _random_trial(problem: ibo_jax.Problem, proposer: Proposer, slot: int) -> di
 def run(splits: range, evaluations: int, path: Path) -> None:
     """Every search that is not there yet, split by split, so that an interrupted comparison is a paired one."""
     done = searches(path)
-    rows.append(path, {"machine": rows.machine()})
-    for method, split in ((method, split) for split in splits for method in METHODS):
-        if (method, split) in done:
-            continue
+    missing = [(method, split) for split in splits for method in METHODS if (method, split) not in done]
+    if missing:
+        rows.append(path, {"machine": rows.machine()})
+    for method, split in missing:
         began = time.perf_counter()
         if method == "ibo":
             found = search_ibo(split, evaluations)

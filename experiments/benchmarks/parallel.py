@@ -121,10 +121,11 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=HERE / "parallel.jsonl")
     chosen = parser.parse_args()
     budget, finished = BUDGETS[chosen.problem], load(chosen.rows, chosen.problem)
-    rows.append(chosen.rows, {"machine": rows.machine(), "problem": None})
-    for seed, workers in itertools.product(range(chosen.seeds), chosen.workers):
-        if seed in finished.get(workers, {}):
-            continue
+    cells = itertools.product(range(chosen.seeds), chosen.workers)
+    missing = [(seed, workers) for seed, workers in cells if seed not in finished.get(workers, {})]
+    if missing:
+        rows.append(chosen.rows, {"machine": rows.machine(), "problem": None})
+    for seed, workers in missing:
         for row in run(chosen.problem, chosen.method, seed, budget, workers):
             named = {"problem": chosen.problem, "method": chosen.method, "workers": workers, "seed": seed}
             rows.append(chosen.rows, named | row)

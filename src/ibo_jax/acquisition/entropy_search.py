@@ -80,7 +80,24 @@ def believe(
     representers: Float[AnyArray, "representer dimension"],
     base: Float[AnyArray, "sample representer"],
 ) -> Belief:
-    """The distribution of the optimum's place over the representers at s = 1, by joint samples of the function."""
+    """The distribution of the optimum's place over the representers at s = 1, by joint samples of the function.
+
+    Example:
+        >>> from ibo_jax.surrogate.kernels import ERROR_BASIS
+        >>> from ibo_jax.surrogate.likelihood import TrainingData
+        >>> from ibo_jax.surrogate.model import error_prior
+        >>> from ibo_jax.surrogate.posterior import condition
+        >>> x, y = jnp.array([[0.0], [0.6], [1.0]]), jnp.array([1.0, -1.0, 0.5])
+        >>> seen = TrainingData(x, jnp.ones(3), y, jnp.ones(3, bool), jnp.array(ERROR_BASIS))
+        >>> places = jnp.linspace(0, 1, 9)[:, None]
+        >>> base = base_samples(jax.random.key(0), 512, 9)
+        >>> belief = believe(condition(error_prior(1).mean, seen), places, base)
+        >>> bool(jnp.sum(belief.probabilities) == 1.0), bool(belief.probabilities[5] > belief.probabilities[0])
+        (True, True)
+        >>> gain = symmetric_gain(belief, jnp.array([[0.5], [0.0]]), jnp.ones(2))
+        >>> bool(gain[0] > gain[1])  # between the best that was seen and the unknown, not where the value is known
+        True
+    """
     target = (representers, jnp.ones(len(representers)))
     whitened = cross(posterior, *target)
     mean = posterior.whitened @ whitened

@@ -12,22 +12,12 @@ from ibo_jax.numerics import log_expected_improvement, log_mean_exp
 from ibo_jax.surrogate.posterior import Posterior, predict, predict_mean
 from ibo_jax.types import AnyArray
 
-__all__ = ["best_mean", "log_ei", "mean_at_target"]
+__all__ = ["log_ei", "mean_at_target"]
 
 
 def mean_at_target(posteriors: Posterior, x: Float[AnyArray, "point dimension"]) -> Float[AnyArray, "draw point"]:
     """Predicted outputs (standardised) at s = 1, for each draw."""
     return jax.vmap(lambda posterior: predict_mean(posterior, x, jnp.ones(len(x))))(posteriors)
-
-
-def best_mean(posteriors: Posterior) -> Float[AnyArray, "draw"]:
-    """The lowest prediction at the target among evaluated x, per draw: what an improvement improves on."""
-
-    def lowest(posterior):
-        mean = predict_mean(posterior, posterior.data.x, jnp.ones_like(posterior.data.s))
-        return jnp.min(jnp.where(posterior.data.mask, mean, jnp.inf))
-
-    return jax.vmap(lowest)(posteriors)
 
 
 def log_ei(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from ibo_jax.acquisition.entropy_search import Belief, base_samples, believe, symmetric_gain
-from ibo_jax.acquisition.expected_improvement import best_mean, log_ei, mean_at_target
+from ibo_jax.acquisition.expected_improvement import log_ei, mean_at_target
 from ibo_jax.acquisition.maximise import maximise
 from ibo_jax.acquisition.reachable import small_steps, snap
 from ibo_jax.acquisition.representers import draw_representers, gumbel_top_k, points_near, refined_pool
@@ -86,11 +86,12 @@ def propose(
     """
     key_pool, key_representers, key_base, key_candidates = jax.random.split(key, 4)
     models = surrogates(observations, error, cost, error_basis)
-    evaluated, mask = models.error.data.x[0], jnp.asarray(observations.mask & ~observations.pending)
-    evaluated_mean = jnp.where(mask, jnp.mean(mean_at_target(models.error, evaluated), axis=0), jnp.inf)
+    points, mask = models.error.data.x[0], jnp.asarray(observations.mask)
+    means, evaluated = mean_at_target(models.error, points), mask & ~jnp.asarray(observations.pending)
+    best = jnp.min(jnp.where(mask, means, jnp.inf), axis=1)  # what an improvement improves on, pending ones included
+    evaluated_mean = jnp.where(evaluated, jnp.mean(means, axis=0), jnp.inf)
     order = jnp.argsort(evaluated_mean)
-    kept = evaluated[jnp.where(jnp.arange(KEPT) < jnp.sum(mask), order[:KEPT], order[0])]
-    best = best_mean(models.error)
+    kept = points[jnp.where(jnp.arange(KEPT) < jnp.sum(evaluated), order[:KEPT], order[0])]
 
     def reach(x):
         return snap(x, cells)
@@ -113,7 +114,7 @@ def propose(
         def log_price(x, s):
             if acquisition == "information_gain":
                 return jnp.zeros(())
-            overhead = jnp.nanmedian(jnp.where(mask, observations.overhead, jnp.nan))
+            overhead = jnp.nanmedian(jnp.where(evaluated, observations.overhead, jnp.nan))
             return jnp.logaddexp(models.log_cost(x, s), jnp.log(overhead))
 
         x, s, value = _maximise_gain(key_candidates, log_price, beliefs, pool, scores, always, levels, reach)

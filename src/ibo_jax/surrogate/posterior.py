@@ -38,7 +38,19 @@ class Posterior(NamedTuple):
 
 
 def condition(parameters: KernelParameters, data: TrainingData) -> Posterior:
-    """The process with these hyperparameters given standardised data; Rasmussen & Williams (2006), algorithm 2.1."""
+    """The process with these hyperparameters given standardised data; Rasmussen & Williams (2006), algorithm 2.1.
+
+    Example:
+        >>> from ibo_jax.surrogate.kernels import ERROR_BASIS
+        >>> from ibo_jax.surrogate.model import error_prior
+        >>> seen = TrainingData(
+        ...     jnp.array([[0.5]]), jnp.ones(1), jnp.array([1.0]), jnp.array([True]), jnp.array(ERROR_BASIS)
+        ... )
+        >>> posterior = condition(error_prior(1).mean, seen)
+        >>> mean, variance = predict(posterior, jnp.array([[0.5], [0.0]]), jnp.ones(2))
+        >>> bool(mean[0] > mean[1] > 0), bool(variance[0] < variance[1])  # what was seen, and towards the prior mean
+        (True, True)
+    """
     data = data.cleaned()
     factor = jnp.linalg.cholesky(masked_gram(parameters, data), symmetrize_input=False)
     inverse_factor = inverse_of_lower(factor)
