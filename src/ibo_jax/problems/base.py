@@ -39,7 +39,8 @@ class Problem:
         floor: smallest error that is told apart from zero (half an example), used by the log.
         guess: error of guessing, what a diverged evaluation counts as; NaN if unknown (it is then not observed).
         report: retrains the answer and judges it on the test set, if there is one.
-        view: the same problem with subsets or tasks as its fidelity, `view(axis, importance)`; see `seen`.
+        view: the same problem with subsets or tasks as its fidelity, `view(axis, importance)`, see `seen`; it brings an
+            `evaluate` of its own.
         optimum: the known best value at the target fidelity, for synthetic problems.
         description: a line for people, shown by `ibo-jax problems`.
         evaluations: default total of evaluations.
