@@ -106,7 +106,7 @@ def _fit(key_data, points, values, mask, s, low, high, positive, chain):
     )
     standardised, location, scale = standardise(data)
     posterior = each_draw(lambda draw: condition(draw, standardised), parameters)
-    alpha = jnp.where(mask, jnp.einsum("dij,di->dj", posterior.inverse_factor, posterior.whitened), 0.0)
+    alpha = jnp.where(mask, posterior.weights, 0.0)
     tasks = jax.vmap(lambda draw: MultiTaskKernel(draw, data.basis).tasks(s, jnp.ones(())))(parameters)
     model = OptimalValue(
         low, high, jnp.where(mask[:, None], x, 0.0), jnp.exp(parameters.log_length_scale),
