@@ -205,23 +205,23 @@ def main() -> None:
     arguments = parser.parse_args()
     problem, budget = arguments.problem, BUDGETS[arguments.problem]
     finished = load(arguments.rows, problem)
-    if arguments.method:
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    cells = itertools.product(seeds, arguments.method)  # seed by seed: an interrupted comparison is a paired one
+    missing = [(seed, method) for seed, method in cells if seed not in finished.get(method, {})]
+    if missing:
         rows.append(arguments.rows, {"machine": rows.machine(), "problem": None})
-    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-        for method in arguments.method:  # seed by seed, so that an interrupted comparison is a paired one
-            if seed in finished.get(method, {}):
-                continue
-            try:
-                for row in run(problem, method, seed, budget):
-                    rows.append(arguments.rows, {"problem": problem, "method": method, "seed": seed, **row})
-            except RuntimeError as error:  # of a peer: a result too
-                said = str(error).partition("\n")[0][:200]
-                failure = {"problem": problem, "method": method, "seed": seed, "failed": said}
-                rows.append(arguments.rows, failure)
-                print(failure, flush=True)
-                continue
-            print(f"{problem} {method} seed {seed}: {row['step']} evaluations, "
-                  f"regret {row['regret_recommendation']:.3g}", flush=True)  # fmt: skip
+    for seed, method in missing:
+        cell = {"problem": problem, "method": method, "seed": seed}
+        try:
+            for row in run(problem, method, seed, budget):
+                rows.append(arguments.rows, cell | row)
+        except RuntimeError as error:  # of a peer: a result too
+            failure = cell | {"failed": str(error).partition("\n")[0][:200]}
+            rows.append(arguments.rows, failure)
+            print(failure, flush=True)
+            continue
+        print(f"{problem} {method} seed {seed}: {row['step']} evaluations, "
+              f"regret {row['regret_recommendation']:.3g}", flush=True)  # fmt: skip
     if arguments.table and (curves := load(arguments.rows, problem)):
         print(table(curves, budget))
         for method, said in failures(arguments.rows, problem).items():
