@@ -135,10 +135,11 @@ def observed(search: Search, slots: Slots) -> Observations:
 
 def _overhead(search: Search, suggestion: dict[str, Any], outcome: dict[str, Any]) -> float:
     """Seconds that a slot took beyond its cost, for choosing, compiling and data; none where the cost is not of this
-    clock (work, recorded seconds) and none in the published protocols."""
-    if search.cost != "seconds" or search.protocol != "default":
+    clock (work, recorded seconds, which may be more than the evaluation took) and none in the published protocols."""
+    besides = outcome["evaluate_seconds"] - outcome["cost_seconds"]
+    if search.cost != "seconds" or search.protocol != "default" or besides < 0:
         return 0.0
-    return max(0.0, suggestion["suggest_seconds"] + outcome["evaluate_seconds"] - outcome["cost_seconds"])
+    return suggestion["suggest_seconds"] + besides
 
 
 def state_after(slots: Slots) -> State | None:
