@@ -80,7 +80,7 @@ def propose(
         error_basis: how the error may depend on the fidelity, as in the fit.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         acquisition: "information_gain_per_cost" (about the optimum at the target, per predicted cost and median
-            overhead; equation 6 of Ariafar et al. 2021, the overhead as in Klein et al. 2017), "information_gain" or
+            overhead; equation 6 of Ariafar et al. 2021, the overhead as RoBO can add), "information_gain" or
             "expected_improvement" at the target (whatever it costs).
         cells: what x can reach, `SearchSpace.cells`.
     """
