@@ -48,6 +48,7 @@ def test_listing_and_describing_load_neither_data_nor_networks():
 def test_every_name_has_settings_summary_and_data():
     assert set(SETTINGS) == set(KINDS) == set(catalogue.SUMMARIES) < set(names())
     assert all(set(SETTINGS[name]) == set(SCALES) for name in SETTINGS)
+    assert all(setting.epochs >= 2 for scales in SETTINGS.values() for setting in scales.values())  # can be pruned
     assert isinstance(problem("branin"), Problem)
     assert describe("branin")
 
