@@ -100,24 +100,16 @@ def propose(
     pool = reach(pool)
     recommendation, recommendation_mean = _recommend(models, jnp.concatenate([kept, pool]), reach)
     if acquisition == "expected_improvement":
-        tops = pool[jax.lax.top_k(scores, STARTS)[1]]
-        ends, values = maximise(lambda x: log_ei(models.error, reach(x), best), tops)
-        chosen = jnp.argmax(values)
-        x, s, value, entropy = reach(ends[chosen]), jnp.ones(()), values[chosen], jnp.asarray(jnp.nan)
+        x, value = _best_of(lambda x: log_ei(models.error, reach(x), best), pool, scores, reach)
+        s, entropy = jnp.ones(()), jnp.asarray(jnp.nan)
     else:
         steps = small_steps(cells, len(recommendation), NEAR)
         near = reach(points_near(jax.random.fold_in(key_pool, 1), recommendation, steps, len(pool)))
         pool, scores = jax.lax.cond(nearby, lambda: (near, log_ei(models.error, near, best)), lambda: (pool, scores))
         always = jnp.concatenate([recommendation[None], jnp.where(nearby, near[:KEPT], kept)])
         beliefs = _believe(key_representers, key_base, models, pool, scores, always)
-
-        def log_price(x, s):
-            if acquisition == "information_gain":
-                return jnp.zeros(())
-            overhead = jnp.nanmedian(jnp.where(evaluated, observations.overhead, jnp.nan))
-            return jnp.logaddexp(models.log_cost(x, s), jnp.log(overhead))
-
-        x, s, value = _maximise_gain(key_candidates, log_price, beliefs, pool, scores, always, levels, reach)
+        price = _log_price(models, observations) if acquisition == "information_gain_per_cost" else _free
+        x, s, value = _maximise_gain(key_candidates, price, beliefs, pool, scores, always, levels, reach)
         entropy = jnp.where(nearby, jnp.nan, jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs)))
 
     x, s = jnp.where(guard, recommendation, x), jnp.where(guard, 1.0, s)
@@ -146,9 +138,27 @@ def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"], rea
     def score(x):
         return -jnp.mean(mean_at_target(models.error, reach(x)), axis=0)
 
-    tops = pool[jax.lax.top_k(score(pool), STARTS)[1]]
-    ends, values = maximise(score, tops)
-    return reach(ends[jnp.argmax(values)]), -jnp.max(values)
+    x, value = _best_of(score, pool, score(pool), reach)
+    return x, -value
+
+
+def _best_of(score, pool: Float[AnyArray, "point dimension"], scores: Float[AnyArray, "point"], reach: Reach):
+    """Where `score` is highest once the best points of a pool are refined by gradients, and its value there."""
+    ends, values = maximise(score, pool[jax.lax.top_k(scores, STARTS)[1]])
+    chosen = jnp.argmax(values)
+    return reach(ends[chosen]), values[chosen]
+
+
+def _log_price(models: Surrogates, observations: Observations):
+    """Log of the predicted cost plus the median overhead of what is evaluated, as a function of points (x, s)."""
+    evaluated = jnp.asarray(observations.mask & ~observations.pending)
+    log_overhead = jnp.log(jnp.nanmedian(jnp.where(evaluated, observations.overhead, jnp.nan)))
+    return lambda x, s: jnp.logaddexp(models.log_cost(x, s), log_overhead)
+
+
+def _free(x, s):
+    """The log price where only information counts."""
+    return jnp.zeros(len(x))
 
 
 def _believe(key_representers, key_base, models: Surrogates, pool, scores, always) -> Belief:
