@@ -7,7 +7,7 @@ search: LeNet with a dropout rate a layer, input noise and cutout (the problem "
     search and Bayesian optimisation of equal seconds; ordinary trainings that replay the schedule, or hold its last
     values.
 starts: the same network with the hidden layer's rate only, on half of the images, learnt from 0.05, 0.3, 0.5, 0.7 and
-    0.9; the first with replays of its schedule, of its last value and of its first.
+    0.9, each with replays of its schedule, of its last value and of its first.
 
 Rows are appended to `rows-SCALE.jsonl`; what is there is not run again. `plot.py` draws.
 """
@@ -64,8 +64,7 @@ def starts(scale: str, seeds: range, path: Path) -> None:
     for seed in seeds:
         for start, tuned in tuners.items():
             if (start, seed) not in done:
-                names = ("schedule", "final", "start") if start == STARTS[0] else ()
-                found = self_tuning.learn_and_replay(made, tuned, seed, epochs, names)
+                found = self_tuning.learn_and_replay(made, tuned, seed, epochs, ("schedule", "final", "start"))
                 self_tuning.add(path, {"part": "starts", "start": start}, found)
 
 

@@ -60,6 +60,15 @@ def four_chains():
     }
 
 
+def test_a_priori_random_points_are_as_alike_in_many_coordinates_as_in_six():
+    def squared_distance(dimension: int) -> float:
+        """Of two uniform points of the cube, in length scales."""
+        return dimension / 6 * float(np.exp(-2 * error_prior(dimension).mean.log_length_scale[0]))
+
+    assert squared_distance(24) == pytest.approx(squared_distance(6))
+    np.testing.assert_array_equal(error_prior(6).mean.log_length_scale[:1], error_prior(1).mean.log_length_scale)
+
+
 @pytest.mark.parametrize("name", ["few", "many", "cost"])
 def test_chains_agree(four_chains, name):
     assert split_gelman_rubin(four_chains[name]).max() < 1.05

@@ -7,6 +7,7 @@ from vizier import pyvizier as vz
 from vizier._src.algorithms.designers.gp_bandit import VizierGPBandit
 from vizier.pyvizier.converters import padding
 
+jax.config.update("jax_enable_x64", True)  # what its models ask for, and warn of not getting
 
 def suggest(seed, x, s, y, fixed_cost):
     """The next x."""
