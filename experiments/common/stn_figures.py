@@ -57,16 +57,29 @@ def answers(found: Rows, title: str) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def starts(found: Rows, title: str) -> Figure:
-    """One rate over the epochs from several starts, a line a seed."""
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axes = figure.subplots()
-    for colour, start in zip(STARTS, sorted({row["start"] for row in found if "start" in row}), strict=False):
+    """One rate over the epochs from several starts, a line a seed; beside it test losses of its replays by start."""
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    places = sorted({row["start"] for row in found if "start" in row})
+    for colour, start in zip(STARTS, places, strict=False):
         for number, row in enumerate(row for row in found if row.get("start") == start and row["method"] == "stn"):
             (values,) = row["values"].values()
-            axes.plot([0, *np.arange(1, 1 + len(values))], [start, *values], color=colour, lw=1.2,
+            left.plot([0, *np.arange(1, 1 + len(values))], [start, *values], color=colour, lw=1.2,
                       label=None if number else f"from {start:g}")  # fmt: skip
-    axes.set(xlabel="epoch", ylabel="dropout rate", ylim=(0, 1), title=title)
-    axes.legend(ncols=5, loc="upper center", fontsize=8)
+    left.set(xlabel="epoch", ylabel="dropout rate", ylim=(0, 1))
+    left.legend(ncols=5, loc="upper center", fontsize=8)
+    for shift, method in zip((-0.24, -0.08, 0.08, 0.24), ("stn", "schedule", "final", "start"), strict=True):
+        label, colour = LOOKS[method]
+        for place, start in enumerate(places):
+            losses = [row["test_loss"] for row in found if row.get("start") == start and row["method"] == method]
+            right.plot([place + shift] * len(losses), losses, "o", color=colour, ms=4,
+                       label=None if place else label.replace("\n", " "))  # fmt: skip
+            if losses:
+                right.hlines(np.median(losses), place + shift - 0.07, place + shift + 0.07, color=INK, lw=1.6)
+    right.set_xticks(range(len(places)), [f"from {start:g}" for start in places])
+    right.set_ylabel("test loss, nats (dots: seeds, bars: medians)")
+    right.legend(fontsize=8)
+    figure.suptitle(title, fontsize=11)
     return figure
 
 

@@ -41,13 +41,17 @@ def test_a_second_run_repeats_nothing_and_figures_are_of_the_rows(folder, monkey
     assert (folder / "text-smoke.svg").stat().st_size > 5000
 
 
-def test_starts_are_lines_that_begin_at_their_start():
+def test_starts_are_lines_that_begin_at_their_start_beside_the_losses_of_their_replays():
+    losses = {"stn": 0.2, "schedule": 0.3, "final": 0.4, "start": 0.5}
     found = [
-        {"part": "starts", "start": start, "seed": 0, "method": "stn", "values": {"dropout": [start, 0.4]}}
+        {"start": start, "seed": 0, "method": method, "test_loss": start + loss, "values": {"dropout": [start, 0.4]}}
         for start in (0.1, 0.9)
+        for method, loss in losses.items()
     ]
-    lines = stn_figures.starts(found, "title").axes[0].lines
-    assert [list(line.get_ydata()) for line in lines] == [[0.1, 0.1, 0.4], [0.9, 0.9, 0.4]]
+    left, right = stn_figures.starts(found, "title").axes
+    assert [list(line.get_ydata()) for line in left.lines] == [[0.1, 0.1, 0.4], [0.9, 0.9, 0.4]]
+    shown = {float(line.get_ydata()[0]) for line in right.lines}
+    assert shown == {start + loss for start in (0.1, 0.9) for loss in losses.values()}
 
 
 def test_the_text_must_be_named(monkeypatch, capsys):
