@@ -9,6 +9,7 @@ from vizier.pyvizier.converters import padding
 
 jax.config.update("jax_enable_x64", True)  # what its models ask for, and warn of not getting
 
+
 def suggest(seed, x, s, y, fixed_cost):
     """The next x."""
     del s, fixed_cost
