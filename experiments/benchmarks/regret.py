@@ -167,21 +167,21 @@ def upper_bound(differences: list[float]) -> str:
 def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
     """Median regret against cost with quartiles: the recommendation as a line, the incumbent dashed."""
     grid = np.linspace(0.0, budget, 200)
-    with axes_of_regret(problem, "cost after the initial design", path) as axes:
+    with axes_of_regret(f"{problem} (dashed: the incumbent)", "cost after the initial design", path) as axes:
         for colour, (method, runs) in zip(COLOURS, curves.items(), strict=False):
             for column, style in zip(REGRETS, ("-", "--"), strict=True):
                 sample = np.array([[at(curve, column, spent) for spent in grid] for curve in runs.values()])
-                label = f"{method}, {column.split('_')[1]} ({len(runs)} seeds)"
+                label = f"{method} ({len(runs)} seeds)" if style == "-" else "_nolegend_"
                 draw(axes, grid, sample, style, colour, label)
 
 
 @contextlib.contextmanager
-def axes_of_regret(problem: str, x: str, path: Path) -> Iterator[Axes]:
+def axes_of_regret(title: str, x: str, path: Path) -> Iterator[Axes]:
     """Axes to draw on, then saved."""
-    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.6, 4.0), layout="constrained")
     yield axes
-    axes.set(xlabel=x, ylabel="regret at the target", yscale="log", title=problem)
-    axes.legend(fontsize="small")
+    axes.set(xlabel=x, ylabel="regret at the target", yscale="log", title=title)
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside, so that it hides no curve
     save(figure, path)
     plt.close(figure)
 
