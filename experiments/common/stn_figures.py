@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import figures, redraw, rows
@@ -61,26 +62,34 @@ def starts(found: Rows, title: str) -> Figure:
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     places = sorted({row["start"] for row in found if "start" in row})
+    _courses(left, found, places)
+    _replays(right, found, places)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _courses(axes: Axes, found: Rows, places: list[float]) -> None:
     for colour, start in zip(STARTS, places, strict=False):
         for number, row in enumerate(row for row in found if row.get("start") == start and row["method"] == "stn"):
             (values,) = row["values"].values()
-            left.plot([0, *np.arange(1, 1 + len(values))], [start, *values], color=colour, lw=1.2,
+            axes.plot([0, *np.arange(1, 1 + len(values))], [start, *values], color=colour, lw=1.2,
                       label=None if number else f"from {start:g}")  # fmt: skip
-    left.set(xlabel="epoch", ylabel="dropout rate", ylim=(0, 1))
-    left.legend(ncols=5, loc="upper center", fontsize=8)
+    axes.set(xlabel="epoch", ylabel="dropout rate", ylim=(0, 1))
+    axes.legend(ncols=5, loc="upper center", fontsize=8)
+
+
+def _replays(axes: Axes, found: Rows, places: list[float]) -> None:
     for shift, method in zip((-0.24, -0.08, 0.08, 0.24), ("stn", "schedule", "final", "start"), strict=True):
         label, colour = LOOKS[method]
         for place, start in enumerate(places):
             losses = [row["test_loss"] for row in found if row.get("start") == start and row["method"] == method]
-            right.plot([place + shift] * len(losses), losses, "o", color=colour, ms=4,
-                       label=None if place else label.replace("\n", " "))  # fmt: skip
+            axes.plot([place + shift] * len(losses), losses, "o", color=colour, ms=4,
+                      label=None if place else label.replace("\n", " "))  # fmt: skip
             if losses:
-                right.hlines(np.median(losses), place + shift - 0.07, place + shift + 0.07, color=INK, lw=1.6)
-    right.set_xticks(range(len(places)), [f"from {start:g}" for start in places])
-    right.set_ylabel("test loss, nats (dots: seeds, bars: medians)")
-    right.legend(fontsize=8)
-    figure.suptitle(title, fontsize=11)
-    return figure
+                axes.hlines(np.median(losses), place + shift - 0.07, place + shift + 0.07, color=INK, lw=1.6)
+    axes.set_xticks(range(len(places)), [f"from {start:g}" for start in places])
+    axes.set_ylabel("test loss, nats (dots: seeds, bars: medians)")
+    axes.legend(fontsize=8)
 
 
 def main(here: Path, titles: dict[str, tuple[Callable[[Rows, str], Figure], str]]) -> None:

@@ -32,10 +32,10 @@ class Cell(NamedTuple):
 
     Attributes:
         rate, momentum: of the lower level, stochastic gradient descent with Nesterov's momentum.
-        epochs: of one solve of it, enough to end near its optimum: phi is the optimal value.
-        highest: log weight, beyond the best one.
-        evaluations: lower-level solves of each comparator; the tuner takes 15 for one weight, 30 for two.
         published: test losses of the notebooks, one or more runs.
+        epochs: of one solve of it; it should end near its optimum, as phi is the optimal value.
+        evaluations: lower-level solves of each comparator; the tuner takes 15 for one weight, 30 for two.
+        highest: log weight, which should be beyond the best one.
     """
 
     network: str

@@ -42,8 +42,8 @@ class Prior(NamedTuple):
 def error_prior(dimension: int) -> Prior:
     """Prior of the error's process over x with `dimension` coordinates: smooth, little noise, any bias of s < 1.
 
-    Amplitude and noise were chosen on hartmann6, seeds 100 to 123, the growth of the length scales on protein and
-    wing-weight, seeds 100 to 123 (experiments/benchmarks/NOTES.md).
+    Amplitude and noise were chosen on hartmann6, the growth of the length scales on protein and wing-weight, seeds of
+    development all (experiments/benchmarks/NOTES.md).
     """
     return _prior(dimension, amplitude=(2.0, 1.0), tilt=(0.0, 0.5), spread=(-1.0, 1.0), noise=(-9.0, 1.0))
 
