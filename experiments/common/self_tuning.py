@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 def learn(problem: Problem, tuner: Tuner, seed: int, epochs: int) -> tuple[Row, dict[str, np.ndarray]]:
-    """A self-tuning network's row, and its schedule (epoch, step) by name."""
+    """A self-tuning network's row, and its schedule (epoch, step) by name; none if it diverged in its first epoch."""
     assert problem.learning is not None
     judged, test = judge(problem.learning), (float("nan"), float("nan"))
     losses, values, paths = [], [], []
@@ -46,7 +46,7 @@ def learn(problem: Problem, tuner: Tuner, seed: int, epochs: int) -> tuple[Row, 
             test = (reached.loss, reached.error)
     series = {name: [float(f"{value[name]:.4g}") for value in values] for name in problem.space.names}
     row = {"method": "stn", "seed": seed, "epochs": len(losses), "values": series} | _answer(losses, *test)
-    return row, schedule(problem.space, paths)
+    return row, schedule(problem.space, paths) if paths else {}
 
 
 def replayed(problem: Problem, name: str, values: dict[str, np.ndarray], seed: int) -> Row:
@@ -139,10 +139,25 @@ def search_longer(longer: Problem, problem: Problem, seeds: range, epochs: int, 
             add(path, note, [found | {"method": "random-long"}])
 
 
+def replay_each(problem: Problem, tuners: dict[float, Tuner], seeds: range, epochs: int, path: Path, note: Row) -> None:
+    """The rows that are missing of a self-tuning network from each start, and of all its replays."""
+    there = [row for row in rows.read(path) if note.items() <= row.items()]
+    done = {(row["start"], row["seed"]) for row in there if row.get("method") == "stn"}
+    if not done:
+        rows.append(path, note | {"machine": rows.machine()})
+    for seed in seeds:
+        for start, tuned in tuners.items():
+            if (start, seed) not in done:
+                found = learn_and_replay(problem, tuned, seed, epochs, ("schedule", "final", "start"))
+                add(path, note | {"start": start}, found)
+
+
 def learn_and_replay(problem: Problem, tuner: Tuner, seed: int, epochs: int, names: tuple[str, ...]) -> list[Row]:
     """A self-tuning network, and ordinary trainings of its length: of its "schedule", of its "final" values held, of
-    its "start" held."""
+    its "start" held. Nothing to replay if it diverged in its first epoch."""
     row, learnt = learn(problem, tuner, seed, epochs)
+    if not learnt:
+        return [row]
     ends = {"schedule": learnt, "final": _held(learnt, (-1, -1)), "start": _held(learnt, (0, 0))}
     return [row, *(replayed(problem, name, ends[name], seed) for name in names)]
 

@@ -101,7 +101,7 @@ def _drawn(folder: Path, titles: dict[str, tuple[Callable[[Rows, str], Figure], 
     written = []
     for path in sorted(folder.glob("rows-*.jsonl")):
         for part, (draw, title) in titles.items():
-            mine = [row for row in rows.read(path) if row.get("part") == part and "method" in row]
+            mine = [row for row in rows.read(path) if row.get("part") == part and row.get("valid_loss") is not None]
             latest = {(row["method"], row["seed"], row.get("start")): row for row in mine}
             if latest:
                 written.append(path.with_name(f"{part}-{path.stem.removeprefix('rows-')}.svg"))

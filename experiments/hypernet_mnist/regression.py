@@ -37,8 +37,15 @@ class Moments(NamedTuple):
 
 
 def parts(source: str, train: int, first: int = 0) -> tuple[Part, Part, Part]:
-    """`train` training examples from number `first` on, and all validation and test examples."""
+    """`train` training examples from number `first` on, and all validation and test examples.
+
+    Raises:
+        ValueError: there are not so many.
+    """
     data = load(source, normalise="unit")
+    if first + train > len(data.train_labels):
+        raise ValueError(f"expected at most {len(data.train_labels)} training examples of {source}, asked for "
+                         f"{train} from {first} on; run fewer seeds")  # fmt: skip
     top, mine = float(data.scale[0]), slice(first, first + train)
     chosen = ((data.train_inputs[mine], data.train_labels[mine]), (data.valid_inputs, data.valid_labels),
               (data.test_inputs, data.test_labels))  # fmt: skip

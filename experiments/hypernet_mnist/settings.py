@@ -80,8 +80,8 @@ SCALES = {
     "smoke": Setting(
         "digits",
         Curve(values=3, from_scratch=50, steps=60, hyper_steps=50),
-        Weights(train=500, evaluations=(10, 25), pool=300, steps_each=4),
-        Large(train=500, steps=100, batch=100),
+        Weights(train=300, evaluations=(10, 25), pool=300, steps_each=4),
+        Large(train=300, steps=100, batch=100),
     ),
     "cpu": Setting("mnist"),
 }

@@ -5,5 +5,8 @@ from pathlib import Path
 from experiments.common import stn_figures
 
 if __name__ == "__main__":
-    title = "LSTM on a part of tiny Shakespeare, equal seconds"
-    stn_figures.main(Path(__file__).parent, {"text": (stn_figures.answers, title)})
+    parts = {
+        "text": (stn_figures.answers, "LSTM on a part of tiny Shakespeare, equal seconds"),
+        "schedule": (stn_figures.answers, "One dropout rate of an LSTM on a part of tiny Shakespeare"),
+    }
+    stn_figures.main(Path(__file__).parent, parts)

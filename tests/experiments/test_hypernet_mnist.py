@@ -47,6 +47,16 @@ def test_predictions_are_the_losses_of_the_hypernets_responses(digits):
     np.testing.assert_allclose(predicted, wanted, rtol=1e-4)
 
 
+def test_each_seed_has_training_examples_of_its_own_or_is_refused():
+    smoke = SCALES["smoke"]
+    for count in (smoke.weights.train, smoke.large.train):
+        sets = [regression.parts(smoke.source, count, first=count * seed)[0].inputs for seed in range(3)]
+        assert [len(inputs) for inputs in sets] == [count] * 3
+        assert not np.array_equal(sets[0], sets[2])
+    with pytest.raises(ValueError, match="at most 1000 training examples of digits, asked for 300 from 900 on"):
+        regression.parts("digits", 300, first=900)
+
+
 @pytest.mark.slow
 def test_a_small_run_is_not_repeated_and_figures_repeat_to_the_byte(tmp_path):
     arguments = ["--scale", "smoke", "--seeds", "1", "--out", str(tmp_path)]

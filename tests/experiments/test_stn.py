@@ -3,16 +3,23 @@
 import calendar
 import math
 
+import optax
 import pytest
 
-from experiments.common import rows, stn_figures
+from experiments.common import rows, self_tuning, stn_figures
+from experiments.stn_mnist.__main__ import STARTS, starts
 from experiments.stn_text import __main__ as command
+from ibo_jax.bilevel.self_tuning import tuner
+from ibo_jax.problems import training_problem
+from ibo_jax.space import Float, SearchSpace
+from ibo_jax.training.datasets import load
+from ibo_jax.training.networks import MLP
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("stn")
-    command.main(["--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(path)])
+    command.main(["search", "--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(path)])
     return path
 
 
@@ -28,9 +35,20 @@ def test_every_arm_has_its_row_and_a_search_its_share_of_seconds(folder):
     assert {len(values) for values in by_method["stn"]["values"].values()} == {3}
 
 
+def test_one_rate_has_its_replays(tmp_path):
+    arguments = ["schedule", "--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(tmp_path)]
+    command.main(arguments)
+    before = (tmp_path / "rows-smoke.jsonl").read_bytes()
+    command.main(arguments)
+    assert (tmp_path / "rows-smoke.jsonl").read_bytes() == before
+    found = [row for row in rows.read(tmp_path / "rows-smoke.jsonl") if "method" in row]
+    assert {row["method"] for row in found} == {"stn", "schedule", "final", "start"}
+    assert {row["start"] for row in found} == {command.START}
+
+
 def test_a_second_run_repeats_nothing_and_figures_are_of_the_rows(folder, monkeypatch):
     before = (folder / "rows-smoke.jsonl").read_bytes()
-    command.main(["--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(folder)])
+    command.main(["search", "--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(folder)])
     assert (folder / "rows-smoke.jsonl").read_bytes() == before
     monkeypatch.setattr("sys.argv", ["plot", "--folder", str(folder)])
     stn_figures.main(folder, {"text": (stn_figures.answers, "title")})
@@ -54,8 +72,35 @@ def test_starts_are_lines_that_begin_at_their_start_beside_the_losses_of_their_r
     assert shown == {start + loss for start in (0.1, 0.9) for loss in losses.values()}
 
 
+@pytest.mark.slow
+def test_every_start_has_its_replays(tmp_path):
+    try:
+        load("mnist")
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    starts("smoke", range(1), tmp_path / "rows-smoke.jsonl")
+    found = [(row["start"], row["method"]) for row in rows.read(tmp_path / "rows-smoke.jsonl") if "start" in row]
+    assert sorted(found) == sorted((start, name) for start in STARTS for name in ("stn", "schedule", "final", "start"))
+
+
+def test_a_network_that_diverges_at_once_has_a_row_and_no_replays(tmp_path):
+    made = training_problem(
+        "diverging",
+        SearchSpace({"dropout": Float(0.0, 0.9)}),
+        load("digits"),
+        network=lambda h: MLP(10, 8, 1, h["dropout"]),
+        optimizer=lambda h, steps: optax.sgd(1e30),
+        epochs=1,
+        batch_size=lambda h: 32,
+    )
+    path = tmp_path / "rows-smoke.jsonl"
+    self_tuning.replay_each(made, {0.1: tuner(made, start={"dropout": 0.1})}, range(1), 2, path, {"part": "starts"})
+    (row,) = (row for row in rows.read(path) if "method" in row)
+    assert (row["method"], row["epochs"], row["valid_loss"]) == ("stn", 0, None)
+
+
 def test_the_text_must_be_named(monkeypatch, capsys):
     monkeypatch.delenv("IBO_JAX_TEXT", raising=False)
     with pytest.raises(SystemExit):
-        command.main(["--scale", "smoke"])
+        command.main(["search", "--scale", "smoke"])
     assert "IBO_JAX_TEXT" in capsys.readouterr().err

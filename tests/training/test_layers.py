@@ -51,6 +51,17 @@ def test_max_pool_and_its_gradient_equal_those_of_a_reduce_window():
         layers.max_pool(inputs[:, :2], 3)
 
 
+def test_max_pool_has_a_gradient_where_its_input_is_computed_anew_and_rounded_otherwise():
+    draws = [jax.random.normal(key, (8, 8, 8, 3), jnp.float32) for key in jax.random.split(jax.random.key(0), 3)]
+
+    def total(plain, gain, other):  # as in a structured best response
+        return jnp.sum(jnp.tanh(layers.max_pool(plain + gain[:, :1, :1] * (other + 1), 2)))
+
+    gradient = jax.grad(total, (0, 1, 2))
+    for mine, reference in zip(jax.jit(gradient)(*draws), gradient(*draws), strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_layer_norm_is_over_all_axes_of_an_example(dtype):
     generator = np.random.default_rng(2)

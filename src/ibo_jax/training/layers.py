@@ -6,7 +6,7 @@ a windowed maximum is 4-8 times dearer than that of a reshaped one, and a dropou
 compile anew with every value.
 """
 
-from functools import partial
+from functools import partial, reduce
 from typing import Literal
 
 import jax
@@ -49,7 +49,8 @@ def max_pool(
 ) -> Float[Array, "example out_height out_width channel"]:
     """Maximum over windows that do not overlap (stride = window), rows and columns left over dropped ("valid").
 
-    Ties share the gradient equally.
+    Ties share the gradient. It is that of maxima of two: the gradient of `jnp.max` divides by the number of entries
+    that equal the maximum, of which XLA finds none (0 / 0) where it computes them anew and rounds otherwise.
 
     Example:
         >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 3).tolist()
@@ -63,7 +64,9 @@ def max_pool(
             "use larger images or fewer pooling layers"
         )
     cropped = inputs[:, : rows * window, : columns * window]
-    return cropped.reshape(examples, rows, window, columns, window, channels).max((2, 4))
+    blocks = cropped.reshape(examples, rows, window, columns, window, channels)
+    over_rows = reduce(jnp.maximum, [blocks[:, :, row] for row in range(window)])
+    return reduce(jnp.maximum, [over_rows[:, :, :, column] for column in range(window)])
 
 
 def layer_norm(
