@@ -90,7 +90,9 @@ def variance(rows: list[dict[str, Any]]) -> Figure:
         below.set(xlabel="step of the training", ylim=(0, 1.1))
     panels[0, 0].set(ylabel="distance to the mean gradient\n(uniform batches: 1)", ylim=(0, None))
     panels[1, 0].set_ylabel("variance gain, share of\nthe gradient norm's")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4 if len(networks) > 1 else 2
+    )
     return figure
 
 
