@@ -109,6 +109,8 @@ def test_equal_seconds_are_those_of_priced_steps_and_a_training_repeats(folder):
     cell = seconds.Cell(*(row[name] for name in seconds.Cell._fields))
     again = seconds.train("smoke", cell, seconds.Price(uniform, by_importance))
     assert again["series"] == row["series"]
+    slow = seconds.train("smoke", cell, seconds.Price(*[2 * cell.seconds / seconds.CHECKPOINTS / seconds.STEPS] * 2))
+    assert len(slow["series"]["at"]) == seconds.CHECKPOINTS
 
 
 def test_plotted_series_are_the_stored_values(folder):
