@@ -61,7 +61,7 @@ CPU = (
     Cell("mlp", "mnist", 1000, 2, 0.5, 0.08, (0.365, 0.368), evaluations=36, highest=0.0),
     Cell("mlp", "mnist", 5000, 2, 0.4, 0.04, (0.203,), evaluations=36, highest=0.0),
     Cell("mlp", "mnist", 10_000, 2, 0.2, 0.07, (0.171, 0.173, 0.174), evaluations=36, highest=0.0),
-    Cell("lenet", "mnist", 10_000, 1, 0.1, 0.07, epochs=10),
+    Cell("lenet", "mnist", 10_000, 1, 0.2, 0.5, epochs=10, highest=0.0),
     Cell("mlp", "cifar10", 10_000, 1, 0.05, 0.07, epochs=100, highest=3.0),
     Cell("lenet", "cifar10", 10_000, 1, 0.05, 0.07, epochs=10, highest=3.0),
 )
