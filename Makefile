@@ -45,8 +45,7 @@ format: .venv/.installed-test  ## rewrite to the style
 	$(BIN)/ruff format
 
 figures: .venv/.installed  ## redraw every figure under experiments/ from the stored rows
-	@for plot in $$(find experiments -name plot.py | sort | sed 's|/|.|g; s|.py$$||'); do \
-	  $(BIN)/python -m $$plot || exit 1; done
+	@find experiments -name plot.py | sort -r | sed 's|/|.|g; s|.py$$||' | xargs -n 1 -P 2 $(BIN)/python -m
 
 dashboard: .venv/.installed-dashboard  ## the newest study in a browser
 	$(BIN)/optuna-dashboard "sqlite:///$$(ls -t runs/*/study.db | head -1)"

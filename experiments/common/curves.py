@@ -13,6 +13,7 @@ from experiments.common.settings import METHODS
 AXES = {
     "training": "seconds of training",
     "total": "seconds of training, compilation and suggestions",
+    "work": "operations of forward passes",
     "trials": "trials",
 }
 QUARTILES = (0.25, 0.5, 0.75)
@@ -26,12 +27,14 @@ class Run(NamedTuple):
     Attributes:
         training: training seconds up to the end of the trial, without compilation.
         total: those, and the seconds of compilation and of suggestions.
+        work: operations of forward passes, the same on every machine.
         trials: 1, 2, ...
         error: test error of the answer after the trial, retrained; NaN while there is none.
     """
 
     training: Series
     total: Series
+    work: Series
     trials: Series
     error: Series
 
@@ -87,7 +90,7 @@ def at(run: Run, axis: str, spent: float) -> float:
     """Error of the answer once that much is spent; NaN before the first one.
 
     Example:
-        >>> run = Run(*(np.array(x) for x in ([2.0, 5.0], [3.0, 8.0], [1.0, 2.0], [0.4, 0.3])))
+        >>> run = Run(*(np.array(x) for x in ([2.0, 5.0], [3.0, 8.0], [4e9, 9e9], [1.0, 2.0], [0.4, 0.3])))
         >>> at(run, "training", 1.9), at(run, "training", 4.0), at(run, "total", 9.0)
         (nan, 0.4, 0.3)
     """
@@ -117,11 +120,13 @@ def band(runs: Runs, axis: str, until: float, points: int = 40) -> Band:
 
 
 def _run(trials: list[dict[str, Any]]) -> Run:
-    training, compilation, suggestions = (
-        np.cumsum([row[name] for row in trials]) for name in ("cost_seconds", "compile_seconds", "suggest_seconds")
+    training, compilation, suggestions, work = (
+        np.cumsum([row[name] for row in trials])
+        for name in ("cost_seconds", "compile_seconds", "suggest_seconds", "cost_work")
     )
     error = [np.nan if row["test_error"] is None else row["test_error"] for row in trials]
-    return Run(training, training + compilation + suggestions, np.arange(1.0, len(trials) + 1), np.array(error))
+    total, count = training + compilation + suggestions, np.arange(1.0, len(trials) + 1)
+    return Run(training, total, work, count, np.array(error))
 
 
 def _order(method: str) -> int:

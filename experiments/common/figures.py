@@ -23,6 +23,7 @@ COLOURS = dict(
     )
 )  # fmt: skip
 """Told apart within each group of `settings.GROUPS`; IBO is the same in both."""
+PANELS = ("training", "total", "trials", "worst")
 
 
 @matplotlib.rc_context(STYLE)
@@ -30,7 +31,7 @@ def comparison(curves: Curves, title: str) -> Figure:
     """Test error of the answer: median and quartiles by seconds of training, by all seconds and by trials,
     and the worst run by seconds of training; each to its own end, with a line where the first one stops."""
     figure = Figure(figsize=(10, 7.2), layout="constrained")
-    panels = dict(zip((*AXES, "worst"), figure.subplots(2, 2, sharey=True).flat, strict=True))
+    panels = dict(zip(PANELS, figure.subplots(2, 2, sharey=True).flat, strict=True))
     for name, axes in panels.items():
         axis = "training" if name == "worst" else name
         ends = {method: end(runs, axis) for method, runs in curves.items()}

@@ -63,9 +63,9 @@ def paired(differences: Sequence[float]) -> Paired:
 
 
 def markdown(curves: Curves) -> str:
-    """Both tables at the end of the common budget, in seconds of training and in trials."""
+    """Both tables at the end of the common budget, in seconds of training, in work where that differs, and in trials."""
     parts = []
-    for axis in ("training", "trials"):
+    for axis in ("training", "trials") if _is_recorded(curves) else ("training", "work", "trials"):
         end = common_end(curves, axis)
         errors = {method: {seed: at(run, axis, end) for seed, run in runs.items()} for method, runs in curves.items()}
         parts += [f"After {end:.4g} {AXES[axis]}, where the first method stops:", "", *_summaries(errors), ""]
@@ -77,6 +77,11 @@ def markdown(curves: Curves) -> str:
                 "",
             ]
     return "\n".join(parts)
+
+
+def _is_recorded(curves: Curves) -> bool:
+    """Whether the work is the seconds of recorded trainings."""
+    return all(np.allclose(run.work, run.training, rtol=1e-3) for runs in curves.values() for run in runs.values())
 
 
 def _summaries(errors: dict[str, dict[int, float]]) -> list[str]:

@@ -30,6 +30,7 @@ SPACE = SearchSpace(SETTINGS["mnist-fcn"]["cpu"].space)
 EPOCHS = SETTINGS["mnist-fcn"]["cpu"].epochs
 EXAMPLES, LARGEST_BATCH, GUESS, FLOOR = 50_000, 256, 0.8865, 0.5 / 10_000
 TREES, FOLDS = 200, 10
+DECIMALS = 6  # of the logarithms: a tree that breaks a tie by their last bits is another one on another processor
 
 
 class Table(NamedTuple):
@@ -64,8 +65,8 @@ def table(found: Sequence[dict[str, Any]]) -> Table:
     return Table(
         np.array([features(row["hyperparameters"], row["presample_ratio"], row["subset_size"] or EXAMPLES)
                   for row in used]),
-        np.log(np.maximum(padded, FLOOR)),
-        np.log([row["cost_seconds"] * min(row["cpu_share"], 1.0) for row in used]),
+        np.log(np.maximum(padded, FLOOR)).round(DECIMALS),
+        np.log([row["cost_seconds"] * min(row["cpu_share"], 1.0) for row in used]).round(DECIMALS),
     )  # fmt: skip
 
 

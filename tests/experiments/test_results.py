@@ -18,6 +18,7 @@ ERRORS = {
     "random": [[0.8, 0.6, 0.4], [0.7, 0.6, 0.6]],
 }
 SECONDS = {"ibo": 2.0, "es": 1.5, "random": 1.0}
+WORK = {"ibo": 1e9, "es": 2e9, "random": 2e9}
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def path(tmp_path):
             for slot in (1, 0, 2):
                 lines.append({
                     "method": method, "seed": seed, "slot": slot, "cost_seconds": SECONDS[method] + seed / 8,
-                    "compile_seconds": 0.25, "suggest_seconds": 0.5, "test_error": errors[slot],
+                    "compile_seconds": 0.25, "suggest_seconds": 0.5, "cost_work": WORK[method],
+                    "test_error": errors[slot],
                 })  # fmt: skip
             lines.append({"method": method, "seed": seed, "ended": {"trials": 3}})
     lines.append(lines[-2] | {"method": "es", "seed": 9})
@@ -50,6 +52,7 @@ def test_runs_are_the_ended_cells_in_the_order_of_methods(found):
     run = found["es"][2]
     np.testing.assert_allclose(run.training, [1.75, 3.5, 5.25])
     np.testing.assert_allclose(run.total, [2.5, 5.0, 7.5])
+    np.testing.assert_allclose(run.work, [2e9, 4e9, 6e9])
     assert run.error.tolist() == [0.9, 0.2, 0.2]
     assert run.trials.tolist() == [1, 2, 3]
     assert curves.common_end(found, "training") == 3.1875  # the median run of random search
@@ -58,7 +61,7 @@ def test_runs_are_the_ended_cells_in_the_order_of_methods(found):
 def test_an_extended_cell_that_has_not_ended_again_is_left_out(path):
     with path.open("a") as file:
         file.write(json.dumps({"method": "ibo", "seed": 0, "slot": 3, "cost_seconds": 1, "compile_seconds": 0,
-                               "suggest_seconds": 0, "test_error": 0.1}) + "\n")  # fmt: skip
+                               "suggest_seconds": 0, "cost_work": 0, "test_error": 0.1}) + "\n")  # fmt: skip
     assert list(curves.load(path)["ibo"]) == [1, 2]
 
 
@@ -78,7 +81,7 @@ def test_bands_are_quantiles_of_steps(found):
 def test_thinned_bands_keep_exact_values_and_the_end():
     rng = np.random.default_rng(0)
     runs = {
-        seed: curves.Run(*np.cumsum(rng.uniform(1, 2, (3, 100)), axis=1), rng.uniform(size=100)) for seed in range(4)
+        seed: curves.Run(*np.cumsum(rng.uniform(1, 2, (4, 100)), axis=1), rng.uniform(size=100)) for seed in range(4)
     }
     end = curves.common_end({"ibo": runs}, "training")
     whole, thin = (curves.band(runs, "training", end, points) for points in (10_000, 20))
@@ -90,7 +93,7 @@ def test_thinned_bands_keep_exact_values_and_the_end():
 def test_plotted_lines_are_the_stored_values(found):
     found = curves.of(found, ("ibo", "es"))
     figure = figures.comparison(found, "title")
-    panels = dict(zip((*curves.AXES, "worst"), figure.axes, strict=True))
+    panels = dict(zip(figures.PANELS, figure.axes, strict=True))
     for name, axes in panels.items():
         axis = "training" if name == "worst" else name
         *lines, common = axes.lines if name != "trials" else (*axes.lines, None)  # all have as many trials
@@ -165,7 +168,14 @@ def test_the_written_table_has_the_numbers_at_the_common_end(found):
     assert "| es | 3 | +0.1167 |" in after_trials
     assert "| 1 / 0 / 2 |" in after_trials
     assert "After 4.875 seconds of training" in text
-    assert "| ibo | 3 | 0.4000 ± 0.1000 |" in text[: text.index("After 3 trials")]
+    assert "| ibo | 3 | 0.4000 ± 0.1000 |" in text[: text.index("After 3e+09 operations")]
+    after_work = text[text.index("After 3e+09 operations") : text.index("After 3 trials")]
+    assert "| es | 3 | 0.7000 ± 0.2000 | 0.7000 [0.6000, 0.8000] | 0.9000 |" in after_work
+
+
+def test_work_that_is_the_recorded_seconds_is_tabled_once(found):
+    found = {"ibo": {seed: run._replace(work=run.training) for seed, run in found["ibo"].items()}}
+    assert "operations" not in tables.markdown(found)
 
 
 def test_one_seed_has_no_interval():
