@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import math
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from experiments import plot
@@ -129,6 +131,17 @@ def test_a_redraw_is_the_same_bytes(path):
     assert plot.redraw(path, "Title", curves.load(path)) == written
     assert [file.read_bytes() for file in written] == before
     assert max(map(len, before)) < 100_000
+
+
+def test_the_last_bits_of_positions_leave_a_figure_as_it_is(tmp_path):
+    drawn = []
+    for left in (0.1, math.nextafter(0.1, 1.0)):
+        figure = Figure()
+        figure.add_axes((left, 0.1, 0.7, 0.7)).plot([1, 2], marker="o")
+        figures.save(figure, tmp_path / "drawn.svg")
+        drawn.append((tmp_path / "drawn.svg").read_text())
+    assert drawn[0] == drawn[1]
+    assert '<clipPath id="p3">' in drawn[0]
 
 
 def test_nothing_is_drawn_without_an_ended_cell(tmp_path):
