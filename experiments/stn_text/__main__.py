@@ -30,7 +30,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "cpu": {"characters": 16_000, "length": 32, "units": 48, "epochs": 25, "batch_size": 16, "learning_rate": 3.0},
 }
 EPOCHS = {"smoke": 3, "cpu": 60}
-SCHEDULE = {"smoke": 8, "cpu": 128}  # units: more, so that much dropout is needed
+UNITS = {"smoke": 8, "cpu": 128}  # of `schedule`: more, so that much dropout is needed
 START = 0.05
 # As published but for the rate, chosen on seed 100; published: 0.01, in some ten thousand steps.
 SETTINGS: dict[str, Any] = {
@@ -45,7 +45,7 @@ SETTINGS: dict[str, Any] = {
 def search(text: Path, scale: str, seeds: range, path: Path) -> None:
     """Five hyperparameters, in equal seconds."""
     made, epochs = text_problem(text, **SIZES[scale]), EPOCHS[scale]
-    note = {"part": "text", "text": text.stem}
+    note = {"part": "search", "text": text.stem}
     tuned = tuner(made, start=dict.fromkeys(made.space.names, START), **SETTINGS)
     self_tuning.compare(made, tuned, seeds, epochs, path, note, ("random",))
     longer = text_problem(text, **SIZES[scale] | {"epochs": epochs})
@@ -55,7 +55,7 @@ def search(text: Path, scale: str, seeds: range, path: Path) -> None:
 def schedule(text: Path, scale: str, seeds: range, path: Path) -> None:
     """One hyperparameter and its replays."""
     rate = {"dropout_output": Float(0.0, 0.95)}
-    made = text_problem(text, **SIZES[scale] | {"units": SCHEDULE[scale], "space": rate})
+    made = text_problem(text, **SIZES[scale] | {"units": UNITS[scale], "space": rate})
     tuned = tuner(made, start=dict.fromkeys(rate, START), **SETTINGS | {"half_lines": ()})
     self_tuning.replay_each(made, {START: tuned}, seeds, EPOCHS[scale], path, {"part": "schedule", "text": text.stem})
 

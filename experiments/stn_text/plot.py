@@ -6,7 +6,7 @@ from experiments.common import stn_figures
 
 if __name__ == "__main__":
     parts = {
-        "text": (stn_figures.answers, "LSTM on a part of tiny Shakespeare, equal seconds"),
+        "search": (stn_figures.answers, "LSTM on a part of tiny Shakespeare, equal seconds"),
         "schedule": (stn_figures.answers, "One dropout rate of an LSTM on a part of tiny Shakespeare"),
     }
     stn_figures.main(Path(__file__).parent, parts)

@@ -51,12 +51,12 @@ def test_a_second_run_repeats_nothing_and_figures_are_of_the_rows(folder, monkey
     command.main(["search", "--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(folder)])
     assert (folder / "rows-smoke.jsonl").read_bytes() == before
     monkeypatch.setattr("sys.argv", ["plot", "--folder", str(folder)])
-    stn_figures.main(folder, {"text": (stn_figures.answers, "title")})
+    stn_figures.main(folder, {"search": (stn_figures.answers, "title")})
     found = [row for row in rows.read(folder / "rows-smoke.jsonl") if "method" in row]
     figure = stn_figures.answers(found, "title")
     dots = {round(float(line.get_ydata()[0]), 6) for line in figure.axes[0].lines}
     assert {round(row["test_loss"], 6) for row in found} <= dots
-    assert (folder / "text-smoke.svg").stat().st_size > 5000
+    assert (folder / "search-smoke.svg").stat().st_size > 5000
 
 
 def test_starts_are_lines_that_begin_at_their_start_beside_the_losses_of_their_replays():
