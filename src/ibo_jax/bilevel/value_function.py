@@ -32,7 +32,7 @@ __all__ = ["PASSES", "State", "Variant", "design", "tuner"]
 Numbers = dict[str, float | Array]
 Variant = Literal["corrected", "published"]
 PASSES = 5
-UNIT = 0.25  # shares of the optimal value in which the constraint counts; chosen on MNIST subset 100
+UNIT = 0.5  # shares of the optimal value in which the constraint counts; chosen on MNIST subset 100
 REACH = 0.05  # shares of the box by which a pass may move lambda: half the spacing of a row of ten
 SETTLING = 10.0  # the rates of a pass are so much higher than those of the descent on f alone after it
 FEWEST = 3  # values from which phi-hat is learnt
@@ -78,7 +78,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
     - Solves start from fresh weights. Those stop above the optimal value, which the passes then go far below, so
       that c is negative. Corrected, the solve after a pass descends on f alone from its weights by the steps of a
       pass, so that it never ends above; the first solves count as a lower fidelity.
-    - c is in units of loss and lambda moves anywhere; corrected, c is in units of a quarter of phi at the start, because
+    - c is in units of loss and lambda moves anywhere; corrected, c is in units of half of phi at the start, because
       losses of 0.02 feel no (R / 2) c^2, and a pass moves lambda by a twentieth of its box, because beyond the
       descent finds errors of phi-hat.
 
