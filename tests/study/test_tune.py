@@ -78,7 +78,7 @@ def test_seconds_are_cumulative(tmp_path):
         result = tune(BRANIN, "random", seconds=seconds, storage=tmp_path, progress=False)
         elapsed = [row["elapsed_seconds"] for row in result.rows]
         assert elapsed == sorted(elapsed)  # a clock that starts anew falls back
-        assert elapsed[-2] < seconds
+        assert all(spent < seconds for spent in elapsed[:-1])
 
 
 def test_in_memory_equals_on_disk(tmp_path):

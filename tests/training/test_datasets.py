@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -226,14 +225,13 @@ def test_loading_needs_neither_jax_nor_tensorflow():
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_real_images_load_within_a_second_once_decoded(name):
+def test_real_images_are_decoded_once(name, monkeypatch):
     try:
         load(name)
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    began = time.perf_counter()
+    monkeypatch.setattr(image_files, "open_source", None)
     data = load(name)
-    assert time.perf_counter() - began < 1
     check(data)
     assert len(data.train_labels) + len(data.valid_labels) == {"mnist": 60_000, "cifar10": 50_000}[name]
     counts = np.bincount(np.concatenate([data.train_labels, data.valid_labels]))
