@@ -63,7 +63,7 @@ def paired(differences: Sequence[float]) -> Paired:
 
 
 def markdown(curves: Curves) -> str:
-    """Both tables at the end of the common budget, in seconds of training, in work where that differs, and in trials."""
+    """Tables at the end of the common budget, in seconds of training, in work where that differs, and in trials."""
     parts = []
     for axis in ("training", "trials") if _is_recorded(curves) else ("training", "work", "trials"):
         end = common_end(curves, axis)

@@ -8,7 +8,7 @@ EXPERIMENT = Experiment(
     catalogued("mnist-fcn"),
     {
         "smoke": Budget(evaluations=6, seeds=2, minutes=0.7),
-        "cpu": Budget(evaluations=20, seeds=5, minutes=12, own={"fabolas": 60, "fabolas-is": 60}),  # cheaper evaluations
+        "cpu": Budget(evaluations=20, seeds=5, minutes=12, own={"fabolas": 60, "fabolas-is": 60}),  # cheaper ones
         "paper": Budget(evaluations=50, seeds=5, minutes=30),
     },
 )
