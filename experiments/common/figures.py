@@ -52,19 +52,20 @@ def comparison(curves: Curves, title: str) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As SVG without date, positions to a tenth of a point: small files that change only if the rows do.
-
-    Matplotlib names shapes by a hash of all bits of their positions, which processors differ in; here they are counted.
-    """
+    """As SVG without date, positions to a tenth of a point: small files that change only if the rows do."""
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\d+\.\d)\d+", r"\1", found[0]), buffer.getvalue())
-    names = dict.fromkeys(re.findall(r' id="([pm][0-9a-f]{10})"', text))
-    counted = {name: f"{name[0]}{number}" for number, name in enumerate(names)}
-    text = re.sub(r"\b[pm][0-9a-f]{10}\b", lambda found: counted.get(found[0], found[0]), text)
-    text = re.sub(r"(?m)^(L .*\n)\1+", r"\1", text)  # a point drawn twice
+    text = _counted(re.sub(r"(?m)^(L .*\n)\1+", r"\1", text))  # a point drawn twice is drawn once
     path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+
+
+def _counted(text: str) -> str:
+    """SVG whose shapes are named by number: Matplotlib hashes all bits of their places, in which processors differ."""
+    names = dict.fromkeys(re.findall(r' id="([pm][0-9a-f]{10})"', text))
+    number = {name: f"{name[0]}{place}" for place, name in enumerate(names)}
+    return re.sub(r"\b[pm][0-9a-f]{10}\b", lambda found: number.get(found[0], found[0]), text)
 
 
 def _draw(axes: Axes, method: str, band: Band, label: str, *, worst: bool) -> None:
