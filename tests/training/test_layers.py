@@ -1,5 +1,3 @@
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,34 +5,6 @@ import pytest
 from jax import lax
 
 from ibo_jax.training import layers
-
-
-def plain(inputs, kernel, stride, padding):
-    return lax.conv_general_dilated(
-        inputs, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-@pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize("window", [1, 3, 5])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_conv_and_its_gradients_equal_those_of_lax(stride, window, padding, monkeypatch):
-    monkeypatch.setattr(layers, "_wants_gradient_by_hand", lambda: True)
-    with jax.enable_x64(True):
-        draw = np.random.default_rng(0).normal
-        inputs, kernel = jnp.asarray(draw(size=(3, 8, 7, 2))), jnp.asarray(draw(size=(window, window, 2, 4)))
-        cotangent = jnp.asarray(draw(size=plain(inputs, kernel, stride, padding).shape))
-        ours, pull = jax.vjp(lambda x, w: layers.conv(x, w, stride, padding), inputs, kernel)
-        theirs, pull_plain = jax.vjp(lambda x, w: plain(x, w, stride, padding), inputs, kernel)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
-        for mine, reference in zip(pull(cotangent), pull_plain(cotangent), strict=True):
-            assert mine.shape == reference.shape
-            np.testing.assert_allclose(mine, reference, rtol=1e-12, atol=1e-12)
-
-
-def test_the_hand_written_gradient_is_the_one_used_on_cpu_only():
-    program = str(jax.make_jaxpr(layers.conv)(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1))))
-    assert ("custom_vjp" in program) == (jax.default_backend() == "cpu")
 
 
 def test_max_pool_and_its_gradient_equal_those_of_a_reduce_window():
@@ -85,26 +55,3 @@ def test_dropout_with_a_traced_rate():
         np.testing.assert_allclose(out[kept], 2 / (1 - rate), rtol=1e-6)
         assert abs(kept.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / kept.size)
     assert program._cache_size() == 1
-
-
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the hand-written gradient is for CPU")
-def test_a_gradient_in_a_scan_is_as_fast_as_outside():
-    """lax.conv's own is 14-24 times slower there (jax-ml/jax issue 12868)."""
-    inputs, kernel = jnp.ones((16, 16, 16, 8)), jnp.ones((3, 3, 8, 16))
-
-    def descend(state, _):
-        gradients = jax.grad(lambda x, w: jnp.sum(layers.conv(x, w) ** 2), (0, 1))(*state)
-        return tuple(value - 1e-6 * gradient for value, gradient in zip(state, gradients, strict=True)), None
-
-    def seconds(program, steps):
-        jax.block_until_ready(program((inputs, kernel)))
-        times = []
-        for _ in range(8):
-            began = time.perf_counter()
-            jax.block_until_ready(program((inputs, kernel)))
-            times.append((time.perf_counter() - began) / steps)
-        return min(times)
-
-    outside = seconds(jax.jit(lambda state: descend(state, None)), 1)
-    inside = seconds(jax.jit(lambda state: lax.scan(descend, state, None, length=8)), 8)
-    assert inside < 4 * outside

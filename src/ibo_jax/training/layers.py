@@ -1,13 +1,10 @@
 """The layers that the built-in networks are made of, as pure functions on channels-last arrays.
 
-They exist because of speed and exactness inside one program of many steps: XLA on CPU runs the two gradient
-convolutions of a loop or branch body 14-24 times slower than outside of one (jax-ml/jax issue 12868), the gradient of
-a windowed maximum is 4-8 times dearer than that of a reshaped one, and a dropout rate that is searched must not
-compile anew with every value.
+They exist because of speed and exactness inside one program of many steps: the gradient of a windowed maximum is 4-8
+times dearer than that of a reshaped one, and a dropout rate that is searched must not compile anew with every value.
 """
 
-from functools import partial, reduce
-from typing import Literal
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -15,33 +12,10 @@ from jax import lax
 
 from ibo_jax.types import Array, Float, PRNGKeyArray
 
-__all__ = ["Rate", "conv", "dropout", "layer_norm", "max_pool", "of_examples", "scale_noise", "with_penalty"]
+__all__ = ["Rate", "dropout", "layer_norm", "max_pool", "of_examples", "scale_noise", "with_penalty"]
 
 Rate = float | Float[Array, ""] | Float[Array, "example"]
 """Of a random change: one for all examples, or one for each."""
-
-Pads = tuple[tuple[int, int], ...]
-CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
-
-
-def conv(
-    inputs: Float[Array, "example height width channel"],
-    kernel: Float[Array, "window_height window_width channel filter"],
-    stride: int = 1,
-    padding: Literal["SAME", "VALID"] = "SAME",
-) -> Float[Array, "example out_height out_width filter"]:
-    """Two-dimensional convolution (cross-correlation) without bias.
-
-    On CPU its gradient is hand-written, as fast in `lax.scan` and `lax.cond` as outside of them; that form knows
-    reverse mode only. Elsewhere it is the plain one.
-
-    Example:
-        >>> conv(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2)), stride=2).shape
-        (1, 2, 2, 2)
-    """
-    pads = lax.padtype_to_pads(inputs.shape[1:3], kernel.shape[:2], (stride, stride), padding)
-    convolve = _convolve_by_hand if _wants_gradient_by_hand() else _convolve
-    return convolve(inputs, kernel, stride, tuple(pads))
 
 
 def max_pool(
@@ -146,40 +120,3 @@ def _with_penalty_backward(penalty: Array, cotangent: Array) -> tuple[Array, Arr
 
 
 with_penalty.defvjp(_with_penalty_forward, _with_penalty_backward)
-
-
-def _wants_gradient_by_hand() -> bool:
-    return jax.default_backend() == "cpu"
-
-
-def _convolve(inputs: Array, kernel: Array, stride: int, pads: Pads) -> Array:
-    return lax.conv_general_dilated(inputs, kernel, (stride, stride), pads, dimension_numbers=CHANNELS_LAST)
-
-
-_convolve_by_hand = jax.custom_vjp(_convolve, nondiff_argnums=(2, 3))
-
-
-def _forward(inputs: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Array, tuple[Array, Array]]:
-    return _convolve(inputs, kernel, stride, pads), (inputs, kernel)
-
-
-def _backward(stride: int, pads: Pads, residuals: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    """Both gradients are convolutions themselves; the pads make the sizes come out right for any stride."""
-    inputs, kernel = residuals
-    spread = [stride * (size - 1) + 1 for size in cotangent.shape[1:3]]  # of the cotangent, holes of the stride filled
-    sizes = list(zip(inputs.shape[1:3], kernel.shape[:2], spread, pads, strict=True))
-    kernel_pads = [(low, window - 1 + wide - size - low) for size, window, wide, (low, _) in sizes]
-    input_pads = [(window - 1 - low, size - wide + low) for size, window, wide, (low, _) in sizes]
-    convolve = partial(lax.conv_general_dilated, window_strides=(1, 1), dimension_numbers=CHANNELS_LAST)
-    # Arrays are transposed by hand, to the one order of axes that is fast in a loop. For the kernel the examples are
-    # summed over, so they take the place of the input channels.
-    kernel_gradient = convolve(
-        inputs.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3), padding=kernel_pads,
-        rhs_dilation=(stride, stride),
-    ).transpose(1, 2, 0, 3)  # fmt: skip
-    flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    input_gradient = convolve(cotangent, flipped, padding=input_pads, lhs_dilation=(stride, stride))
-    return input_gradient, kernel_gradient
-
-
-_convolve_by_hand.defvjp(_forward, _backward)

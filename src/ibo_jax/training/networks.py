@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from flax import linen, nnx
 
 from ibo_jax.training import layers
+from ibo_jax.training.convolution import conv
 from ibo_jax.training.layers import Rate
 from ibo_jax.types import Array, Float, PRNGKeyArray
 
@@ -171,7 +172,7 @@ class WideResNet(linen.Module):
 
 
 class Conv(linen.Module):
-    """`layers.conv` with its parameters: `filters` kernels of `window` x `window` pixels."""
+    """`convolution.conv` with its parameters: `filters` kernels of `window` x `window` pixels."""
 
     filters: int
     window: int
@@ -183,7 +184,7 @@ class Conv(linen.Module):
     def __call__(self, inputs: Array) -> Array:
         shape = (self.window, self.window, inputs.shape[-1], self.filters)
         kernel = self.param("kernel", self.initialise, shape, jnp.float32)
-        x = layers.conv(inputs, kernel.astype(inputs.dtype), self.stride)
+        x = conv(inputs, kernel.astype(inputs.dtype), self.stride)
         if not self.use_bias:
             return x
         return x + self.param("bias", linen.initializers.zeros, (self.filters,), jnp.float32).astype(x.dtype)
