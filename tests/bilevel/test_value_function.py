@@ -138,7 +138,8 @@ def test_rough_solves_tell_the_shape_and_exact_ones_the_level():
     phi, _ = fitted(np.where(rough, 1.3, 1.0) * exact, rough=rough, positive=True)
     at = np.linspace(-3, 3, 12)[4:5]
     assert float(phi(at)) == pytest.approx(exact[4], rel=0.02)
-    assert float(phi(at + 0.2)) == pytest.approx(float(ridge_phi(at + 0.2)), rel=0.05)
+    # by chain .02 to .07 below, as eight keys say; without the shape it would be .13 below, without the level .3 above
+    assert float(phi(at + 0.2)) == pytest.approx(float(ridge_phi(at + 0.2)), rel=0.1)
 
 
 def test_without_a_finite_value_the_fit_says_so():

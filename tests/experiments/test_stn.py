@@ -35,8 +35,9 @@ def test_every_arm_has_its_row_and_a_search_its_share_of_seconds(folder):
     assert {len(values) for values in by_method["stn"]["values"].values()} == {3}
 
 
-def test_one_rate_has_its_replays(tmp_path):
-    arguments = ["schedule", "--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(tmp_path)]
+def test_one_rate_has_its_replays(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "STARTS", (command.START,))
+    arguments = ["starts", "--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(tmp_path)]
     command.main(arguments)
     before = (tmp_path / "rows-smoke.jsonl").read_bytes()
     command.main(arguments)

@@ -20,9 +20,9 @@ class Schedule(NamedTuple):
 
 
 def corrected(per_epoch: int) -> Schedule:
-    """Four rates of f that fall to zero, for a network that sees `per_epoch` batches in an epoch."""
+    """Five rates of f that fall to zero, for a network that sees `per_epoch` batches in an epoch."""
     steps = PARTS * -(-max(STEPS, EPOCHS * per_epoch) // PARTS)
-    rates = np.array([[0.1], [0.3], [1.0], [3.0]]) * np.linspace(1.0, 0.0, steps, endpoint=False)
+    rates = np.array([[0.03], [0.1], [0.3], [1.0], [3.0]]) * np.linspace(1.0, 0.0, steps, endpoint=False)
     return Schedule(rates.astype(np.float32), np.full(len(rates), 0.9, np.float32))
 
 

@@ -74,7 +74,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
     - phi is learnt from the loss on one batch; corrected, from f on all data, and as a logarithm.
     - The learning rate is applied twice, so that steps are of its square; corrected, once, and it falls to zero.
     - mu grows by R (f - phi-hat at the lambda of the start); corrected, by the solve at the new lambda.
-    - Every pass starts from the best of the first solves; corrected, where the last one ended.
+    - Every pass starts from the best of the first solves; corrected, from the last one's solve, where c is 0.
     - Solves start from fresh weights. Those stop above the optimal value, which the passes then go far below, so
       that c is negative. Corrected, the solve after a pass descends on f alone from its weights by the steps of a
       pass, so that it never ends above; the first solves count as a lower fidelity.
@@ -156,7 +156,7 @@ def _improve(game: _Game, key: PRNGKeyArray, state: State) -> tuple[State, Measu
     unit = UNIT * float(phi(state.start_values)) if game.corrected else 1.0
     new = _descend(game, key_descent, state, phi, unit)
     values, objective = np.asarray(new.values), float(new.objective)
-    value, learnt = _settle(game, key_solve, state, new, phi)
+    solved, value, learnt = _settle(game, key_solve, state, new, phi)
     predicted = float(phi(values))
     reference = value if np.isfinite(value) else predicted
     constraint = objective - (reference if game.corrected else float(phi(state.start_values)))
@@ -165,7 +165,7 @@ def _improve(game: _Game, key: PRNGKeyArray, state: State) -> tuple[State, Measu
         params=new.params, values=values, mu=_float32(after.mu), weight=_float32(after.weight), chain=chain
     )
     if game.corrected:
-        state = state._replace(start_params=new.params, start_values=values)
+        state = state._replace(start_params=solved, start_values=values)
     violation = abs(objective - reference) / objective
     more: Numbers = {
         "violation": violation, "valid_loss": float(new.valid_loss), "phi_error": reference - predicted,
@@ -196,19 +196,19 @@ def _descend(game: _Game, key: PRNGKeyArray, state: State, phi: OptimalValue, un
     )  # fmt: skip
 
 
-def _settle(game: _Game, key: PRNGKeyArray, state: State, new: Iterate, phi: OptimalValue) -> tuple[float, float]:
-    """What the lower level reaches at the new lambda, and what phi-hat learns; corrected, down from these weights."""
+def _settle(game: _Game, key: PRNGKeyArray, state: State, new: Iterate, phi: OptimalValue) -> tuple[Any, float, float]:
+    """Where the lower level ends at the new lambda and its value, what phi-hat learns; corrected, down from `new`."""
     values, lower = np.asarray(new.values), game.lower
     if not game.corrected:
         fresh = key_of(state)
         end = lower.solve(fresh, lower.start(fresh), values, lower.data)
-        return float(end.objective), float(end.of_batch)
+        return end.params, float(end.objective), float(end.of_batch)
     below = augmented_lagrangian.minimise(
         key, new.params, new.values, phi, Multipliers(_float32(1.0), _float32(0.0)), (values, values),
         game.schedule.rates / np.float32(SETTLING), game.schedule.momenta, lower.data,
         functions=lower.functions._replace(valid_loss=_nothing), checks=schedules.PARTS,
     )  # fmt: skip
-    return float(below.objective), float(below.objective)
+    return below.params, float(below.objective), float(below.objective)
 
 
 def _named(problem: Problem, values: Float[AnyArray, "hyperparameter"]) -> dict[str, Value]:
