@@ -14,6 +14,7 @@ from flax import linen, serialization
 from ibo_jax import bilevel
 from ibo_jax.bilevel import optimal_value, schedules, value_function
 from ibo_jax.bilevel.augmented_lagrangian import Functions, Multipliers, augmented, clip, minimise
+from ibo_jax.bilevel.lower_level import lower_level
 from ibo_jax.problems import catalogue
 from ibo_jax.problems.training import training_problem
 from ibo_jax.space import Float, Integer, SearchSpace
@@ -194,6 +195,19 @@ def test_an_update_is_a_solve_or_a_pass_and_only_passes_are_scored():
     assert all(measured.finite for measured in measures)
     assert int(states[-1].solves) == 15
     assert np.isfinite(states[-1].solved).all()
+
+
+def test_a_pass_starts_from_the_last_solve_where_the_constraint_holds():
+    _, states, _ = finished()
+    lower = lower_level(small())
+
+    def f(params, values):
+        return float(lower.functions.train_objective(params, jnp.asarray(values), lower.data))
+
+    for state in states[11:]:
+        start = f(state.start_params, state.start_values)
+        assert start == pytest.approx(float(state.solved[int(state.solves) - 1]), rel=1e-5)
+        assert start <= f(state.params, state.values)
 
 
 def test_passes_end_nearly_feasible_and_inside_the_space():
