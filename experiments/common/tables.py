@@ -69,6 +69,8 @@ def markdown(curves: Curves) -> str:
         end = common_end(curves, axis)
         errors = {method: {seed: at(run, axis, end) for seed, run in runs.items()} for method, runs in curves.items()}
         parts += [f"After {end:.4g} {AXES[axis]}, where the first method stops:", "", *_summaries(errors), ""]
+        if axis == "training" and not _is_recorded(curves):
+            parts += [_prices(curves), ""]
         if differences := _differences(errors):
             parts += [
                 f"Difference from {BASELINE}, paired by seed (above 0: {BASELINE} is better):",
@@ -82,6 +84,15 @@ def markdown(curves: Curves) -> str:
 def _is_recorded(curves: Curves) -> bool:
     """Whether the work is the seconds of recorded trainings."""
     return all(np.allclose(run.work, run.training, rtol=1e-3) for runs in curves.values() for run in runs.values())
+
+
+def _prices(curves: Curves) -> str:
+    """What tells a slow machine from a slow method."""
+    prices = {method: np.median([run.training[-1] / run.work[-1] for run in runs.values()])
+              for method, runs in curves.items()}  # fmt: skip
+    said = ", ".join(f"{method} {price * 1e12:.3g}" for method, price in prices.items())
+    return (f"Seconds of 1e12 operations: {said}. Where these are far apart, so were machines or hours, and seconds "
+            "compare nothing.")  # fmt: skip
 
 
 def _summaries(errors: dict[str, dict[int, float]]) -> list[str]:
