@@ -61,7 +61,7 @@ def neighbours_of(channels: int, filters: int) -> int:
         (4, 2, 1)
     """
     largest, pairs = max(channels, filters), channels * filters
-    return 4 if largest < 16 and pairs <= 32 else 2 if largest <= 32 and pairs <= 256 else 1
+    return 4 if largest < 16 and pairs <= 32 else 2 if largest * pairs <= 4096 else 1
 
 
 def by_neighbours(inputs: Array, kernel: Array, stride: int, pads: Pads, neighbours: int) -> Array:
