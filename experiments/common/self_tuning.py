@@ -26,6 +26,7 @@ from ibo_jax.outcomes import Outcome
 from ibo_jax.problems.base import Problem
 
 METHODS = ("grid", "random", "ei", "hyperband", "ibo")
+STARTS = (0.05, 0.3, 0.5, 0.7, 0.9)  # of one dropout rate, as published
 AT_MOST = {"hyperband": 3}  # trainings in the work of one that is not stopped
 Row = dict[str, Any]
 

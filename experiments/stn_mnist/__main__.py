@@ -26,7 +26,6 @@ from ibo_jax.training.convolutional import LeNet
 from ibo_jax.training.datasets import take
 
 HERE = Path(__file__).parent
-STARTS = (0.05, 0.3, 0.5, 0.7, 0.9)
 PLAIN = PRESAMPLE_RATIO._replace(high=1)  # half of the smallest set holds no presample of six batches
 EPOCHS = {"search": {"smoke": 3, "cpu": 40}, "starts": {"smoke": 2, "cpu": 80}}
 # Chosen on seed 100 for trainings of a few hundred steps; published: 3e-3 in some ten thousand.
@@ -59,7 +58,7 @@ def search(scale: str, seeds: range, path: Path) -> None:
 def starts(scale: str, seeds: range, path: Path) -> None:
     """One rate from every start."""
     made, epochs = one_rate(scale), EPOCHS["starts"][scale]
-    tuners = {start: tuner(made, start={"dropout": start}, **SETTINGS["starts"]) for start in STARTS}
+    tuners = {start: tuner(made, start={"dropout": start}, **SETTINGS["starts"]) for start in self_tuning.STARTS}
     self_tuning.replay_each(made, tuners, seeds, epochs, path, {"part": "starts"})
 
 

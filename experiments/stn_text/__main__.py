@@ -32,7 +32,6 @@ SIZES: dict[str, dict[str, Any]] = {
 EPOCHS = {"smoke": 3, "cpu": 60}
 UNITS = {"smoke": 8, "cpu": 128}  # of `starts`: more, so that much dropout is needed
 START = 0.05
-STARTS = (START, 0.3, 0.5, 0.7, 0.9)
 # As published but for the rate, chosen on seed 100; published: 0.01, in some ten thousand steps.
 SETTINGS: dict[str, Any] = {
     "warm_up": 3,
@@ -57,7 +56,8 @@ def starts(text: Path, scale: str, seeds: range, path: Path) -> None:
     """One hyperparameter and its replays."""
     rate = {"dropout_output": Float(0.0, 0.95)}
     made = text_problem(text, **SIZES[scale] | {"units": UNITS[scale], "space": rate})
-    tuners = {start: tuner(made, start=dict.fromkeys(rate, start), **SETTINGS | {"half_lines": ()}) for start in STARTS}
+    settings = SETTINGS | {"half_lines": ()}
+    tuners = {start: tuner(made, start=dict.fromkeys(rate, start), **settings) for start in self_tuning.STARTS}
     self_tuning.replay_each(made, tuners, seeds, EPOCHS[scale], path, {"part": "starts", "text": text.stem})
 
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from experiments.common import rows, self_tuning, stn_figures
-from experiments.stn_mnist.__main__ import STARTS, starts
+from experiments.stn_mnist.__main__ import starts
 from experiments.stn_text import __main__ as command
 from ibo_jax.bilevel.self_tuning import tuner
 from ibo_jax.problems import training_problem
@@ -36,7 +36,7 @@ def test_every_arm_has_its_row_and_a_search_its_share_of_seconds(folder):
 
 
 def test_one_rate_has_its_replays(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "STARTS", (command.START,))
+    monkeypatch.setattr(self_tuning, "STARTS", (0.3, 0.9))
     arguments = ["starts", "--text", calendar.__file__, "--scale", "smoke", "--seeds", "1", "--out", str(tmp_path)]
     command.main(arguments)
     before = (tmp_path / "rows-smoke.jsonl").read_bytes()
@@ -44,7 +44,7 @@ def test_one_rate_has_its_replays(tmp_path, monkeypatch):
     assert (tmp_path / "rows-smoke.jsonl").read_bytes() == before
     found = [row for row in rows.read(tmp_path / "rows-smoke.jsonl") if "method" in row]
     assert {row["method"] for row in found} == {"stn", "schedule", "final", "start"}
-    assert {row["start"] for row in found} == {command.START}
+    assert {row["start"] for row in found} == {0.3, 0.9}
 
 
 def test_a_second_run_repeats_nothing_and_figures_are_of_the_rows(folder, monkeypatch):
@@ -81,7 +81,9 @@ def test_every_start_has_its_replays(tmp_path):
         pytest.skip(str(missing))
     starts("smoke", range(1), tmp_path / "rows-smoke.jsonl")
     found = [(row["start"], row["method"]) for row in rows.read(tmp_path / "rows-smoke.jsonl") if "start" in row]
-    assert sorted(found) == sorted((start, name) for start in STARTS for name in ("stn", "schedule", "final", "start"))
+    assert sorted(found) == sorted(
+        (start, name) for start in self_tuning.STARTS for name in ("stn", "schedule", "final", "start")
+    )
 
 
 def test_a_network_that_diverges_at_once_has_a_row_and_no_replays(tmp_path):

@@ -15,7 +15,7 @@ from jax import lax
 
 from ibo_jax.types import Array, Float
 
-__all__ = ["conv"]
+__all__ = ["by_neighbours", "conv", "neighbours_of"]
 
 Pads = tuple[tuple[int, int], ...]
 _plain = partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
@@ -64,8 +64,22 @@ def neighbours_of(channels: int, filters: int) -> int:
     return 4 if largest < 16 and pairs <= 32 else 2 if largest * pairs <= 4096 else 1
 
 
-def by_neighbours(inputs: Array, kernel: Array, stride: int, pads: Pads, neighbours: int) -> Array:
-    """The convolution of blocks of columns by a kernel of which each neighbour has its own, shifted copy."""
+def by_neighbours(
+    inputs: Float[Array, "example height width channel"],
+    kernel: Float[Array, "window_height window_width channel filter"],
+    stride: int,
+    pads: Pads,
+    neighbours: int,
+) -> Float[Array, "example out_height out_width filter"]:
+    """The convolution as one of blocks of columns, by a kernel of which each neighbour has its own, shifted copy.
+
+    `pads` are pixels before and after, of rows and of columns. What is not finite spreads to neighbours, within its
+    example.
+
+    Example:
+        >>> by_neighbours(jnp.ones((1, 3, 5, 1)), jnp.ones((3, 3, 1, 1)), 1, ((0, 0), (0, 0)), 2).ravel().tolist()
+        [9.0, 9.0, 9.0]
+    """
     height, width, channels, filters = kernel.shape
     examples, rows, columns, _ = inputs.shape
     low, high = pads[1]
