@@ -154,6 +154,6 @@ def test_every_experiment_has_all_scales_and_methods():
     names = [found.name for found in experiments()]
     assert {"digits", "fcn_mnist", "cnn_cifar10", "resnet_cifar10", "resnet_cifar100"} <= set(names)
     for found in experiments():
-        assert set(found.budgets) == {"smoke", "cpu", "paper"}
+        assert set(found.budgets) >= {"smoke", "cpu", "paper"}
         assert set(found.methods) <= set(METHODS)
     assert set(registered()) <= set(METHODS)

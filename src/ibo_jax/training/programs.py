@@ -106,7 +106,8 @@ def compiled(
     values = {name: real for name in rates}
     lowered_start = jax.jit(run_start).lower(whole, values)
     state = lowered_start.out_info
-    single = jax.jit(forward).lower(state.params, values, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # GPUs do not count before they compile
+        single = jax.jit(forward).lower(state.params, values, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
     lowered = (
         lowered_start,
         jax.jit(run_epoch, donate_argnames="state").lower(whole, whole, values, state, training),
