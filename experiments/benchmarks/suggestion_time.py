@@ -1,6 +1,7 @@
 """Seconds a suggestion takes: warm, at several numbers of observations, and the first one of a process.
 
     python -m experiments.benchmarks.suggestion_time [--method ibo] [--sizes 20 50 100 200] [--repeats 10]
+    python -m experiments.benchmarks.suggestion_time --platform cuda      # the search on a GPU, for comparison only
 
 The data are points of AugmentedHartmann (six dimensions and the fidelity). Warm suggestions slide over them: each
 drops the oldest observation and sees a new one, carrying its state, so the number stays and the data change. The
@@ -23,7 +24,7 @@ import jax
 import numpy as np
 
 from experiments.common import rows
-from ibo_jax import methods
+from ibo_jax import methods, numerics
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
 
@@ -97,13 +98,16 @@ def peak_memory() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", default="ibo", choices=methods.NAMES)
+    parser.add_argument("--measures", nargs="+", choices=("first", "warm"), default=["first", "warm"])
     parser.add_argument("--sizes", type=int, nargs="*", default=[20, 50, 100, 200])
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--platform", default=numerics.PLATFORM, help="that computes the suggestions; default cpu")
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("suggestion_time.jsonl"))
     one = parser.add_mutually_exclusive_group()  # what a fresh process is asked to measure
     one.add_argument("--first", type=Path, metavar="CACHE", help="print the row of a first suggestion and stop")
     one.add_argument("--warm", type=int, metavar="SIZE", help="print the row of warm suggestions and stop")
     arguments = parser.parse_args()
+    numerics.PLATFORM = arguments.platform
     if arguments.first:
         print(json.dumps(first(arguments.method, arguments.first)))
         return
@@ -112,16 +116,18 @@ def main() -> None:
         return
 
     def record(measure: str, row: dict[str, Any]) -> None:
-        row = {"measure": measure, "method": arguments.method, **row}
+        row = {"measure": measure, "method": arguments.method, "platform": arguments.platform, **row}
         rows.append(arguments.rows, {**row, "machine": rows.machine()})
         print(json.dumps(row), flush=True)
 
-    common = ("--method", arguments.method, "--repeats", str(arguments.repeats))
-    with tempfile.TemporaryDirectory() as cache:
-        for measure in ("first, empty cache", "first, filled cache"):
-            record(measure, fresh_process(*common, "--first", cache))
-    for size in arguments.sizes:
-        record("warm", fresh_process(*common, "--warm", str(size)))
+    common = ("--method", arguments.method, "--repeats", str(arguments.repeats), "--platform", arguments.platform)
+    if "first" in arguments.measures:
+        with tempfile.TemporaryDirectory() as cache:
+            for measure in ("first, empty cache", "first, filled cache"):
+                record(measure, fresh_process(*common, "--first", cache))
+    if "warm" in arguments.measures:
+        for size in arguments.sizes:
+            record("warm", fresh_process(*common, "--warm", str(size)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ EXPERIMENT = Experiment(
     {
         "smoke": Budget(evaluations=5, seeds=2, minutes=1),
         "cpu": Budget(evaluations=8, seeds=2, minutes=10),
+        "gpu": Budget(evaluations=10, seeds=2, minutes=10),
         "paper": Budget(evaluations=100, seeds=5, minutes=600),
     },
 )

@@ -9,6 +9,7 @@ EXPERIMENT = Experiment(
     {
         "smoke": Budget(evaluations=5, seeds=2, minutes=1),
         "cpu": Budget(evaluations=8, seeds=2, minutes=15),
+        "gpu": Budget(evaluations=10, seeds=2, minutes=30),
         "paper": Budget(evaluations=50, seeds=5, minutes=900, own={"fabolas": 80, "fabolas-is": 80}),
     },
 )

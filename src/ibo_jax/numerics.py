@@ -21,6 +21,7 @@ from ibo_jax.types import AnyArray
 
 __all__ = [
     "COMPILER_OPTIONS",
+    "PLATFORM",
     "cholesky",
     "compiler_options",
     "each_draw",
@@ -32,12 +33,15 @@ __all__ = [
     "log_mean_exp",
 ]
 
+PLATFORM = "cpu"
+"""Where `in_float64` computes: JAX's name of a platform."""
+
 COMPILER_OPTIONS = {
     "xla_cpu_multi_thread_eigen": False,  # to split small operations over threads makes them slower
     "xla_backend_optimization_level": 1,  # as fast to run as level 3, and with
     "xla_cpu_use_fusion_emitters": False,  # jax 0.10's, a first suggestion takes 8 s instead of 15, half the memory
 }
-"""What `in_float64` asks of XLA, for programs of many small operations."""
+"""What `in_float64` asks of XLA on the CPU, for programs of many small operations."""
 
 SMALL = 64  # triangular matrices up to this size are not halved again
 
@@ -45,7 +49,7 @@ R = TypeVar("R")
 
 
 class in_float64:
-    """Compile a function for float64 on the CPU, ahead of time; it takes and returns NumPy arrays.
+    """Compile a function for float64 on `PLATFORM`, ahead of time; it takes and returns NumPy arrays.
 
     Training in the same process stays float32: the context is entered around `jax.jit`, because what is traced
     outside of it truncates. Programs are kept here, a shape of the arguments each, where `jax.clear_caches()` after a
@@ -63,8 +67,8 @@ class in_float64:
         self.programs: dict[Any, Any] = {}
 
     def __call__(self, *args: Any, **static: Any) -> Any:
-        cpu = jax.local_devices(backend="cpu")[0]
-        with _blas().limit(limits=1, user_api="blas"), jax.enable_x64(True), jax.default_device(cpu):
+        device = jax.local_devices(backend=PLATFORM)[0]
+        with _blas().limit(limits=1, user_api="blas"), jax.enable_x64(True), jax.default_device(device):
             leaves, structure = jax.tree.flatten(args)
             shapes = tuple((np.shape(leaf), jax.dtypes.result_type(leaf)) for leaf in leaves)
             key = (tuple(sorted(static.items())), structure, shapes)
@@ -76,12 +80,14 @@ class in_float64:
 
 @functools.cache
 def compiler_options() -> dict[str, Any]:
-    """Those of `COMPILER_OPTIONS` that this version of XLA knows; it refuses others.
+    """Those of `COMPILER_OPTIONS` that this version of XLA knows, as it refuses others; on other platforms none.
 
     Example:
         >>> compiler_options()["xla_cpu_multi_thread_eigen"]
         False
     """
+    if PLATFORM != "cpu":
+        return {}
     return {name: setting for name, setting in COMPILER_OPTIONS.items() if _is_known(name, setting)}
 
 
@@ -101,7 +107,7 @@ def _blas() -> ThreadpoolController:
 
 
 def each_draw(function: Callable[..., R], *stacks: Any) -> R:
-    """Map over the leading axis one element after another, where `function` factorises a matrix.
+    """Map over the leading axis, on the CPU one element after another, where `function` factorises a matrix.
 
     `jax.vmap` would batch the factorisations, and jaxlib splits a LAPACK batch over the very thread pool that waits for
     it: with two cores two such calls at once wait for ever (seen with jaxlib 0.10.2). It is no slower: LAPACK works
@@ -111,6 +117,8 @@ def each_draw(function: Callable[..., R], *stacks: Any) -> R:
         >>> each_draw(jnp.linalg.cholesky, jnp.stack([jnp.eye(2), 4.0 * jnp.eye(2)])).shape
         (2, 2, 2)
     """
+    if PLATFORM != "cpu":
+        return jax.vmap(function)(*stacks)
     return jax.lax.map(lambda stack: function(*stack), stacks)
 
 

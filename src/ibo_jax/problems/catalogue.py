@@ -49,7 +49,8 @@ def problem(name: str, *, scale: str = "cpu", protocol: str = "default", split: 
     Args:
         name: one of `names()`.
         scale: "smoke" runs in seconds and shows that all works; "cpu" tunes on two cores, with fewer images or epochs,
-            smaller networks and narrower ranges than published; "paper" has the published numbers.
+            smaller networks and narrower ranges than published; "gpu", of "cifar10-cnn" and "cifar10-resnet", takes
+            minutes of a GPU; "paper" has the published numbers.
         protocol: "default" holds out validation examples and searches the ratio B / b in 1..6; "paper" searches
             s = log(B / b) / log(m / b) in [0, 1], the target being a presample of all m training examples; "scripts"
             does as the published code: ratios 2..6, the test set for validation, whole numbers cut, and the decay of
@@ -73,7 +74,8 @@ def _check(name: str, scale: str, protocol: str) -> None:
         close = difflib.get_close_matches(name, names(), n=1)
         hint = f"did you mean {close[0]!r}" if close else "`ibo-jax problems` lists them"
         raise ValueError(f"expected a problem of {', '.join(names())}, got {name!r}; {hint}")
-    if scale not in SCALES:
-        raise ValueError(f"expected a scale of {', '.join(SCALES)}, got {scale!r}; choose one of them")
+    scales = SETTINGS.get(name, SCALES)
+    if scale not in scales:
+        raise ValueError(f"{name}: expected a scale of {', '.join(scales)}, got {scale!r}; choose one of them")
     if protocol not in PROTOCOLS:
         raise ValueError(f"expected a protocol of {', '.join(PROTOCOLS)}, got {protocol!r}; choose one of them")

@@ -2,7 +2,8 @@
 
 At scale "paper" the spaces are the published ones (Ariafar et al. 2021, sections 4.1-4.3 and appendix D). At "cpu"
 and "smoke" sizes are powers of two, given by their exponents: every new width, batch size or depth compiles for
-seconds, and a grid this coarse is soon met again, so that most trials of a small study compile nothing.
+seconds, and a grid this coarse is soon met again, so that most trials of a small study compile nothing. "gpu", of two
+problems on CIFAR-10, is all images and the published widths on such a grid, for few epochs.
 """
 
 import math
@@ -14,8 +15,8 @@ from ibo_jax.space import Dimension, Float, Integer
 
 __all__ = ["SCALES", "SETTINGS", "Scale", "Setting", "size"]
 
-Scale = Literal["smoke", "cpu", "paper"]
-SCALES: tuple[Scale, ...] = ("smoke", "cpu", "paper")
+Scale = Literal["smoke", "cpu", "gpu", "paper"]
+SCALES: tuple[Scale, ...] = ("smoke", "cpu", "paper")  # that every problem has
 
 
 ALL = (None, None, None)
@@ -80,6 +81,11 @@ CNN_COARSE: dict[str, Dimension] = {
     "log2_filters": Integer(4, 5),
     "log2_units": Integer(6, 8),
 }
+CNN_GPU = CNN_COARSE | {
+    "log2_batch_size": Integer(5, 9),
+    "log2_filters": Integer(7, 8),
+    "log2_units": Integer(8, 9),
+}
 RESNET: dict[str, Dimension] = {
     "learning_rate": Float(1e-6, 1.0, log=True),
     "drop_factor": Float(1e-4, 1.0, log=True),
@@ -117,6 +123,9 @@ RESNET_CPU = Setting(
     RESNET, epochs=5, evaluations=8, cost="15 minutes on two cores", initial=3, images=(4000, 2000, 2000),
     fixed=WRN_10_1,
 )  # fmt: skip
+RESNET_GPU = Setting(
+    RESNET, epochs=6, evaluations=10, cost="half an hour on a GPU", initial=4, fixed=WRN_28_2 | {"drop_epochs": 4}
+)
 RESNET_PAPER = Setting(RESNET, epochs=50, evaluations=50, cost="a day on a GPU", normalise="zca", fixed=WRN_28_2)
 CNN_SMOKE = CNN_COARSE | {"log2_batch_size": Integer(4, 5), "log2_filters": Integer(2, 3)}
 DIGITS_PAPER = FCN_PAPER | {"batch_size": Integer(8, 128, log=True)}  # six batches fit into 1,000 examples
@@ -180,9 +189,10 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
         "cpu": Setting(
             CNN_COARSE, epochs=6, evaluations=8, cost="10 minutes on two cores", initial=3, images=(8000, 2000, 2000)
         ),
+        "gpu": Setting(CNN_GPU, epochs=6, evaluations=10, cost="10 minutes on a GPU", initial=4),
         "paper": Setting(CNN_PAPER, epochs=50, evaluations=100, cost="a day on a GPU", normalise="unit"),
     },
-    "cifar10-resnet": {"smoke": RESNET_SMOKE, "cpu": RESNET_CPU, "paper": RESNET_PAPER},
+    "cifar10-resnet": {"smoke": RESNET_SMOKE, "cpu": RESNET_CPU, "gpu": RESNET_GPU, "paper": RESNET_PAPER},
     "cifar100-resnet": {
         "smoke": RESNET_SMOKE,
         "cpu": RESNET_CPU,

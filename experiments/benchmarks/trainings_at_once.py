@@ -1,0 +1,140 @@
+"""Configurations a minute on one device: one training at a time, several in one program, several processes.
+
+    python -m experiments.benchmarks.trainings_at_once [--networks mlp cnn] [--at-once 1 4 16 64] [--processes 2 4 8]
+
+Configurations differ in learning rate and key and share their sizes, so that `jax.vmap` makes one program of several
+trainings. Processes train one at a time each; they are timed together, from when all of them have compiled. Data are
+noise of the shape of MNIST and CIFAR-10, on the device. Appends a row a measurement to `trainings_at_once.jsonl`.
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # before JAX: processes share the device's memory
+
+import jax
+import numpy as np
+
+from experiments.common import rows
+from ibo_jax.training import optimizers
+from ibo_jax.training.networks import CNN, MLP, as_network
+from ibo_jax.training.steps import Examples, Learner, Sampling, epoch, start
+
+SECONDS = 3.0  # of each measurement, at least
+RATES = (1e-5, 1e-3)
+
+
+class Case(NamedTuple):
+    """A network and one training of it."""
+
+    module: Any
+    shape: tuple[int, ...]
+    batch_size: int
+    steps: int
+
+
+CASES = {
+    "mlp": Case(MLP(10, units=256, layers=2), (28, 28, 1), 128, 400),
+    "cnn": Case(CNN(10, filters=32, units=128), (32, 32, 3), 128, 100),
+}
+
+
+class Program(NamedTuple):
+    """Trains `at_once` configurations, other ones in each call; `compile_seconds` went before."""
+
+    run: Callable[[int], jax.Array]
+    compile_seconds: float
+
+
+def program(case: Case, at_once: int) -> Program:
+    """One program of so many trainings."""
+    network, rng, count = as_network(case.module), np.random.default_rng(0), 10_000
+    images = rng.integers(0, 256, size=(count, *case.shape)).astype(np.uint8)
+    labels = rng.integers(10, size=count).astype(np.int32)
+    examples = Examples(*jax.device_put((images, labels, np.float32(128), np.float32(74))))
+    sampling = Sampling(case.batch_size, case.batch_size)
+
+    def train(key: jax.Array, rate: jax.Array, examples: Examples) -> jax.Array:
+        learner = Learner(network.init, network.apply, optimizers.rmsprop(rate, 1e-6))
+        state = start(key, learner, case.shape)
+        return epoch(key, state, examples, learner, sampling, case.steps)[1].loss
+
+    def configurations(number: int) -> tuple[jax.Array, np.ndarray]:
+        rates = np.random.default_rng(number).uniform(*np.log(RATES), size=at_once)
+        return jax.random.split(jax.random.key(number), at_once), np.exp(rates).astype(np.float32)
+
+    together = jax.vmap(train, (0, 0, None)) if at_once > 1 else lambda k, r, e: train(k[0], r[0], e)
+    began = time.perf_counter()
+    compiled = jax.jit(together).lower(*configurations(0), examples).compile()
+    seconds = time.perf_counter() - began
+    return Program(lambda number: jax.block_until_ready(compiled(*configurations(number), examples)), seconds)
+
+
+def in_one_program(name: str, at_once: int) -> dict[str, Any]:
+    """Configurations a minute of one program, from the median of its calls."""
+    made, seconds = program(CASES[name], at_once), []
+    made.run(0)
+    while sum(seconds) < SECONDS:
+        began = time.perf_counter()
+        made.run(len(seconds) + 1)
+        seconds.append(time.perf_counter() - began)
+    return {
+        "at_once": at_once,
+        "processes": 1,
+        "calls": len(seconds),
+        "compile_seconds": round(made.compile_seconds, 2),
+        "a_minute": round(60 * at_once / statistics.median(seconds), 1),
+    }
+
+
+def in_processes(name: str, count: int) -> dict[str, Any]:
+    """Configurations a minute of so many processes: all that they finish, over the time that the last one takes."""
+    context = multiprocessing.get_context("spawn")
+    together, times = context.Barrier(count), context.SimpleQueue()
+    workers = [context.Process(target=_work, args=(name, together, times)) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    found = [times.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    trained = sum(calls for calls, _, _ in found)
+    seconds = max(end for _, _, end in found) - min(begin for _, begin, _ in found)
+    return {"at_once": 1, "processes": count, "calls": trained, "a_minute": round(60 * trained / seconds, 1)}
+
+
+def _work(name: str, together: Any, times: Any) -> None:
+    made, calls = program(CASES[name], 1), 0
+    made.run(0)
+    together.wait()
+    began = time.monotonic()
+    while time.monotonic() - began < SECONDS:
+        calls += 1
+        made.run(calls)
+    times.put((calls, began, time.monotonic()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--at-once", nargs="*", type=int, default=[1, 4, 16, 64], help="in one program")
+    parser.add_argument("--processes", nargs="*", type=int, default=[2, 4, 8])
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_suffix(".jsonl"))
+    chosen = parser.parse_args()
+    shared = {"service": "MPS"} if "CUDA_MPS_PIPE_DIRECTORY" in os.environ else {}
+    about = {**shared, "device": jax.devices()[0].device_kind, "machine": rows.machine()}
+    for name in chosen.networks:
+        measured = [(in_one_program, count) for count in chosen.at_once]
+        for measure, count in [*measured, *((in_processes, count) for count in chosen.processes)]:
+            row = {"network": name, "steps": CASES[name].steps, **measure(name, count)}
+            rows.append(chosen.rows, row | about)
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
