@@ -13,8 +13,10 @@ CACHE = Path(__file__).resolve().parent.parent / ".pytest_cache"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A first run mostly compiles: without optimisation that takes half as long (`make test-all` has it).
 UNOPTIMISED = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
-if Version(version("jaxlib")) < Version("0.11"):  # those of jaxlib 0.11.2 end the process at this flag
+if Version(version("jaxlib")) < Version("0.11"):
     UNOPTIMISED += " --xla_cpu_use_fusion_emitters=false"
+else:  # 0.11.2 ends the process at that flag
+    UNOPTIMISED += " --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters=true"
 os.environ.setdefault("XLA_FLAGS", UNOPTIMISED)
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.pop("IBO_JAX_CACHE", None)

@@ -56,6 +56,15 @@ def test_log_expected_improvement_has_finite_gradients_without_variance(float64)
         assert np.all(np.isfinite([value, *gradient]))
 
 
+def test_elsewhere_than_on_the_cpu_draws_are_batched_and_no_option_of_it_is_asked_for(float64, monkeypatch):
+    stacks = jnp.stack([jnp.eye(2), jnp.array([[4.0, 1.0], [1.0, 2.0]])])
+    in_turn = each_draw(cholesky, stacks)
+    monkeypatch.setattr(numerics, "PLATFORM", "cuda")
+    np.testing.assert_allclose(each_draw(cholesky, stacks), in_turn)
+    assert "while" not in jax.jit(lambda s: each_draw(cholesky, s)).lower(stacks).as_text()
+    assert numerics.compiler_options.__wrapped__() == {}
+
+
 def test_entropy_counts_zeros_as_zero(float64):
     p = np.array([[0.2, 0.8, 0.0], [0.0, 1.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
     np.testing.assert_allclose(entropy(p), scipy.stats.entropy(p, axis=1), atol=1e-15)

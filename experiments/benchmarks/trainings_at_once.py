@@ -46,10 +46,16 @@ CASES = {
 
 
 class Program(NamedTuple):
-    """Trains `at_once` configurations, other ones in each call; `compile_seconds` went before."""
+    """`run(keys, rates)` trains a configuration each and returns their losses."""
 
-    run: Callable[[int], jax.Array]
+    run: Callable[[jax.Array, np.ndarray], jax.Array]
     compile_seconds: float
+
+
+def configurations(number: int, count: int) -> tuple[jax.Array, np.ndarray]:
+    """Keys and learning rates, other ones for each number."""
+    rates = np.random.default_rng(number).uniform(*np.log(RATES), size=count)
+    return jax.random.split(jax.random.key(number), count), np.exp(rates).astype(np.float32)
 
 
 def program(case: Case, at_once: int) -> Program:
@@ -65,24 +71,24 @@ def program(case: Case, at_once: int) -> Program:
         state = start(key, learner, case.shape)
         return epoch(key, state, examples, learner, sampling, case.steps)[1].loss
 
-    def configurations(number: int) -> tuple[jax.Array, np.ndarray]:
-        rates = np.random.default_rng(number).uniform(*np.log(RATES), size=at_once)
-        return jax.random.split(jax.random.key(number), at_once), np.exp(rates).astype(np.float32)
+    def single(keys: jax.Array, rates: jax.Array, examples: Examples) -> jax.Array:
+        return train(keys[0], rates[0], examples)[None]
 
-    together = jax.vmap(train, (0, 0, None)) if at_once > 1 else lambda k, r, e: train(k[0], r[0], e)
+    together = jax.vmap(train, (0, 0, None)) if at_once > 1 else single
     began = time.perf_counter()
-    compiled = jax.jit(together).lower(*configurations(0), examples).compile()
+    compiled = jax.jit(together).lower(*configurations(0, at_once), examples).compile()
     seconds = time.perf_counter() - began
-    return Program(lambda number: jax.block_until_ready(compiled(*configurations(number), examples)), seconds)
+    return Program(lambda keys, rates: jax.block_until_ready(compiled(keys, rates, examples)), seconds)
 
 
 def in_one_program(name: str, at_once: int) -> dict[str, Any]:
     """Configurations a minute of one program, from the median of its calls."""
     made, seconds = program(CASES[name], at_once), []
-    made.run(0)
+    made.run(*configurations(0, at_once))
     while sum(seconds) < SECONDS:
+        chosen = configurations(len(seconds) + 1, at_once)
         began = time.perf_counter()
-        made.run(len(seconds) + 1)
+        made.run(*chosen)
         seconds.append(time.perf_counter() - began)
     return {
         "at_once": at_once,
@@ -97,7 +103,7 @@ def in_processes(name: str, count: int) -> dict[str, Any]:
     """Configurations a minute of so many processes: all that they finish, over the time that the last one takes."""
     context = multiprocessing.get_context("spawn")
     together, times = context.Barrier(count), context.SimpleQueue()
-    workers = [context.Process(target=_work, args=(name, together, times)) for _ in range(count)]
+    workers = [context.Process(target=_work, args=(name, SECONDS, together, times)) for _ in range(count)]
     for worker in workers:
         worker.start()
     found = [times.get() for _ in workers]
@@ -108,14 +114,14 @@ def in_processes(name: str, count: int) -> dict[str, Any]:
     return {"at_once": 1, "processes": count, "calls": trained, "a_minute": round(60 * trained / seconds, 1)}
 
 
-def _work(name: str, together: Any, times: Any) -> None:
+def _work(name: str, seconds: float, together: Any, times: Any) -> None:
     made, calls = program(CASES[name], 1), 0
-    made.run(0)
+    made.run(*configurations(0, 1))
     together.wait()
     began = time.monotonic()
-    while time.monotonic() - began < SECONDS:
+    while time.monotonic() - began < seconds:
         calls += 1
-        made.run(calls)
+        made.run(*configurations(calls, 1))
     times.put((calls, began, time.monotonic()))
 
 

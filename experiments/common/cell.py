@@ -72,7 +72,6 @@ def run_cell(experiment: Experiment, cell: Cell, path: Path, folder: Path) -> No
     if problem.report is None:
         raise ValueError(f"expected {problem.name} to retrain its answer, got no report; give the Problem one")
     folder.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with locks.exclusive(folder / ".cell"):  # whoever comes second finds the work done
         if is_complete(rows.read(path), cell):
             return

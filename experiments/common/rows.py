@@ -19,6 +19,7 @@ THREADS = ("OMP_NUM_THREADS", "XLA_FLAGS")
 
 def append(path: Path, row: dict[str, Any]) -> None:
     """Add one row in a single write, so that two processes may share a file; a torn last line is closed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 1, 0))

@@ -1,4 +1,4 @@
-"""Figures of self-tuning networks: answers by method, and the course of the hyperparameters; functions of rows."""
+"""Figures of self-tuning networks: answers by method, losses, and the hyperparameters' course; functions of rows."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,17 +43,37 @@ def answers(found: Rows, title: str) -> Figure:
                       textcoords="offset points")  # fmt: skip
     left.set_xticks(range(len(methods)), [LOOKS[method][0] for method in methods], fontsize=8)
     left.set(ylabel="test loss, nats (dots: seeds, bars: medians)", xlim=(-0.6, len(methods) - 0.3))
-    courses = [row["values"] for row in found if row.get("method") == "stn"]
+    _schedules(right, [row["values"] for row in found if row.get("method") == "stn"])
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def course(found: Rows, title: str) -> Figure:
+    """Validation loss by epoch, a line a seed; beside it the learnt schedules."""
+    figure = Figure(figsize=(11, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for row in found:
+        at = int(np.argmin(row["series"]))
+        left.plot(range(1, 1 + len(row["series"])), row["series"], color=ORANGE, lw=1.2, label="of validation")
+        left.plot(1 + at, row["test_loss"], "o", color=INK, ms=5,
+                  label=f"of test at its minimum: {row['test_loss']:.3f}, error {row['test_error']:.3f}")  # fmt: skip
+    left.set(xlabel="epoch", ylabel="loss, nats")
+    left.legend(fontsize=8)
+    _schedules(right, [row["values"] for row in found])
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _schedules(axes: Axes, courses: list[dict[str, list[float]]]) -> None:
     colours = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
     for number, name in enumerate(courses[0] if courses else ()):
         top = max(max(course[name]) for course in courses)
         for seed, course in enumerate(courses):
-            right.plot(np.array(course[name]) / (top if top > 1 else 1), color=colours[number % 20],
-                       lw=1.4 if seed == 0 else 0.7, label=None if seed else _named(name, top))  # fmt: skip
-    right.set(xlabel="epoch of the self-tuning network", ylabel="value")
-    right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.suptitle(title, fontsize=11)
-    return figure
+            axes.plot(np.array(course[name]) / (top if top > 1 else 1), color=colours[number % 20],
+                      lw=1.4 if seed == 0 else 0.7, label=None if seed else _named(name, top))  # fmt: skip
+    axes.set(xlabel="epoch of the self-tuning network", ylabel="value")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 @matplotlib.rc_context(STYLE)

@@ -65,7 +65,7 @@ CPU = (
     Cell("mlp", "mnist", 10_000, 2, 0.2, 0.07, (0.171, 0.173, 0.174), evaluations=36, highest=0.0),
     Cell("lenet", "mnist", 10_000, 1, 0.2, 0.5, epochs=10, highest=0.0),
     Cell("mlp", "cifar10", 10_000, 1, 0.05, 0.07, epochs=100, highest=3.0),
-    Cell("lenet", "cifar10", 10_000, 1, 0.1, 0.5, epochs=40, highest=1.0, falls=True),
+    Cell("lenet", "cifar10", 10_000, 1, 0.1, 0.5, epochs=100, highest=1.0, falls=True),
 )
 SMOKE = (Cell("mlp", "digits", 1000, 1, 0.5, 0.06, epochs=3),)
 CELLS = {"smoke": SMOKE, "cpu": CPU}

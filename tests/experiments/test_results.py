@@ -148,6 +148,14 @@ def test_nothing_is_drawn_without_an_ended_cell(tmp_path):
     assert plot.redraw(tmp_path / "rows-cpu.jsonl", "Title", {}) == []
 
 
+def test_rows_need_neither_their_folder_nor_git(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # where no program is
+    rows.append(tmp_path / "new" / "folder" / "rows-cpu.jsonl", rows.machine())
+    (row,) = rows.read(tmp_path / "new" / "folder" / "rows-cpu.jsonl")
+    assert row["commit"] == ""
+    assert row["jax"]
+
+
 def test_packed_rows_are_read_before_those_that_came_later(tmp_path):
     rows.append(tmp_path / "rows-cpu.jsonl", {"n": 1})
     packed = rows.packed_name(tmp_path / "rows-cpu.jsonl")

@@ -73,6 +73,14 @@ def test_starts_are_lines_that_begin_at_their_start_beside_the_losses_of_their_r
     assert shown == {start + loss for start in (0.1, 0.9) for loss in losses.values()}
 
 
+def test_the_course_of_a_network_ends_in_the_test_loss_of_its_best_epoch():
+    row = {"series": [0.9, 0.5, 0.7], "test_loss": 0.6, "test_error": 0.2, "values": {"dropout": [0.1, 0.2, 0.3]}}
+    left, right = stn_figures.course([row], "title").axes
+    assert list(left.lines[0].get_ydata()) == row["series"]
+    assert (*left.lines[1].get_xdata(), *left.lines[1].get_ydata()) == (2, 0.6)
+    assert list(right.lines[0].get_ydata()) == row["values"]["dropout"]
+
+
 @pytest.mark.slow
 def test_every_start_has_its_replays(tmp_path):
     try:
