@@ -104,7 +104,7 @@ def _median(chosen: Rows, name: str) -> float:
 def _title(cell: Cell) -> str:
     weights = "one weight" if cell.weights == 1 else "two weights"
     names = {"mnist": "MNIST", "cifar10": "CIFAR-10", "mlp": "MLP", "lenet": "LeNet"}
-    return f"{names.get(cell.source, cell.source)} {cell.images:,}, {names[cell.network]},\n{weights}"
+    return f"{names.get(cell.source, cell.source)} {cell.images:,},\n{names[cell.network]}, {weights}"
 
 
 def _points(axes: Any, values: list[float], height: float, colour: str, marker: str) -> None:
