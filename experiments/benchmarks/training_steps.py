@@ -36,6 +36,8 @@ GOALS = {"switched / by hand": 1.05, "inside / outside": 1.3, "importance / part
 
 
 class Case(NamedTuple):
+    """A network, the shape of one of its inputs, and `steps` of so many examples each."""
+
     module: Any
     shape: tuple[int, ...]
     batch_size: int
@@ -83,14 +85,19 @@ def forward(key: jax.Array, params: Any, examples: Examples, learner: Learner, c
     return jax.lax.scan(body, jnp.zeros(()), jax.random.split(key, case.steps))[0]
 
 
+def noise(case: Case) -> Examples:
+    """Random images of the case's shape with random labels, on the device."""
+    rng, count = np.random.default_rng(0), 10_000
+    images = rng.integers(0, 256, size=(count, *case.shape)).astype(np.uint8)
+    labels = rng.integers(10, size=count).astype(np.int32)
+    return Examples(*jax.device_put((images, labels, np.float32(128), np.float32(74))))
+
+
 def variants(case: Case) -> tuple[dict[str, Callable[[], Any]], dict[str, Callable[[], Any]]]:
     """Compiled programs by name; each call runs `case.steps` steps. The second are run once: they are slow."""
     network = as_network(case.module)
     learner = Learner(network.init, network.apply, optimizers.rmsprop(1e-6, 1e-6))
-    rng, count = np.random.default_rng(0), 10_000
-    images = rng.integers(0, 256, size=(count, *case.shape)).astype(np.uint8)
-    labels = rng.integers(10, size=count).astype(np.int32)
-    examples = Examples(*jax.device_put((images, labels, np.float32(128), np.float32(74))))
+    examples = noise(case)
     key, state = jax.random.key(0), jax.jit(lambda key: start(key, learner, case.shape))(jax.random.key(1, impl="rbg"))
     keys = list(jax.random.split(key, case.steps))
     off, on = Sampling(case.batch_size, case.batch_size), Sampling(case.batch_size, RATIO * case.batch_size)

@@ -21,28 +21,17 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # before JAX: p
 import jax
 import numpy as np
 
+from experiments.benchmarks import training_steps
+from experiments.benchmarks.training_steps import Case, noise
 from experiments.common import rows
 from ibo_jax.training import optimizers
-from ibo_jax.training.networks import CNN, MLP, as_network
+from ibo_jax.training.networks import as_network
 from ibo_jax.training.steps import Examples, Learner, Sampling, epoch, start
 
 SECONDS = 3.0  # of each measurement, at least
 RATES = (1e-5, 1e-3)
-
-
-class Case(NamedTuple):
-    """A network and one training of it."""
-
-    module: Any
-    shape: tuple[int, ...]
-    batch_size: int
-    steps: int
-
-
-CASES = {
-    "mlp": Case(MLP(10, units=256, layers=2), (28, 28, 1), 128, 400),
-    "cnn": Case(CNN(10, filters=32, units=128), (32, 32, 3), 128, 100),
-}
+STEPS = {"mlp": 400, "cnn": 100}  # of a training
+CASES = {name: training_steps.CASES[name]._replace(batch_size=128, steps=steps) for name, steps in STEPS.items()}
 
 
 class Program(NamedTuple):
@@ -60,10 +49,7 @@ def configurations(number: int, count: int) -> tuple[jax.Array, np.ndarray]:
 
 def program(case: Case, at_once: int) -> Program:
     """One program of so many trainings."""
-    network, rng, count = as_network(case.module), np.random.default_rng(0), 10_000
-    images = rng.integers(0, 256, size=(count, *case.shape)).astype(np.uint8)
-    labels = rng.integers(10, size=count).astype(np.int32)
-    examples = Examples(*jax.device_put((images, labels, np.float32(128), np.float32(74))))
+    network, examples = as_network(case.module), noise(case)
     sampling = Sampling(case.batch_size, case.batch_size)
 
     def train(key: jax.Array, rate: jax.Array, examples: Examples) -> jax.Array:

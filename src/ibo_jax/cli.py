@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     tune.add_argument("--seconds", type=float, metavar="S", help="wall time over restarts")
     tune.add_argument("--seed", type=int, default=0, metavar="K")
-    tune.add_argument("--scale", default="cpu", help="smoke, cpu (default), paper; two also gpu")
+    tune.add_argument("--scale", default="cpu", help="smoke, cpu (default), gpu (of two problems), paper")
     tune.add_argument("--parallel", type=int, default=1, metavar="Q", help="workers, a process each; default 1")
     tune.add_argument("--cost", default="seconds", help="seconds (default), or work: the same in every run")
     tune.add_argument("--protocol", default="default", help="default, paper, scripts")

@@ -3,7 +3,8 @@
 import numpy as np
 
 from experiments.benchmarks import trainings_at_once
-from experiments.benchmarks.trainings_at_once import Case, configurations, in_processes, program
+from experiments.benchmarks.training_steps import Case
+from experiments.benchmarks.trainings_at_once import configurations, in_processes, program
 from ibo_jax.training.networks import MLP
 
 TINY = Case(MLP(10, units=8, layers=1), (4, 4, 1), 8, 20)
