@@ -18,6 +18,7 @@ if Version(version("jaxlib")) < Version("0.11"):
 else:  # 0.11.2 ends the process at that flag
     UNOPTIMISED += " --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters=true"
 os.environ.setdefault("XLA_FLAGS", UNOPTIMISED)
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # equations, not the rounding of a GPU to TF32
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.pop("IBO_JAX_CACHE", None)
 os.environ["XDG_CACHE_HOME"] = str(CACHE)  # the user's own cache stays as it is

@@ -1,6 +1,7 @@
 """The recorded trainings as a problem: error after each epoch and cost, interpolated by a forest of trees.
 
-    python -m experiments.tabular.problem        prints how well the forest predicts trainings that it has not seen
+    python -m experiments.tabular.problem        how well the forest predicts trainings that it has not seen, and how
+                                                 far the best hyperparameters with and without importance agree
 
 Like the network that it stands for, the problem can be seen with presamples, subsets or tasks as its fidelity and
 stopped between epochs, so every method runs on it; a training takes milliseconds. An interpolation knows no seeds:
@@ -150,9 +151,29 @@ def _report(seed: int, hyperparameters: Hyperparameters) -> Report:
     return Report(float(errors[-1]), math.nan, seconds=0.0)
 
 
+def agreement(ratio: float = 6.0, points: int = 4096) -> dict[str, float]:
+    """Whether hyperparameters that are good at a presample ratio are good for plain training too.
+
+    Returns:
+        Rank correlation of the two errors at random points, of all and of the tenth that is best without importance;
+        the lowest error of plain training, and that of the point of lowest error at the ratio.
+    """
+    drawn = [SPACE.decode(x) for x in np.random.default_rng(0).random((points, SPACE.dimension))]
+    plain, sampled = (
+        np.exp(forests().errors.predict([features(h, r, EXAMPLES) for h in drawn])[:, -1]) for r in (1.0, ratio)
+    )
+    best = np.argsort(plain)[: points // 10]
+    return {
+        "rank_correlation": float(spearmanr(plain, sampled).statistic),
+        "of_the_best_tenth": float(spearmanr(plain[best], sampled[best]).statistic),
+        "lowest_plain": float(plain.min()),
+        "plain_at_lowest_sampled": float(plain[np.argmin(sampled)]),
+    }
+
+
 def main() -> None:
-    for name, number in accuracy(table(rows.read(RECORDED))).items():
-        print(f"{name:<22} {number:.3f}")
+    for name, number in (accuracy(table(rows.read(RECORDED))) | agreement()).items():
+        print(f"{name:<22} {number:.4f}")
 
 
 if __name__ == "__main__":

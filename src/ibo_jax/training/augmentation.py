@@ -5,6 +5,7 @@ number, or one for each image, and may be traced. They and `cutout` return float
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -101,13 +102,14 @@ def hue(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -
     """
     images = images.astype(jnp.float32)
     turn = 2 * jnp.pi * of_examples(amount, images) * _even(key, images)
-    y, i, q = jnp.moveaxis(images @ YIQ.T, -1, 0)[..., None]
+    y, i, q = jnp.moveaxis(_exact(images, YIQ.T), -1, 0)[..., None]
     cos, sin = jnp.cos(turn), jnp.sin(turn)
     turned = jnp.concatenate([y, cos * i - sin * q, sin * i + cos * q], axis=-1)
-    return jnp.clip(turned @ np.linalg.inv(YIQ).T.astype(np.float32), 0, top)
+    return jnp.clip(_exact(turned, np.linalg.inv(YIQ).T.astype(np.float32)), 0, top)
 
 
 YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], np.float32)
+_exact = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)  # a GPU would round colours to ten bits
 
 
 def _blend(key: PRNGKeyArray, images: Array, other: Array, amount: Rate, top: float) -> Array:
@@ -116,7 +118,7 @@ def _blend(key: PRNGKeyArray, images: Array, other: Array, amount: Rate, top: fl
 
 
 def _grey(images: Array) -> Array:
-    return (images @ YIQ[0])[..., None]
+    return _exact(images, YIQ[0])[..., None]
 
 
 def _even(key: PRNGKeyArray, images: Array) -> Array:
