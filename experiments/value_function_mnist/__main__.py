@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
                 there = {(row.get("cell"), row.get("seed"), row.get("method")) for row in rows.read(path)}
                 if (cell.name, seed, method) in there:
                     continue
-                row = run(cell, seed, method)
+                row = run(cell, seed, method) | {"device": jax.devices()[0].device_kind}
                 rows.append(path, row | {"machine": rows.machine()})
                 print(cell.name, seed, method, {name: row.get(name) for name in ("test_loss", "violation", "seconds")},
                       flush=True)  # fmt: skip
