@@ -22,6 +22,7 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from scipy.stats import binom
 from scipy.stats import t as student_t
 
 from experiments.benchmarks import peers
@@ -130,11 +131,12 @@ def at(curve: Curve, column: str, spent: float) -> float:
 
 def table(curves: Curves, budget: float) -> str:
     """Medians and quartiles of the regret at fractions of the budget, and paired differences from the baseline."""
-    lines = ["| method (seeds) | regret of | " + " | ".join(f"{f:g} of the budget" for f in FRACTIONS) + " |",
-             "|---|---|" + "---|" * len(FRACTIONS)]  # fmt: skip
+    lines = ["| method (seeds) | regret of | " + " | ".join(f"{f:g} of the budget" for f in FRACTIONS)
+             + " | 95 % interval of the last median |", "|---|---|---|" + "---|" * len(FRACTIONS)]  # fmt: skip
     for method, column in itertools.product(curves, REGRETS):
         samples = [[at(curve, column, f * budget) for curve in curves[method].values()] for f in FRACTIONS]
         cells = ["{1:.3g} [{0:.3g}, {2:.3g}]".format(*np.quantile(sample, (0.25, 0.5, 0.75))) for sample in samples]
+        cells.append("{:.3g} to {:.3g}".format(*median_interval(samples[-1])))
         lines.append(f"| {method} ({len(curves[method])}) | {column.split('_')[1]} | " + " | ".join(cells) + " |")
     lines += ["", f"Paired difference from {BASELINE}: mean +- standard error (95 % upper bound)", ""]
     for method, column in itertools.product(curves, REGRETS):
@@ -156,6 +158,13 @@ def table(curves: Curves, budget: float) -> str:
         lines.append(f"| {method} | {count:g} | {fidelity.mean():.2f} | {np.mean(fidelity >= 0.999):.2f} | "
                      f"{np.median(seconds):.3f} |")  # fmt: skip
     return "\n".join(lines)
+
+
+def median_interval(sample: list[float]) -> tuple[float, float]:
+    """Of at least 95 %, whatever the distribution: two values of the sample, by how many lie below the median."""
+    ordered = sorted(sample)
+    rank = max(int(binom.ppf(0.025, len(ordered), 0.5)), 1)
+    return ordered[rank - 1], ordered[-rank]
 
 
 def upper_bound(differences: list[float]) -> str:
