@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from experiments import plot
+from experiments.benchmarks import regret
 from experiments.common import curves, figures, rows, tables
 from experiments.common.settings import GROUPS, METHODS
 from experiments.table1 import plot as table1
@@ -222,3 +223,10 @@ def test_table1_takes_the_largest_subset_on_which_the_answer_was_seen(tmp_path):
     assert ends == [(0, 0.04, 12000, 0.2), (1, 0.06, 60000, 1.0)]
     text = table1.table({("fcn_mnist", "cpu"): ends})
     assert "| fcn_mnist | cpu | 2 | 0.0500 ± 0.0141 | 36,000 ± 33,941 | 60% ± 57% | 0.06 | 18,034 | 30% |" in text
+
+
+@pytest.mark.parametrize("size", [20, 32])
+def test_an_interval_holds_the_median_as_often_as_it_says(size):
+    samples = np.random.default_rng(size).standard_cauchy((4000, size))
+    held = np.mean([low <= 0.0 <= high for low, high in map(regret.median_interval, samples)])
+    assert 0.95 - 3 * np.sqrt(0.95 * 0.05 / 4000) < held < 0.985  # at least, but ranks are whole numbers

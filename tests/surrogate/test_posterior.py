@@ -132,3 +132,12 @@ def test_imagined_outcomes_lower_the_uncertainty_and_move_no_mean():
     np.testing.assert_allclose(after[0], before[0], atol=1e-9)
     assert np.all(after[1] <= before[1] + 1e-12)
     assert after[1][-1] < 0.2 * before[1][-1]  # at the pending point itself, noise is what is left
+
+
+def test_exact_outputs_tell_a_small_effect_from_none():
+    x = np.array([[0.2, 0.4, 0.0], [0.2, 0.4, 1.0], [0.9, 0.1, 0.5]])
+    data = padded(x, np.ones(3), np.array([-1.0, -1.0 + 1e-4, 1.0]))
+    length_scale = jnp.log(jnp.array([0.3, 0.9, 1000.0]))
+    exact = parameters()._replace(log_length_scale=length_scale, log_noise=jnp.array(-40.0))
+    low, high = predict_mean(condition(exact, data), jnp.asarray(x[:2]), jnp.ones(2))
+    assert high - low == pytest.approx(1e-4, rel=0.05)

@@ -18,7 +18,7 @@ from ibo_jax.types import AnyArray
 
 __all__ = ["JITTER", "TrainingData", "log_likelihood", "masked_gram"]
 
-JITTER = 1e-9  # added to the noise variance of standardised outputs: what exact ones can tell apart, squared
+JITTER = 1e-9  # added to the noise variance of standardised outputs; 1e-6 would hide small effects in exact ones
 
 
 class TrainingData(NamedTuple):
