@@ -7,7 +7,7 @@ Forward passes over a batch of 64 in a loop on the device, as in a training. App
 the number that `training.convolution` takes.
 """
 
-import time
+from functools import partial
 from typing import Any
 
 import jax
@@ -46,15 +46,9 @@ def measure(name: str, repeats: int) -> dict[str, Any]:
 
         return jax.jit(lambda both: jax.lax.fori_loop(0, STEPS, step, both))
 
-    loops = {neighbours: loop(neighbours) for neighbours in NEIGHBOURS}
-    times: dict[int, list[float]] = {neighbours: [] for neighbours in NEIGHBOURS}
-    for repeat in range(repeats + 1):
-        for neighbours, run in loops.items():
-            began = time.process_time()
-            jax.block_until_ready(run([inputs, kernel]))
-            if repeat:  # the first compiles
-                times[neighbours].append(1000 * (time.process_time() - began) / STEPS)
-    milliseconds = {str(neighbours): min(values) for neighbours, values in times.items()}
+    runs = {str(neighbours): partial(loop(neighbours), [inputs, kernel]) for neighbours in NEIGHBOURS}
+    times = each_network.milliseconds(runs, repeats, STEPS)
+    milliseconds = {neighbours: min(values) for neighbours, values in times.items()}
     return {"network": name, "milliseconds": milliseconds, "taken": convolution.neighbours_of(channels, filters)}
 
 

@@ -1,7 +1,8 @@
-"""The command of a benchmark that takes one network after another."""
+"""The command of a benchmark that takes one network after another, and its clock."""
 
 import argparse
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,19 @@ def main(
         device = jax.devices()[0].device_kind
         rows.append(arguments.rows, {**row, "device": device, "machine": rows.machine()})
         show(row)
+
+
+def milliseconds(runs: Mapping[str, Callable[[], Any]], repeats: int, steps: int) -> dict[str, list[float]]:
+    """Of a step of each run, which takes `steps` of them: `repeats` times in turn, after one time that compiles.
+
+    On a CPU these are processor seconds, which other processes disturb less.
+    """
+    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            began = clock()
+            jax.block_until_ready(run())
+            if repeat:
+                times[name].append(1000 * (clock() - began) / steps)
+    return times

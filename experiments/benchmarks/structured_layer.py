@@ -9,8 +9,8 @@ their ratio (goal: at most 2.3).
 """
 
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ import optax
 
 from experiments.benchmarks import each_network
 from ibo_jax.bilevel import best_response
-from ibo_jax.training.convolutional import LeNet
+from ibo_jax.training.convnets import LeNet
 from ibo_jax.training.networks import MLP, as_network
 from ibo_jax.training.recurrent import CharacterLSTM
 
@@ -54,21 +54,12 @@ def programs(name: str) -> dict[str, Callable[[], Any]]:
 
         return jax.jit(lambda params: jax.lax.fori_loop(0, steps, step, params))
 
-    loops = {kind: loop(apply) for kind, apply in applied.items()}
-    return {kind: lambda kind=kind: jax.block_until_ready(loops[kind](made[kind])) for kind in applied}  # type: ignore[misc]
+    return {kind: partial(loop(apply), made[kind]) for kind, apply in applied.items()}
 
 
 def measure(name: str, repeats: int) -> dict[str, Any]:
     """Milliseconds of a step of either kind, and their ratio."""
-    runs, steps = programs(name), CASES[name][2]
-    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
-    times: dict[str, list[float]] = {kind: [] for kind in runs}
-    for repeat in range(repeats + 1):
-        for kind, run in runs.items():
-            began = clock()
-            run()
-            if repeat:  # the first compiles
-                times[kind].append(1000 * (clock() - began) / steps)
+    times = each_network.milliseconds(programs(name), repeats, CASES[name][2])
     summary = {kind: {"min": min(values), "median": statistics.median(values)} for kind, values in times.items()}
     ratio = {of: summary["structured"][of] / summary["plain"][of] for of in ("min", "median")}
     return {"network": name, "milliseconds": summary, "ratio": ratio}

@@ -22,7 +22,7 @@ from ibo_jax.problems.base import Problem
 from ibo_jax.space import PRESAMPLE_RATIO, Float, SearchSpace
 from ibo_jax.study.cache import enable_compilation_cache
 from ibo_jax.training import optimizers
-from ibo_jax.training.convolutional import LeNet
+from ibo_jax.training.convnets import LeNet
 from ibo_jax.training.datasets import take
 
 HERE = Path(__file__).parent

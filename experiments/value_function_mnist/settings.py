@@ -17,7 +17,7 @@ from ibo_jax.outcomes import Outcome
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import training_problem
 from ibo_jax.space import Float, SearchSpace
-from ibo_jax.training.convolutional import LeNet
+from ibo_jax.training.convnets import LeNet
 from ibo_jax.training.datasets import Dataset, load, take
 from ibo_jax.training.networks import MLP
 from ibo_jax.types import Array, Hyperparameters

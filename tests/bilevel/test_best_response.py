@@ -7,7 +7,7 @@ import pytest
 from flax import linen
 
 from ibo_jax.bilevel import best_response
-from ibo_jax.training.convolutional import AlexNet, LeNet
+from ibo_jax.training.convnets import AlexNet, LeNet
 from ibo_jax.training.networks import MLP, Network, as_network
 from ibo_jax.training.recurrent import CharacterLSTM
 

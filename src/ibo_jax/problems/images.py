@@ -16,7 +16,7 @@ from ibo_jax.problems.training import PRESAMPLE_SHARE, training_problem
 from ibo_jax.space import PRESAMPLE_RATIO, Dimension, Fidelity, Float, Integer, SearchSpace
 from ibo_jax.training import augmentation, networks, optimizers
 from ibo_jax.training.augmentation import compose, flip, shift
-from ibo_jax.training.convolutional import AlexNet, LeNet
+from ibo_jax.training.convnets import AlexNet, LeNet
 from ibo_jax.training.datasets import Dataset, load, take
 from ibo_jax.types import Array, PRNGKeyArray, Steps
 
