@@ -23,6 +23,7 @@ from ibo_jax import (
     training_problem,
     tune,
 )
+from ibo_jax.problems import problem
 from ibo_jax.problems.synthetic import SYNTHETIC
 
 FORRESTER = SYNTHETIC["forrester"]
@@ -79,7 +80,14 @@ BAD_CALLS = {
     "log over zero": (lambda: SearchSpace({"x": Float(0.0, 1.0, log=True)}), "x: expected low > 0 on a log scale"),
     "infinite bound": (lambda: SearchSpace({"x": Float(0.0, np.inf)}), "x: expected finite bounds"),
     "NaN bound": (lambda: SearchSpace({"x": Float(np.nan, 1.0)}), "x: expected finite bounds"),
-    "one choice": (lambda: SearchSpace({"x": Categorical(("a",))}), "x: expected at least two different choices"),
+    "one choice": (lambda: SearchSpace({"x": Categorical(("a",))}), "x: expected at least two choices"),
+    "a choice twice": (lambda: SearchSpace({"x": Categorical(("a", "a", "b"))}), "x: .* two choices, each once"),
+    "a string of choices": (lambda: SearchSpace({"x": Categorical("relu")}), "x: expected a tuple of strings"),
+    "a list as choice": (lambda: SearchSpace({"x": Categorical(([1], [2]))}), "x: expected a tuple of strings or num"),
+    "unknown choice": (lambda: SearchSpace({"x": Categorical(("a", "b"))}).encode({"x": "c"}), "expected one of"),
+    "whole number of halves": (lambda: SearchSpace({"x": Integer(0.5, 3)}), r"x: expected whole numbers .* \[0.5, 3\]"),
+    "bounds that are words": (lambda: SearchSpace({"x": Float("0", 1)}), "x: expected numbers as bounds"),
+    "name that is no string": (lambda: SearchSpace({1: Float(0, 1)}), "names of hyperparameters that are strings"),
     "bounds not wrapped": (lambda: SearchSpace({"x": (0, 1)}), "x: expected Float, Integer or Categorical"),
     "missing hyperparameter": (lambda: LINE.encode({}), r"none for \['learning_rate'\]"),
     "unknown problem": (lambda: tuned(problem="mnits-fcn"), "got 'mnits-fcn'; did you mean 'mnist-fcn'"),
@@ -92,6 +100,9 @@ BAD_CALLS = {
     "zero seconds": (lambda: tuned(evaluations=None, seconds=0.0), "positive, finite number of seconds, got 0"),
     "NaN seconds": (lambda: tuned(seconds=float("nan")), "positive, finite number of seconds, got nan"),
     "negative seed": (lambda: tuned(seed=-1), "expected a seed in"),
+    "seed that is not whole": (lambda: tuned(seed=1.5), "a whole number, got 1.5"),
+    "problem that is none": (lambda: tuned(problem=42), "expected a Problem or the name of one, got 42"),
+    "misspelt method": (lambda: tuned("iboo"), "got 'iboo'; did you mean 'ibo'"),
     "storage by address": (lambda: tuned(storage="sqlite:///study.db"), "expected a folder for the study"),
     "B below b": (
         lambda: tuned(problem=problem_like(fidelity=Fidelity("presample_ratio", 0, 6, integer=True))),
@@ -128,6 +139,9 @@ BAD_CALLS = {
     ),
     "sampler without initial design": (lambda: IBOSampler(initial=0), "at least one initial point"),
     "sampler of unknown method": (lambda: IBOSampler(method="tpe"), "expected a method among"),
+    "sampler, method of a training's data": (lambda: IBOSampler(method="fabolas"), "expected a method among"),
+    "sampler, unknown transform": (lambda: IBOSampler(transform="Log"), "expected transform 'log' or 'identity'"),
+    "sampler, floor of zero": (lambda: IBOSampler(transform="log", floor=0.0), "expected a floor > 0"),
     "sampler, fidelity missing in space": (
         lambda: IBOSampler("B", space={"x": X}),
         r"expected the fidelity 'B' among the parameters, got \['x'\]",
@@ -231,8 +245,19 @@ def test_a_study_that_is_not_this_one_is_left_alone(what, tmp_path, capsys):
 def test_a_changed_space_is_another_search(tmp_path):
     started(tmp_path)
     wider = problem_like(space=SearchSpace({"x1": Float(0.0, 2.0)}), evaluate=untouched)
-    with pytest.raises(ValueError, match=r"found space .*'high': 1.0.* instead of .*'high': 2.0"):
+    with pytest.raises(ValueError, match=r"found space.x1.high 1.0 instead of 2.0;"):
         tune(wider, "random", evaluations=3, storage=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("method", ["random", "hypernet-local"])
+def test_another_scale_or_split_is_another_study(tmp_path, method, capsys):
+    command = f"tune digits-l2 --method {method} --evaluations 1 --out {tmp_path} --scale"
+    assert cli.main([*command.split(), "smoke"]) == 0
+    assert cli.main([*command.split(), "cpu"]) == 2
+    assert "found scale 'smoke' instead of 'cpu'" in capsys.readouterr().err
+    other = problem("digits-l2", scale="smoke", split=1)
+    with pytest.raises(ValueError, match="found split 0 instead of 1"):
+        tune(other, method, evaluations=2, storage=tmp_path, progress=False)
 
 
 BAD_COMMANDS = {

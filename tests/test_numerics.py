@@ -1,5 +1,7 @@
 """Double precision on request, factorisation, and formulas in log space against integrals that keep their digits."""
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,3 +132,23 @@ def test_options_that_this_compiler_does_not_know_are_left_out(monkeypatch):
     monkeypatch.setitem(numerics.COMPILER_OPTIONS, "xla_no_such_option", True)
     numerics.compiler_options.cache_clear()
     assert numerics.compiler_options() == known
+
+
+def test_blas_keeps_one_thread_until_the_last_user_leaves():
+    def threads():
+        return [library.num_threads for library in numerics._blas().lib_controllers if library.user_api == "blas"]
+
+    def search(entered, leave):
+        with numerics._one_blas_thread:
+            entered.set()
+            leave.wait(60)
+
+    before, entered, leave = threads(), threading.Event(), threading.Event()
+    other = threading.Thread(target=search, args=(entered, leave))
+    with numerics._one_blas_thread:
+        other.start()
+        entered.wait(60)
+    assert set(threads()) == {1}  # this one left, the other is still inside
+    leave.set()
+    other.join()
+    assert threads() == before

@@ -25,7 +25,7 @@ TUNERS = {"value-function": "corrected", "value-function, published": "published
 def run(cell: Cell, seed: int, method: str) -> dict[str, Any]:
     """One method on one subset."""
     made, began = problem(cell, seed), time.perf_counter()
-    found = by_passes(made, seed, TUNERS[method]) if method in TUNERS else by_search(made, cell, seed, method)
+    found = by_passes(made, cell, seed, TUNERS[method]) if method in TUNERS else by_search(made, cell, seed, method)
     return {
         "cell": cell.name,
         "seed": seed,
@@ -39,10 +39,10 @@ def _named(judged: Judged) -> dict[str, float]:
     return {"test_loss": judged.loss, "test_error": judged.error}
 
 
-def by_passes(made: Problem, seed: int, variant: Any) -> dict[str, Any]:
+def by_passes(made: Problem, cell: Cell, seed: int, variant: Any) -> dict[str, Any]:
     """The tuner: the pass of smallest violation, and all passes."""
     assert made.learning is not None
-    tuner, judged = value_function.tuner(made, variant=variant), judge(made.learning)
+    tuner, judged = value_function.tuner(made, variant=variant, passes=cell.passes), judge(made.learning)
     answers, passes = [], []
     for number, (state, measures) in enumerate(updates(jax.random.key(seed), tuner)):
         if not measures.finite:

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -54,6 +55,7 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("ibo-jax", description="Importance-based Bayesian optimisation of networks.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('ibo_jax')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     tune = commands.add_parser("tune", help="tune a problem; the same command resumes")

@@ -4,8 +4,10 @@ References:
     [AmentEtAl2023] Unexpected improvements to expected improvement for Bayesian optimization. NeurIPS 2023.
 """
 
+import contextlib
 import functools
 import math
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -68,7 +70,7 @@ class in_float64:
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         device = jax.local_devices(backend=PLATFORM)[0]
-        with _blas().limit(limits=1, user_api="blas"), jax.enable_x64(True), jax.default_device(device):
+        with _one_blas_thread, jax.enable_x64(True), jax.default_device(device):
             leaves, structure = jax.tree.flatten(args)
             shapes = tuple((np.shape(leaf), jax.dtypes.result_type(leaf)) for leaf in leaves)
             key = (tuple(sorted(static.items())), structure, shapes)
@@ -97,6 +99,28 @@ def _is_known(name: str, setting: Any) -> bool:
     except jax.errors.JaxRuntimeError:
         return False
     return True
+
+
+class _OneBlasThread:
+    """BLAS has one limit for the whole process: the first thread to enter sets it, the last to leave restores it."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.limit = threading.Lock(), 0, contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.limit.enter_context(_blas().limit(limits=1, user_api="blas"))
+            self.inside += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.limit.close()
+
+
+_one_blas_thread = _OneBlasThread()
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,10 @@ class Float(NamedTuple):
 
 
 class Integer(NamedTuple):
-    """A whole number in {low, ..., high}; every value owns an equal cell of the (log) scale, so none is unreachable."""
+    """A whole number in {low, ..., high}, searched on a log scale if `log`.
+
+    The unit interval is that of low - 1/2 to high + 1/2, so that the ends are reached as easily as their neighbours.
+    """
 
     low: int
     high: int
@@ -66,6 +70,8 @@ class Categorical(NamedTuple):
         return len(self.choices)
 
     def encode(self, value: Value) -> list[float]:
+        if value not in self.choices:
+            raise ValueError(f"expected one of {self.choices}, got {value!r}; choose one of them")
         return [float(choice == value) for choice in self.choices]
 
     def decode(self, unit: np.ndarray) -> Value:
@@ -96,7 +102,8 @@ class SearchSpace:
         16
 
     Raises:
-        ValueError: a dimension is empty, has low >= high, or takes the log of something not positive.
+        ValueError: a dimension is empty, has low >= high, bounds of the wrong kind or choices twice, or takes the log
+            of something not positive.
     """
 
     def __init__(self, dimensions: Mapping[str, Dimension]):
@@ -218,18 +225,26 @@ def _scaled(log: bool, *values: float) -> list[float]:
 
 
 def _check(name: str, dimension: Dimension) -> None:
+    if not isinstance(name, str):
+        raise ValueError(f"expected names of hyperparameters that are strings, got {name!r}; quote it")
     if isinstance(dimension, Categorical):
-        if len(set(dimension.choices)) < 2:
-            raise ValueError(
-                f"{name}: expected at least two different choices, got {dimension.choices}; "
-                "drop the dimension or add a choice"
-            )
-        return
+        return _check_choices(name, dimension.choices)
     if not isinstance(dimension, Float | Integer):
         raise ValueError(f"{name}: expected Float, Integer or Categorical, got {dimension!r}; wrap the bounds in one")
+    kind, said = (Integral, "whole numbers") if isinstance(dimension, Integer) else (Real, "numbers")
+    if not (isinstance(dimension.low, kind) and isinstance(dimension.high, kind)):
+        raise ValueError(f"{name}: expected {said} as bounds, got [{dimension.low!r}, {dimension.high!r}]; change them")
     if not (math.isfinite(dimension.low) and math.isfinite(dimension.high)):
         raise ValueError(f"{name}: expected finite bounds, got [{dimension.low}, {dimension.high}]; give finite ones")
     if dimension.low >= dimension.high:
         raise ValueError(f"{name}: expected low < high, got [{dimension.low}, {dimension.high}]; swap or widen them")
     if dimension.log and dimension.low <= 0:
         raise ValueError(f"{name}: expected low > 0 on a log scale, got {dimension.low}; raise it or drop log=True")
+
+
+def _check_choices(name: str, choices: tuple[Value, ...]) -> None:
+    if not isinstance(choices, tuple | list) or not all(isinstance(choice, str | Real) for choice in choices):
+        raise ValueError(f"{name}: expected a tuple of strings or numbers, got {choices!r}; wrap or name them")
+    if not 2 <= len(choices) == len(set(choices)):
+        raise ValueError(f"{name}: expected at least two choices, each once, got {choices}; "
+                         "drop the dimension or change them")  # fmt: skip

@@ -1,5 +1,7 @@
 """The alternation does what it says: who sees which gradient, when, and what is left when it fails."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import optax
 import pytest
 
 from ibo_jax import bilevel
-from ibo_jax.bilevel import relaxation, self_tuning
+from ibo_jax.bilevel import hypernetwork, relaxation, self_tuning, value_function
 from ibo_jax.bilevel.judge import judge
 from ibo_jax.bilevel.replay import constant, replay
 from ibo_jax.problems import problem
@@ -173,8 +175,22 @@ def test_what_cannot_be_moved_is_refused(changes, settings, message):
         self_tuning.tuner(small(**changes), **settings)
 
 
+@pytest.mark.parametrize(("tuner", "setting"), [(hypernetwork.tuner, "algorithm"), (value_function.tuner, "variant")])
+def test_unknown_settings_are_refused(tuner, setting):
+    with pytest.raises(ValueError, match=f"expected .*{setting} .*got 'globl'"):
+        tuner(problem("digits-l2", scale="smoke"), **{setting: "globl"})
+
+
+def test_a_fault_of_the_users_own_is_not_hidden_by_a_diagnosis():
+    with pytest.raises(KeyError, match="oops"):
+        self_tuning.tuner(small(network=lambda h: MLP(10, {}["oops"] if isinstance(h["dropout"], jax.Array) else 8)))
+    with pytest.raises(ValueError, match=r"TypeError: .*NoneType"):
+        self_tuning.tuner(small(network=lambda h: MLP(10, 8 + (None if isinstance(h["dropout"], jax.Array) else 0))))
+
+
 def test_problems_without_training_are_refused():
-    for refuse in (lambda: self_tuning.tuner(problem("branin")), lambda: replay(problem("branin"), {})):
+    tuners = (self_tuning.tuner, hypernetwork.tuner, value_function.tuner, lambda branin: replay(branin, {}))
+    for refuse in (partial(tuner, problem("branin")) for tuner in tuners):
         with pytest.raises(ValueError, match="training"):
             refuse()
 

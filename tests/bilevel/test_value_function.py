@@ -218,6 +218,16 @@ def test_passes_end_nearly_feasible_and_inside_the_space():
         assert 1e-4 <= tuner.hyperparameters(state)["l2"] <= 1e-1
 
 
+def test_one_pass_is_the_first_of_five():
+    """Up to the padding of the surrogate's matrices."""
+    short, whole = (run(value_function.tuner(small(), passes=passes)) for passes in (1, 5))
+    assert len(short[0]) == 11
+    np.testing.assert_allclose(short[0][-1].values, whole[0][10].values, rtol=1e-3)
+    np.testing.assert_allclose(short[1][-1].score, whole[1][10].score, rtol=0.1)
+    with pytest.raises(ValueError, match="at least one pass, got 0"):
+        value_function.tuner(small(), passes=0)
+
+
 def test_the_parameters_are_those_of_the_network():
     tuner, states, _ = finished()
     expected = jax.eval_shape(

@@ -136,6 +136,24 @@ def test_degenerate_scores_give_finite_weights(scores, dtype, method):
         np.testing.assert_allclose(weight, 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scores", [[1.0, np.nan, 2.0], [np.inf, 1.0, 0.0], [np.nan] * 3, [np.inf] * 3])
+def test_scores_of_a_diverging_network_draw_uniformly(scores, method):
+    scores = jnp.array(scores)
+    np.testing.assert_allclose(probabilities(scores), 1 / 3, rtol=1e-6)
+    assert float(importance.tau(scores)) == 1
+    index, weight = resample(jax.random.key(0), scores, 60, method=method)
+    assert set(np.unique(index)) == {0, 1, 2}
+    np.testing.assert_allclose(weight, 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_impossible_probabilities_draw_indices_in_range(value, method):
+    index = draw(jax.random.key(0), jnp.full(3, value), 5, method)
+    assert np.all((index >= 0) & (index < 3))
+
+
 def test_presample_is_uniform_with_replacement():
     index = np.asarray(presample(jax.random.key(0), 10, 10_000))
     counts = np.bincount(index, minlength=10)

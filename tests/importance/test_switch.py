@@ -49,10 +49,10 @@ def test_published_thresholds():
     np.testing.assert_allclose(thresholds, [5 / 3, 2, 7 / 3, 8 / 3, 3])
 
 
-def crossing(rule, ratio, **options):
+def crossing(rule, ratio):
     """The smallest tau of a fine grid at which importance sampling pays."""
     grid = np.linspace(1, 8, 7001)
-    verdicts = np.asarray(pays(jnp.asarray(grid, jnp.float32), ratio * 16, 16, rule, **options))
+    verdicts = np.asarray(pays(jnp.asarray(grid, jnp.float32), ratio * 16, 16, rule))
     assert np.all(np.diff(verdicts.astype(int)) >= 0)
     return grid[np.argmax(verdicts)]
 
@@ -62,11 +62,6 @@ def test_crossing_points_of_the_rules(ratio, published, variance):
     """Variance rule: 1/r + 1/tau^2 < 3/(r+3), solved for tau."""
     assert abs(crossing("published", ratio) - published) < 2e-3
     assert abs(crossing("variance", ratio) - variance) < 2e-3
-
-
-def test_a_measured_cost_replaces_the_count_of_passes():
-    assert abs(crossing("published", 3, cost_ratio=1.63) - 1.63) < 2e-3
-    assert abs(crossing("variance", 3, cost_ratio=1.63) - (1 / 1.63 - 1 / 3) ** -0.5) < 2e-3
 
 
 @pytest.mark.parametrize("rule", ["published", "variance"])

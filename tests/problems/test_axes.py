@@ -3,12 +3,16 @@
 import dataclasses
 
 import numpy as np
+import optax
 import pytest
 
 from ibo_jax.methods import METHODS
 from ibo_jax.problems import catalogue
 from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, sample_of, subset_sizes
-from ibo_jax.space import PRESAMPLE_RATIO, Fidelity
+from ibo_jax.problems.training import training_problem
+from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, Float, SearchSpace
+from ibo_jax.training.datasets import load, take
+from ibo_jax.training.networks import MLP
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,19 @@ def test_a_problem_is_seen_with_what_was_changed_in_it(digits):
     assert changed.seen("presample", "random") is changed
     with pytest.raises(ValueError, match="train on a part of its data, got 'digits-mlp'"):
         dataclasses.replace(digits, view=None).seen("subset", "off")
+
+
+def test_few_examples_have_subsets_from_the_largest_batch_on_but_no_task_of_a_quarter():
+    made = training_problem(
+        "few", SearchSpace({"rate": Float(1e-3, 1e-1)}), take(load("digits"), train=60, valid=40),
+        network=lambda h: MLP(10, units=8, layers=1), optimizer=lambda h, steps: optax.sgd(h["rate"]), epochs=1,
+        batch_size=lambda h: 20, fidelity=PRESAMPLE_RATIO._replace(high=3),
+    )  # fmt: skip
+    seen = made.seen("subset", "off")
+    assert (seen.fidelity.low, seen.fidelity.high) == (20, 60)
+    assert seen.evaluate(0, {"rate": 1e-2}, 20).state == "ok"
+    with pytest.raises(ValueError, match="a quarter of the 60 training examples to hold the largest batch, got one of"):
+        made.seen("task", "off")
 
 
 @pytest.mark.parametrize("protocol", ["paper", "scripts"])

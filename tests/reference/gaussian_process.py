@@ -91,7 +91,7 @@ def metropolis(
     long again as `steps`, which is thrown away; afterwards it is fixed, so the kept chains are exact.
     """
     position, density = start, log_density(start)
-    dimension, kept = start.shape[1], []
+    dimension, kept, recent = start.shape[1], [], []
     factor = 0.1 * np.eye(dimension)
     for step in range(2 * steps):
         if step % 50 == 0 and 0 < step <= steps:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -107,6 +108,24 @@ def test_a_folder_of_another_run_is_refused(problem, tmp_path):
         tune(problem, METHOD, evaluations=1, storage=tmp_path / "study", progress=False)
 
 
+def test_a_search_leaves_a_run_alone(problem, tmp_path):
+    tune(problem, METHOD, evaluations=1, storage=tmp_path, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="found one training's checkpoint"):
+        tune(problem, "random", evaluations=1, storage=tmp_path, progress=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_tuner_is_not_driven_beyond_the_room_that_it_has(problem):
+    tuner = bilevel.make(METHOD, problem)._replace(limit=2)
+    with pytest.raises(ValueError, match="expected at most 2 epochs of this tuner on this problem, got 3"):
+        descent.prepare(problem, METHOD, tuner=tuner, epochs=3)
+    with pytest.raises(ValueError, match="at most 2 epochs"):
+        next(bilevel.updates(jax.random.key(0), tuner, epochs=3))
+    ready = descent.prepare(problem, METHOD, tuner=tuner, seconds=60.0, progress=False)
+    assert len(descent.run(ready).rows) == 2
+
+
 def test_a_damaged_checkpoint_is_named(problem, tmp_path):
     tune(problem, METHOD, evaluations=1, storage=tmp_path, progress=False)
     path = tmp_path / checkpoint.FILE
@@ -117,7 +136,7 @@ def test_a_damaged_checkpoint_is_named(problem, tmp_path):
 
 @pytest.mark.parametrize("method", bilevel.NAMES)
 def test_a_problem_without_a_training_is_refused(method):
-    with pytest.raises(ValueError, match="look into"):
+    with pytest.raises(ValueError, match="looked into"):
         tune(SYNTHETIC["forrester"], method, evaluations=1, progress=False)
 
 

@@ -1,6 +1,7 @@
 """What a person sees."""
 
 import io
+import math
 
 import pytest
 from rich.console import Console
@@ -57,6 +58,32 @@ def test_lines_say_each_trial_once(rows, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("resumed after 3 trials, best ")
     assert len(said) == 2
+
+
+def test_lines_say_each_trial_once_where_workers_finish_out_of_order(rows, capsys):
+    lines = progress.Lines("s", 4, None)
+    rows = [{**row, "error": error} for row, error in zip(rows, (0.4, 0.3, 0.2), strict=False)]
+    lines.update([], 0.0)
+    lines.update([rows[0], rows[2]], 1.0)
+    lines.update(rows, 2.0)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in said] == ["trial 1/4", "trial 3/4", "trial 2/4"]
+    assert ["best 0.4" in said[0], "best 0.2" in said[1], "best 0.2" in said[2]] == [True] * 3
+
+
+def test_lines_say_what_came_of_an_interrupted_trial(rows, capsys):
+    resumed = progress.Lines("s", 4, None)
+    resumed.update([rows[0], {**rows[1], "state": "preempted", "error": None}], 0.0)
+    resumed.update(rows[:2], 1.0)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in said] == ["resumed after 2 trials", "trial 2/4"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.000123456, "0.0001235"), (128, "128"), ("tanh", "tanh"), (None, "-"), (math.nan, "-")]
+)
+def test_number(value, text):
+    assert progress.number(value) == text
 
 
 def test_seconds_left_is_the_tighter_limit(rows):

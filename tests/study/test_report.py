@@ -1,5 +1,6 @@
 """The report page: complete, self-contained, and unmoved by anything a study can hold."""
 
+import json
 import math
 import re
 from html.parser import HTMLParser
@@ -8,15 +9,15 @@ import numpy as np
 import pytest
 
 from ibo_jax.study import figures
-from ibo_jax.study.page import number as shown
-from ibo_jax.study.report import page, write_report
+from ibo_jax.study.progress import number as shown
+from ibo_jax.study.report import FIGURES, axes_of, page, write_report
 from ibo_jax.study.tune import tune
 
 SPACE = {
-    "learning_rate": {"low": 1e-4, "high": 0.1, "log": True},
-    "width": {"low": 16, "high": 256, "log": True},
-    "dropout": {"low": 0.0, "high": 0.5, "log": False},
-    "activation": {"choices": ["relu", "tanh"]},
+    "learning_rate": {"type": "Float", "low": 1e-4, "high": 0.1, "log": True},
+    "width": {"type": "Integer", "low": 16, "high": 256, "log": True},
+    "dropout": {"type": "Float", "low": 0.0, "high": 0.5, "log": False},
+    "activation": {"type": "Categorical", "choices": ["relu", "tanh"]},
 }
 SUMMARY = {
     "problem": "digits-mlp", "method": "ibo", "seed": 0, "protocol": "default", "cost": "seconds", "evaluations": 30,
@@ -108,10 +109,10 @@ def test_page_holds_the_answer_every_trial_and_all_figures():
     assert "<b>0.0345</b>" in text
     assert "30 of 30" in text
     assert f"<b>{best['hyperparameters']['learning_rate']:.4g}</b>" in text
-    assert cells[:: len(cells) // 30] == [str(number) for number in range(30)]
+    assert cells[:: len(cells) // 30] == [str(number) for number in range(1, 31)]
     assert text.count('class="best"') == 1
-    assert "Trial 14, 15: the fit did not converge" in text
-    assert "Trial 11: out of memory" in text
+    assert "Trial 15, 16: the fit did not converge" in text
+    assert "Trial 12: out of memory" in text
 
 
 def test_page_asks_the_network_for_nothing():
@@ -142,7 +143,22 @@ def test_few_rows_and_no_predictions(count):
     text = page(make_trials(count), SUMMARY)
     assert parsed(text)
     assert f"{count} of 30" in text
-    assert text.count("Nothing was predicted and then tested yet") == 3
+    for missing in (
+        "No evaluation has both a predicted and an observed error.",
+        "No evaluation has both a predicted and a measured cost.",
+        "No trial was chosen by asking where the optimum is anywhere.",
+    ):
+        assert text.count(missing) == 1
+
+
+def test_only_figures_without_anything_to_show_are_replaced_by_words():
+    trials = [{**row, "entropy": None} for row in make_trials(12)]
+    text = page(trials, SUMMARY)
+    assert "No trial was chosen by asking" in text
+    assert "No evaluation has both" not in text
+    text = page([{**row, "cost_seconds": 0.0} for row in trials], SUMMARY)  # as of crashed processes
+    assert "predicted and a measured cost" in text
+    assert "an observed error" not in text
 
 
 def test_everything_failed():
@@ -168,13 +184,35 @@ def test_an_error_of_zero_stays_on_the_log_scale():
     trials = make_trials(8)
     trials[2]["error"] = 0.0
     figure = figures.errors_over_time(
-        np.arange(8.0), np.arange(8.0), np.array([0.1, 0.0, 0.4, np.nan, 0.2, 0.2, 0.2, 0.05]), np.full(8, np.nan),
+        np.arange(8.0), np.arange(1.0, 9.0), np.array([0.1, 0.0, 0.4, np.nan, 0.2, 0.2, 0.2, 0.05]), np.full(8, np.nan),
         np.ones(8), ["ok"] * 8, log=True, fidelity_name="s",
     )  # fmt: skip
     drawn = figure.axes[0].collections[0].get_offsets()[:, 1]
     assert drawn.tolist() == [0.1, 0.025, 0.4, 0.2, 0.2, 0.2, 0.05]
     assert figure.axes[0].lines[1].get_ydata().tolist() == [0.1] + [0.025] * 7
     assert parsed(page(trials, SUMMARY))
+
+
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_figures_number_trials_from_one(count):
+    trials = make_trials(count)
+    for name in ("errors", "choices", "entropy"):
+        figure = FIGURES[name][0](trials, SUMMARY)
+        for axes in figure.axes if figure else ():
+            if name == "choices" or axes.get_xlabel() == "trial":
+                drawn = [c.get_offsets()[:, 0] for c in axes.collections] + [line.get_xdata() for line in axes.lines]
+                assert set(np.concatenate(drawn or [[]]).tolist()) <= set(range(1, count + 1))
+                low, high = axes.get_xlim()
+                assert 0.0 < low < high
+                assert low < 1.0 < high or count == 0
+
+
+def test_a_dimension_is_whole_by_its_type_not_by_its_bounds():
+    space = {name: {"type": name, "low": 0, "high": 1, "log": False} for name in ("Float", "Integer")}
+    _, axes = axes_of([], {**SUMMARY, "space": space})
+    assert [axis.integer for axis in axes] == [False, True]
+    assert [label for _, label in axes[0].ticks()] == ["0", "0.25", "0.5", "0.75", "1"]
+    assert [label for _, label in axes[1].ticks()] == ["0", "1"]
 
 
 def test_axis_ticks_stay_inside_and_keep_apart():
@@ -196,6 +234,8 @@ def test_report_of_a_real_study(tmp_path):
     text = path.read_text()
     cells = parsed(text).cells
     assert path == tmp_path / "report.html"
-    assert [cells[i] for i in range(0, len(cells), len(cells) // 6)] == list("012345")
+    assert [cells[i] for i in range(0, len(cells), len(cells) // 6)] == list("123456")
+    kept = [json.loads(line)["number"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert kept == list(range(6))  # what is kept counts as the study does
     assert f"<b>{shown(result.hyperparameters['x1'])}</b><span>x1</span>" in text
     assert shown(result.rows[3]["error"]) in cells

@@ -5,6 +5,7 @@ import json
 import math
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import optuna
 import pytest
@@ -128,6 +129,24 @@ def test_work_must_be_stated():
     with pytest.raises(ValueError, match="state a cost_work > 0"):
         tune(problem, "random", evaluations=4, cost="work", progress=False)
     assert tune(problem, "random", evaluations=1, progress=False).rows[0]["cost_seconds"] > 0
+
+
+def test_numbers_may_be_arrays_of_jax_and_a_cost_that_is_no_number_is_measured(tmp_path):
+    def evaluate(seed, hyperparameters, fidelity):
+        return Outcome("ok", jnp.float32(hyperparameters["x1"]), cost_seconds=math.inf, history={"loss": jnp.ones(2)})
+
+    problem = dataclasses.replace(FORRESTER, evaluate=evaluate)
+    result = tune(problem, "random", evaluations=2, storage=tmp_path, progress=False)
+    assert [row["state"] for row in result.rows] == ["ok", "ok"]
+    assert result.rows[0]["error"] == np.float32(result.rows[0]["hyperparameters"]["x1"])
+    assert all(0 < row["cost_seconds"] < 60 for row in result.rows)
+
+
+def test_a_final_training_that_diverged_is_told():
+    problem = dataclasses.replace(FORRESTER, report=lambda seed, hyperparameters: Report(0.9, math.nan, 1.0))
+    result = tune(problem, "random", evaluations=2, progress=False)
+    assert result.test_error == 0.9
+    assert result.message == "the final training diverged: its test loss is nan"
 
 
 def test_report_is_made_once_and_its_failure_costs_nothing(tmp_path):

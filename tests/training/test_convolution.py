@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from ibo_jax.training import convolution
-from ibo_jax.training.convolution import conv
+from ibo_jax.training.convolution import conv, plainly
 
 
 def plain(inputs, kernel, stride, padding):
@@ -47,6 +47,20 @@ def test_few_channels_keep_their_type_and_what_is_infinite_stays_in_its_example(
 def test_the_hand_written_gradient_is_the_one_used_on_cpu_only():
     program = str(jax.make_jaxpr(conv)(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1))))
     assert ("custom_vjp" in program) == (jax.default_backend() == "cpu")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_was_traced_before_is_traced_again_where_convolutions_are_plain(first, monkeypatch):
+    monkeypatch.setattr(convolution, "_on_cpu", lambda: True)
+
+    @jax.jit
+    def inner(inputs, kernel):  # keeps its trace, whoever calls it
+        return conv(inputs, kernel)
+
+    for plain in (first, not first, first):
+        with plainly(plain):
+            program = str(jax.make_jaxpr(inner)(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1))))
+            assert ("custom_vjp" in program) == (not plain)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the hand-written gradient is for CPU")

@@ -1,3 +1,4 @@
+import inspect
 import json
 import subprocess
 import sys
@@ -68,9 +69,12 @@ def test_moments_are_those_of_the_training_part_alone(cifar100):
     np.testing.assert_allclose(data.scale, pixels.std((0, 1, 2)), rtol=1e-6)
     everything = np.concatenate([data.train_inputs, data.valid_inputs]).astype(np.float64)
     assert np.abs(data.mean - everything.mean((0, 1, 2))).max() > 1e-4
-    unit = load("cifar100", valid_size=300, normalise="unit")
-    assert unit.scale == 255
-    assert unit.mean == 0
+
+
+def test_unit_inputs_end_at_zero_and_one(cifar100):
+    for name, top in (("cifar100", 255), ("digits", 16)):
+        data = load(name, valid_size=300, normalise="unit")
+        assert (data.mean, data.scale, data.train_inputs.max()) == (0, top, top)
 
 
 def test_an_interrupted_decoding_leaves_nothing_behind(cifar100, monkeypatch):
@@ -129,7 +133,7 @@ def test_zca_whitens():
     mixing = generator.normal(size=(12, 12))
     images = np.clip(128 + 12 * generator.normal(size=(1500, 12)) @ mixing, 0, 255).astype(np.uint8)
     images = images.reshape(1500, 2, 2, 3)
-    mean, matrix = image_files.zca(images, epsilon=0.0)
+    mean, matrix = image_files.zca(images, 255, epsilon=0.0)
     white = (images.reshape(1500, -1) / 255 - mean) @ matrix
     np.testing.assert_allclose(np.cov(white.T, bias=True), np.eye(12), atol=1e-3)
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-3 * np.abs(matrix).max())
@@ -140,13 +144,25 @@ def test_whitened_images_are_fitted_on_the_training_part(cifar100, monkeypatch):
     monkeypatch.setattr(
         image_files,
         "zca",
-        lambda inputs: (seen.append(len(inputs)), (np.float32(0.5), np.eye(3072, dtype=np.float32)))[1],
+        lambda inputs, top: (seen.append(len(inputs)), (np.float32(0.5), np.eye(3072, dtype=np.float32)))[1],
     )
     raw, data = load("cifar100", valid_size=300), load("cifar100", valid_size=300, normalise="zca")
     assert seen == [2000]
     assert data.train_inputs.dtype == np.float32
     np.testing.assert_allclose(data.test_inputs, raw.test_inputs / 255 - 0.5, atol=1e-6)
     assert data.scale == data.train_inputs.max()
+
+
+def test_whitened_digits_are_those_of_their_split(monkeypatch, tmp_path):
+    monkeypatch.setenv("IBO_JAX_CACHE", str(tmp_path))
+    for split in (0, 1):
+        raw, data = load("digits", split=split), load("digits", split=split, normalise="zca")
+        pixels = raw.train_inputs.reshape(1000, -1) / 16
+        pixels = pixels - pixels.mean(0)
+        variances, axes = np.linalg.eigh(np.cov(pixels.T, bias=True))
+        expected = pixels @ (axes / np.sqrt(np.maximum(variances, 0) + 1e-6)) @ axes.T
+        np.testing.assert_allclose(data.train_inputs.reshape(1000, -1), expected, atol=1e-2)
+        np.testing.assert_array_equal(data.train_labels, raw.train_labels)
 
 
 def test_merged_and_take_keep_the_test_set_apart():
@@ -211,6 +227,8 @@ def test_unusable_names_and_sizes_are_refused():
         load("mnist", split=3)
     with pytest.raises(ValueError, match="validation size"):
         load("digits", valid_size=1397)
+    with pytest.raises(ValueError, match=r"'standard', 'unit', 'zca'.*got 'Standard'"):
+        inspect.unwrap(load)("digits", normalise="Standard")
     data = load("digits")
     with pytest.raises(ValueError, match="expected test examples of shape"):
         check(data._replace(test_inputs=data.test_inputs[:, :4]))

@@ -89,3 +89,5 @@ def test_text_is_cut_into_windows_with_the_next_character_as_label(tmp_path):
     assert len(windows(path, length=6).train_labels) == 59
     with pytest.raises(ValueError, match="at least one window of 30"):
         windows(path, length=30)
+    with pytest.raises(ValueError, match="at least one character, got length=0"):
+        windows(path, length=0)

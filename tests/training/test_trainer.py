@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen
 
 from ibo_jax import importance
-from ibo_jax.training import datasets, optimizers, programs, steps
+from ibo_jax.training import convolution, datasets, optimizers, programs, steps
 from ibo_jax.training.networks import MLP, Network
-from ibo_jax.training.trainer import Task, release_memory, retrain, train
+from ibo_jax.training.programs import release_memory
+from ibo_jax.training.trainer import Task, retrain, train
 
 HYPERPARAMETERS = {"learning_rate": 1e-2, "decay": 1e-4, "dropout": 0.1, "units": 32, "batch_size": 32}
 
@@ -26,6 +28,15 @@ def rmsprop(h, steps_per_epoch):
 
 def batch_size(h):
     return h["batch_size"]
+
+
+class Strided(linen.Module):
+    """One convolution, without padding, and an output layer."""
+
+    @linen.compact
+    def __call__(self, inputs, train):
+        x = convolution.conv(inputs, self.param("kernel", linen.initializers.he_normal(), (3, 3, 1, 4)), 2, "VALID")
+        return linen.Dense(10)(x.reshape(len(x), -1))
 
 
 TASK = Task(network, rmsprop, epochs=6, batch_size=batch_size)
@@ -145,6 +156,16 @@ def test_digits_are_learnt_by_importance_and_the_outcome_adds_up(digits):
     forward = 2 * (64 * 32 + 32 * 32 + 32 * 10)  # multiplications and additions, biases and activations left out
     passes = 12 * 31 * (3 * 32 + 96 * outcome.importance_share)
     np.testing.assert_allclose(outcome.cost_work, forward * passes, rtol=0.05)
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_the_modelled_cost_is_that_of_plain_convolutions_everywhere(digits, on_cpu, monkeypatch):
+    """On CPU also zeros between neighbours are multiplied: that is a matter of speed, not of work."""
+    monkeypatch.setattr(convolution, "_on_cpu", lambda: on_cpu)
+    few = datasets.take(digits, train=32, valid=32)
+    task = Task(lambda h: Strided(), lambda h, n: optax.sgd(0.1), epochs=1, batch_size=lambda h: 32)
+    multiplied = 2 * 3 * 3 * 9 * 4 + 2 * 36 * 10  # 3 x 3 places, windows of 9 pixels, 4 filters; then 10 classes
+    np.testing.assert_allclose(train(0, task, {}, 1, few).cost_work, 3 * 32 * multiplied, rtol=0.1)
 
 
 @pytest.mark.parametrize("options", [{"switch": "variance"}, {"draw": "systematic"}])
@@ -292,3 +313,10 @@ def test_chunks_change_nothing(limit):
     double, total = steps.in_chunks(lambda part: (2 * part, part.sum(axis=1)), values, limit)
     np.testing.assert_array_equal(double, 2 * values)
     np.testing.assert_array_equal(total, values.sum(axis=1))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_spoils_a_tree(value):
+    tree = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3), "step": jnp.int32(7)}
+    spoilt = tree | {"bias": jnp.array([0.0, value, 0.0])}
+    assert [bool(jax.jit(steps.all_finite)(each)) for each in (tree, spoilt, {})] == [True, False, True]

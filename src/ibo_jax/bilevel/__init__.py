@@ -3,10 +3,10 @@
 import importlib
 from typing import NamedTuple
 
-from ibo_jax.bilevel.base import Measures, Tuner, updates
+from ibo_jax.bilevel.base import Measures, Tuner, check_epochs, learning_of, updates
 from ibo_jax.problems.base import Problem
 
-__all__ = ["NAMES", "TUNERS", "Kind", "Measures", "Tuner", "make", "updates"]
+__all__ = ["NAMES", "TUNERS", "Kind", "Measures", "Tuner", "check_epochs", "make", "updates"]
 
 
 class Kind(NamedTuple):
@@ -39,8 +39,6 @@ def make(name: str, problem: Problem) -> Tuner:
     """
     if name not in TUNERS:
         raise ValueError(f"expected a tuner among {list(NAMES)}, got {name!r}; choose one of them")
-    if problem.learning is None:
-        raise ValueError(f"expected a problem whose training {name} can look into, got {problem.name!r}; make it by "
-                         "training_problem, or choose a method that only evaluates")  # fmt: skip
+    learning_of(problem)
     kind = TUNERS[name]
     return importlib.import_module(f"ibo_jax.bilevel.{kind.module}").tuner(problem, **kind.settings)

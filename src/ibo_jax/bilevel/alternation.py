@@ -16,7 +16,7 @@ from ibo_jax.bilevel import best_response, relaxation
 from ibo_jax.bilevel.base import Measures
 from ibo_jax.space import SearchSpace
 from ibo_jax.training.networks import Network, as_network
-from ibo_jax.training.steps import Examples, Learner, augmented, evaluate
+from ibo_jax.training.steps import Examples, Learner, all_finite, augmented, evaluate
 from ibo_jax.training.trainer import Task
 from ibo_jax.types import Array, Float, Int, PRNGKeyArray
 
@@ -142,10 +142,9 @@ def epoch(game: Game, key: PRNGKeyArray, state: State, training: Examples, judgi
     state, losses = jax.lax.fori_loop(0, game.turns, turn, (state, jnp.zeros((), jnp.float32)))
     state = state._replace(epoch=state.epoch + 1)
     loss, score = losses / game.steps, _judge(game, state, judging)
-    sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (loss, score, *jax.tree.leaves((state.params, state.upper)))]
     scales = dict(zip(game.space.names, jax.nn.softplus(state.upper[1]), strict=True))
     more = {f"scale/{name}": scale for name, scale in scales.items()}
-    return state, Measures(loss, score, jnp.all(jnp.stack(sound)), more)
+    return state, Measures(loss, score, all_finite((loss, score, state.params, state.upper)), more)
 
 
 def _train(game: Game, key: PRNGKeyArray, state: State, training: Examples) -> tuple[State, Array]:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ibo_jax.problems.base import Learning, Problem
 from ibo_jax.types import Array, Float, PRNGKeyArray, Value
 
-__all__ = ["Measures", "Tuner", "updates"]
+__all__ = ["Measures", "Tuner", "check_epochs", "first_line", "learning_of", "updates"]
 
 State = Any
 
@@ -44,6 +45,7 @@ class Tuner(NamedTuple):
         params: `params(state)`, the network's parameters at these hyperparameters: those that `init` of
             `problem.learning.task.network(hyperparameters)` would make.
         epochs: default number of updates.
+        limit: largest number of updates that a state has room for; None if there is none.
     """
 
     init: Callable[[PRNGKeyArray], State]
@@ -51,10 +53,38 @@ class Tuner(NamedTuple):
     hyperparameters: Callable[[State], dict[str, Value]]
     params: Callable[[State], Any]
     epochs: int
+    limit: int | None = None
+
+
+def check_epochs(tuner: Tuner, epochs: int | None) -> None:
+    """Refuse more updates than there is room for."""
+    if epochs is not None and tuner.limit is not None and epochs > tuner.limit:
+        raise ValueError(f"expected at most {tuner.limit} epochs of this tuner on this problem, got {epochs}; "
+                         "ask for fewer")  # fmt: skip
+
+
+def first_line(error: Exception) -> str:
+    """Of what was raised, with its type."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+
+
+def learning_of(problem: Problem) -> Learning:
+    """The training to look into.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if problem.learning is None:
+        raise ValueError(f"expected a problem whose training can be looked into, got {problem.name!r}; make it by "
+                         "training_problem, or choose a method that only evaluates")  # fmt: skip
+    return problem.learning
 
 
 def updates(key: PRNGKeyArray, tuner: Tuner, epochs: int | None = None) -> Iterator[tuple[State, Measures]]:
     """One state after another, the tuner's number of epochs by default; one that is not finite is the last.
+
+    Raises:
+        ValueError: more epochs than the tuner has room for.
 
     Example:
         >>> from ibo_jax import bilevel
@@ -63,6 +93,7 @@ def updates(key: PRNGKeyArray, tuner: Tuner, epochs: int | None = None) -> Itera
         >>> [bool(measures.finite) for state, measures in updates(jax.random.key(0), tuner, epochs=2)]
         [True, True]
     """
+    check_epochs(tuner, epochs)
     state = tuner.init(key)
     for number in range(tuner.epochs if epochs is None else epochs):
         state, measures = jax.block_until_ready(tuner.update(jax.random.fold_in(key, number), state))

@@ -8,7 +8,7 @@ Lorraine and Duvenaud, arXiv 1802.09419 (2018), Algorithms 2 and 3.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,13 @@ import optax
 
 from ibo_jax import importance
 from ibo_jax.bilevel import coordinates, hypernets, hypertraining
-from ibo_jax.bilevel.base import Measures, Tuner
+from ibo_jax.bilevel.base import Measures, Tuner, first_line, learning_of
 from ibo_jax.bilevel.hypertraining import State, Update
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import NOT_TRACEABLE
 from ibo_jax.space import Integer, SearchSpace
 from ibo_jax.training.augmentation import Augmentation
-from ibo_jax.training.steps import Examples, Learner, augmented, evaluate
+from ibo_jax.training.steps import Examples, Learner, all_finite, augmented, evaluate
 from ibo_jax.types import Array, Float, PRNGKeyArray, Value
 
 __all__ = ["Algorithm", "tuner"]
@@ -35,7 +35,10 @@ GLOBAL_SHARE = 0.8  # of the epochs for the first phase
 
 
 class _Training(NamedTuple):
-    """A problem's training as functions of hyperparameters in [-1, 1]; a batch is a pair with the examples last."""
+    """A problem's training as functions of hyperparameters in [-1, 1].
+
+    A batch is a pair: examples, after the key of their dropout or after the hyperparameters in use.
+    """
 
     init: Callable[[PRNGKeyArray], Any]
     train_loss: Callable[[Any, Vector, tuple[PRNGKeyArray, Examples]], Array]
@@ -73,10 +76,9 @@ def tuner(
         ValueError: a hyperparameter has unordered choices; gives a shape, the batch size or control flow; or does not
             change the training loss, as a learning rate does not.
     """
-    if problem.learning is None:
-        raise ValueError(f"expected a problem whose training can be looked into, got {problem.name!r}; make it by "
-                         "training_problem")  # fmt: skip
-    (task, data), dimension = problem.learning, len(problem.space.names)
+    if algorithm not in get_args(Algorithm):
+        raise ValueError(f"expected an algorithm among {get_args(Algorithm)}, got {algorithm!r}; choose one of them")
+    (task, data), dimension = learning_of(problem), len(problem.space.names)
     training = _training(problem)
     with jax.enable_x64(False):
         seen = Examples.of(data, "train")
@@ -98,8 +100,7 @@ def tuner(
     def run_epoch(key: PRNGKeyArray, state: State, seen: Examples, judged: Examples) -> tuple[State, Measures]:
         state, train_loss = _epoch(key, state, update, count, training.batch_size, seen, judged)
         _, loss = training.evaluate(hypernet.apply(state.phi, state.lam), state.lam, judged)
-        sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (loss, state.lam, *jax.tree.leaves(state.phi))]
-        return state, Measures(train_loss, loss, jnp.all(jnp.stack(sound)))
+        return state, Measures(train_loss, loss, all_finite((loss, state.lam, state.phi)))
 
     start = jax.jit(lambda key: made.init(key, jnp.zeros(dimension, jnp.float32)))
     epoch = jax.jit(run_epoch, donate_argnames="state")
@@ -201,8 +202,9 @@ def _check_that_each_acts(problem: Problem, training: _Training, batch: Examples
         low, high = jax.jit(losses)(ends, batch)
     except (*NOT_TRACEABLE, TypeError) as error:
         raise ValueError(f"{problem.name}: expected hyperparameters that can be used as traced numbers, got a size or "
-                         f"Python control flow made of one of {list(names)} ({type(error).__name__}); fix it, or "
-                         "choose a method that only evaluates") from error  # fmt: skip
+                         f"Python control flow made of one of {list(names)}, or a fault of the training itself "
+                         f"({first_line(error)}); fix it, or choose a method that only evaluates"
+                         ) from error  # fmt: skip
     idle = [name for name, a, b in zip(names, low, high, strict=True) if a == b]
     if idle:
         raise ValueError(f"{problem.name}: expected hyperparameters that change the training loss, got {idle}, which "

@@ -9,10 +9,13 @@ import numpy as np
 
 from ibo_jax.bilevel import coordinates
 from ibo_jax.bilevel.augmented_lagrangian import Functions
+from ibo_jax.bilevel.base import learning_of
 from ibo_jax.problems.base import Problem
 from ibo_jax.space import Float as Real
+from ibo_jax.space import SearchSpace
 from ibo_jax.training import steps
 from ibo_jax.training.steps import Examples, Learner, Sampling
+from ibo_jax.training.trainer import Task
 from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
 
 __all__ = ["Data", "LowerLevel", "Solved", "lower_level"]
@@ -58,12 +61,11 @@ def lower_level(problem: Problem) -> LowerLevel:
     """The lower level of a problem with a training to look into.
 
     Raises:
-        ValueError: a hyperparameter is not a real number, the penalty does not depend on it, or the network, the
-            optimiser or the augmentation does.
+        ValueError: there is no training; a hyperparameter is not a real number, the penalty does not depend on it, or
+            the network, the optimiser or the augmentation does.
     """
-    assert problem.learning is not None
-    task, dataset = problem.learning
-    _check_space(problem)
+    task, dataset = learning_of(problem)
+    _check_space(problem.name, problem.space, task)
     low, _ = coordinates.bounds(problem.space)
     lowest = {name: float(value) for name, value in coordinates.by_name(problem.space, low).items()}
     batch_size = int(task.batch_size(lowest))
@@ -111,20 +113,18 @@ def lower_level(problem: Problem) -> LowerLevel:
     return LowerLevel(Functions(valid_loss, train_objective, batch), start, solve, sets, per_epoch)
 
 
-def _check_space(problem: Problem) -> None:
-    assert problem.learning is not None
-    for name, dimension in problem.space.dimensions.items():
+def _check_space(name: str, space: SearchSpace, task: Task) -> None:
+    for hyperparameter, dimension in space.dimensions.items():
         if not isinstance(dimension, Real):
-            raise ValueError(f"{problem.name}: expected real hyperparameters, got {dimension} for {name!r}; {REMEDY}")
-    if problem.learning.task.penalty is None:
-        raise ValueError(f"{problem.name}: expected a penalty that {list(problem.space.names)} weight, got none; "
+            raise ValueError(f"{name}: expected real hyperparameters, got {dimension} for {hyperparameter!r}; {REMEDY}")
+    if task.penalty is None:
+        raise ValueError(f"{name}: expected a penalty that {list(space.names)} weight, got none; "
                          "give the problem one, or choose another tuner")  # fmt: skip
 
 
 def _check_effects(problem: Problem, learner: Callable[[AnyArray], Learner]) -> None:
     """Hyperparameters must act through the penalty alone: two far values train alike but for it."""
-    assert problem.learning is not None
-    dataset = problem.learning.data
+    dataset = learning_of(problem).data
     low, high = coordinates.bounds(problem.space)
     raw = jnp.asarray(dataset.train_inputs[:2])
     key = jax.random.key(0)

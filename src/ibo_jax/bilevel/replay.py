@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from ibo_jax.bilevel.base import learning_of
 from ibo_jax.bilevel.judge import Judged, judge
 from ibo_jax.problems.base import Problem
 from ibo_jax.training.steps import Examples, Learner, Sampling, State, start, step
@@ -51,9 +52,8 @@ def replay(problem: Problem, schedule: Mapping[str, Float[np.ndarray, "epoch ste
     Raises:
         ValueError: the problem has no training, or the schedule not every hyperparameter of the space.
     """
-    if problem.learning is None:
-        raise ValueError(f"expected a problem with a training, got {problem.name!r}; make it by training_problem")
-    (task, data), judged = problem.learning, judge(problem.learning)
+    learning = learning_of(problem)
+    (task, data), judged = learning, judge(learning)
     if schedule.keys() != set(problem.space.names):
         raise ValueError(f"expected a schedule of each of {list(problem.space.names)}, got one of {sorted(schedule)}; "
                          "name them all")  # fmt: skip

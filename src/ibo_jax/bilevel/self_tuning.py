@@ -23,7 +23,7 @@ import numpy as np
 
 from ibo_jax.bilevel import alternation, relaxation
 from ibo_jax.bilevel.alternation import Settings, State
-from ibo_jax.bilevel.base import Measures, Tuner
+from ibo_jax.bilevel.base import Measures, Tuner, first_line, learning_of
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import NOT_TRACEABLE
 from ibo_jax.space import Integer, SearchSpace
@@ -61,9 +61,7 @@ def tuner(
     """
     chosen = Settings(**settings)
     _check(chosen)
-    if problem.learning is None:
-        raise ValueError(f"expected a problem with a training, got {problem.name!r}; make it by training_problem")
-    (task, data), space = problem.learning, problem.space
+    (task, data), space = learning_of(problem), problem.space
     first = relaxation.unconstrained(
         space, start if start is not None else space.decode([START] * space.dimension), chosen.half_lines
     )
@@ -116,10 +114,13 @@ def _explained(problem: Problem) -> Iterator[None]:
     try:
         yield
     except KeyError as error:
+        if error.args[0] not in problem.space.names:
+            raise
         raise ValueError(f"{problem.name}: expected the optimiser and the batch size to be fixed, got {error} among "
                          "the hyperparameters, to which no weights respond; fix it, or choose another tuner"
                          ) from error  # fmt: skip
     except (*NOT_TRACEABLE, TypeError) as error:
         raise ValueError(f"{problem.name}: expected hyperparameters that may differ from example to example (rates, "
-                         f"probabilities, weights) among {list(problem.space.names)}, got a size or a choice; fix it, "
-                         "or choose another tuner") from error  # fmt: skip
+                         f"probabilities, weights) among {list(problem.space.names)}, got a size, a choice or a "
+                         f"fault of the training itself ({first_line(error)}); fix it, or choose another tuner"
+                         ) from error  # fmt: skip

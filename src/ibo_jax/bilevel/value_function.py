@@ -66,7 +66,7 @@ class State(NamedTuple):
     chain: nuts.Chain
 
 
-def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
+def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PASSES) -> Tuner:
     """The tuner of a problem whose hyperparameters are real numbers in its penalty; an update is a solve or a pass.
 
     "published" does, for comparison, as the notebooks for two weights do; "corrected" repairs this:
@@ -82,18 +82,26 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
       losses of 0.02 feel no (R / 2) c^2, and a pass moves lambda by a twentieth of its box, because beyond the
       descent finds errors of phi-hat.
 
+    Args:
+        problem: made by `training_problem`, with a penalty.
+        variant: see above.
+        passes: fewer, down to one, for a network that can learn the validation examples by heart: each pass descends
+            on their loss, and nothing else tells when to stop.
+
     Measures: `violation`, |f - phi| / f at the new lambda by its solve; `valid_loss` F; `phi_error`, phi less phi-hat;
     `mu`, `weight`; `choice` of the learning rate, -1 if none improved; `solves` so far. The state is not finite if
     fewer than three first solves ended well or no iterate is finite.
 
     Raises:
         ValueError: a hyperparameter that is not a real number, that the penalty does not depend on, or on which
-            network, optimiser or augmentation depend; an unknown variant.
+            network, optimiser or augmentation depend; an unknown variant; no pass.
     """
     if variant not in ("corrected", "published"):
         raise ValueError(f"expected variant 'corrected' or 'published', got {variant!r}; choose one of them")
+    if passes < 1:
+        raise ValueError(f"expected at least one pass, got {passes}; raise it")
     with jax.enable_x64(False):
-        game = _game(problem, corrected=variant == "corrected")
+        game = _game(problem, passes, corrected=variant == "corrected")
 
     def init(key: PRNGKeyArray) -> State:
         with jax.enable_x64(False):
@@ -103,7 +111,8 @@ def tuner(problem: Problem, *, variant: Variant = "corrected") -> Tuner:
         with jax.enable_x64(False):
             return _explore(game, state) if state.solves < len(game.design) else _improve(game, key, state)
 
-    return Tuner(init, update, lambda state: _named(problem, state.values), lambda state: state.params, game.capacity)
+    return Tuner(init, update, lambda state: _named(problem, state.values), lambda state: state.params, game.capacity,
+                 game.capacity)  # fmt: skip
 
 
 class _Game(NamedTuple):
@@ -113,22 +122,23 @@ class _Game(NamedTuple):
     box: tuple[Float[np.ndarray, "hyperparameter"], Float[np.ndarray, "hyperparameter"]]
     design: Float[np.ndarray, "point hyperparameter"]
     schedule: schedules.Schedule
+    passes: int
     corrected: bool
 
     @property
     def capacity(self) -> int:
-        return len(self.design) + PASSES
+        return len(self.design) + self.passes
 
 
-def _game(problem: Problem, *, corrected: bool) -> _Game:
+def _game(problem: Problem, passes: int, *, corrected: bool) -> _Game:
     lower, (low, high) = lower_level(problem), coordinates.bounds(problem.space)
     schedule = schedules.corrected(lower.per_epoch) if corrected else schedules.published()
-    return _Game(lower, (low, high), design(low, high), schedule, corrected)
+    return _Game(lower, (low, high), design(low, high), schedule, passes, corrected)
 
 
 def _init(game: _Game, key: PRNGKeyArray) -> State:
     params, published, (low, _) = game.lower.start(key), Multipliers(), game.box
-    points = np.concatenate([game.design, np.full((PASSES, len(low)), np.nan, np.float32)])
+    points = np.concatenate([game.design, np.full((game.passes, len(low)), np.nan, np.float32)])
     return State(
         np.asarray(jax.random.key_data(key)), params, low, params, low, _float32(np.inf), points,
         np.full(game.capacity, np.nan, np.float32), np.zeros((), np.int32),

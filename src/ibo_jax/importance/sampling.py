@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from ibo_jax.types import Array, Float, Int, PRNGKeyArray
 
-__all__ = ["Draw", "Selection", "draw", "presample", "probabilities", "resample", "weights"]
+__all__ = ["Draw", "Selection", "draw", "over_largest", "presample", "probabilities", "resample", "weights"]
 
 Draw = Literal["multinomial", "systematic"]
 
@@ -25,22 +25,42 @@ class Selection(NamedTuple):
 
 
 def presample(key: PRNGKeyArray, population: int | Int[Array, ""], size: int) -> Int[Array, "presample"]:
-    """`size` uniform indices of `population` examples, with replacement."""
+    """`size` uniform indices of `population` examples, with replacement.
+
+    Example:
+        >>> index = presample(jax.random.key(0), 100, 8)
+        >>> index.shape, bool(jnp.all((0 <= index) & (index < 100)))
+        ((8,), True)
+    """
     return jax.random.randint(key, (size,), 0, population, jnp.int32)
 
 
 def probabilities(scores: Float[Array, "presample"]) -> Float[Array, "presample"]:
-    """Scores divided by their sum; uniform where all are zero (or vanish in float32).
+    """Scores divided by their sum; uniform where all are zero (or vanish in float32) or one is not finite.
+
+    So a network that diverges is trained on uniformly, and its loss tells.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> probabilities(jnp.array([1.0, 3.0])).tolist(), probabilities(jnp.zeros(2)).tolist()
         ([0.25, 0.75], [0.5, 0.5])
+        >>> probabilities(jnp.array([1.0, jnp.inf])).tolist()
+        [0.5, 0.5]
+    """
+    scaled = over_largest(scores)
+    return scaled / jnp.sum(scaled)
+
+
+def over_largest(scores: Float[Array, "presample"]) -> Float[Array, "presample"]:
+    """Scores over the largest, whose sums neither vanish nor overflow; ones where that is zero or not finite.
+
+    Example:
+        >>> over_largest(jnp.array([1e-30, 4e-30])).tolist(), over_largest(jnp.array([1.0, jnp.nan])).tolist()
+        ([0.25, 1.0], [1.0, 1.0])
     """
     scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
-    largest = jnp.max(scores)  # sums of scores near the ends of the range would vanish or overflow
-    scaled = jnp.where(largest > 0, scores / jnp.where(largest > 0, largest, 1), 1)
-    return scaled / jnp.sum(scaled)
+    largest = jnp.max(scores)  # NaN if one is
+    usable = (largest > 0) & jnp.isfinite(largest)
+    return jnp.where(usable, scores / jnp.where(usable, largest, 1), 1)
 
 
 def draw(
@@ -51,6 +71,10 @@ def draw(
     "multinomial" draws independently, as published. "systematic" takes one uniform number and equal steps from it:
     the same expectation and never more than one draw away from it, so less variance. Neither draws an index of
     probability zero.
+
+    Example:
+        >>> draw(jax.random.key(0), jnp.array([0.0, 0.25, 0.75]), 4, "systematic").tolist()
+        [1, 2, 2, 2]
     """
     if method == "multinomial":
         points = jax.random.uniform(key, (size,), probabilities.dtype)
@@ -63,13 +87,20 @@ def draw(
     below_one = 1 - jnp.finfo(probabilities.dtype).eps  # rounding can carry the last systematic point to one
     points = jnp.minimum(points, below_one) * cumulative[-1]
     indices = jnp.searchsorted(cumulative, points, side="right").astype(jnp.int32)
-    return jnp.minimum(indices, len(probabilities) - 1)  # only NaN scores get past the end
+    return jnp.minimum(indices, len(probabilities) - 1)  # probabilities NaN or all zero get past the end
 
 
 def weights(
     probabilities: Float[Array, "presample"], indices: Int[Array, "batch"], exponent: float = 1.0
 ) -> Float[Array, "batch"]:
-    """(1 / (B g_i)) ** exponent of the drawn examples: unbiased at 1, unweighted (towards hard examples) at 0."""
+    """(1 / (B g_i)) ** exponent of the drawn examples: unbiased at 1, unweighted (towards hard examples) at 0.
+
+    The exponent is the k of the biased variant (Katharopoulos and Fleuret 2017, arXiv:1706.00043).
+
+    Example:
+        >>> weights(jnp.array([0.125, 0.125, 0.25, 0.5]), jnp.array([0, 0, 3])).tolist()
+        [2.0, 2.0, 0.5]
+    """
     chosen = probabilities[indices]
     positive = chosen > 0
     uniform = len(probabilities) * jnp.where(positive, chosen, 1)
@@ -87,7 +118,6 @@ def resample(
     """A batch of `size` drawn by score, and its weights: `probabilities`, `draw` and `weights` in one call.
 
     Example:
-        >>> import jax, jax.numpy as jnp
         >>> indices, weights = resample(jax.random.key(0), jnp.array([0.0, 1.0, 0.0, 0.0]), 2)
         >>> indices.tolist(), weights.tolist()
         ([1, 1], [0.25, 0.25])

@@ -20,6 +20,10 @@ def loss(logits: Float[Array, "*example class_"], labels: Int[Array, "*example"]
     """Softmax cross-entropy of each example, in nats, at least in float32.
 
     As a score it is an ablation: late in training it ranks worse than `upper_bound` and overstates its own tau.
+
+    Example:
+        >>> [f"{nats:.4f}" for nats in loss(jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([0, 1]))]
+        ['0.6931', '9.0001']
     """
     logits = _widen(logits)
     label_logit = jnp.sum(jnp.where(_is_label(logits, labels), logits, 0), axis=-1)
@@ -33,7 +37,6 @@ def upper_bound(logits: Float[Array, "*example class_"], labels: Int[Array, "*ex
     the other classes, so that confident examples keep their rank.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> [f"{score:.4f}" for score in upper_bound(jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([0, 0]))]
         ['0.7071', '0.0002']
     """
@@ -54,6 +57,12 @@ def gradient_norm(
 
     Args:
         apply: `apply(params, inputs) -> logits` on a batch.
+
+    Example:
+        >>> inputs, labels = jnp.array([[3.0, 4.0], [0.0, 1.0]]), jnp.array([0, 1])
+        >>> norms = gradient_norm(lambda params, inputs: inputs @ params, jnp.zeros((2, 2)), inputs, labels)
+        >>> [f"{norm:.4f}" for norm in norms]
+        ['3.5355', '0.7071']
     """
 
     def single(image: Array, label: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from ibo_jax.importance.sampling import over_largest
 from ibo_jax.types import Array, Bool, Float
 
 __all__ = ["DECAY", "Switch", "moving_average", "pays", "tau", "threshold"]
@@ -19,16 +20,13 @@ Switch = Literal["published", "variance"]
 def tau(scores: Float[Array, "example"]) -> Float[Array, ""]:
     """Equivalent batch-size ratio of sampling by these scores: sqrt(N sum g^2) = sqrt(1 + CV^2), in [1, sqrt N].
 
-    The closed form of (1 - |g - 1/N|^2 / |g|^2)^(-1/2) (Algorithm 1); 1 where all scores are equal or zero.
+    The closed form of (1 - |g - 1/N|^2 / |g|^2)^(-1/2) (Algorithm 1); 1 where `probabilities` are uniform.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> float(tau(jnp.array([0.0, 0.0, 0.0, 5.0]))), float(tau(jnp.ones(4)))
         (2.0, 1.0)
     """
-    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
-    largest = jnp.max(scores)
-    scaled = jnp.where(largest > 0, scores / jnp.where(largest > 0, largest, 1), 1)
+    scaled = over_largest(scores)
     ratio = jnp.mean(scaled**2) / jnp.mean(scaled) ** 2
     return jnp.sqrt(jnp.maximum(ratio, 1))
 
@@ -51,23 +49,20 @@ def threshold(presample_size: int, batch_size: int) -> float:
 
 
 def pays(
-    tau: Float[Array, "*run"],
-    presample_size: int,
-    batch_size: int,
-    rule: Switch = "published",
-    cost_ratio: float | None = None,
+    tau: Float[Array, "*run"], presample_size: int, batch_size: int, rule: Switch = "published"
 ) -> Bool[Array, "*run"]:
-    """Whether the next step should be drawn by importance.
+    """Whether the next step should be drawn by importance; `tau` is the moving average.
 
-    "published": tau > c. "variance": 1/r + 1/tau^2 < 1/c with r = B/b, which also counts the variance of the
-    presample itself (drawn from the data set) and compares variances, not their roots; it is the better rule where
-    r is small. Both compare the variance of a gradient with its cost.
+    "published": tau > c, the `threshold`. "variance": 1/r + 1/tau^2 < 1/c with r = B/b, which also counts the
+    variance of the presample itself (drawn from the data set) and compares variances, not their roots; it is the
+    better rule where r is small. Both compare the variance of a gradient with its cost.
 
-    Args:
-        tau: moving average of the equivalent batch-size ratio.
-        cost_ratio: c, cost of an importance step over a uniform one; `threshold` (a count of passes) if None.
+    Example:
+        >>> taus = jnp.array([1.9, 2.1, 2.5])
+        >>> pays(taus, 96, 32).tolist(), pays(taus, 96, 32, "variance").tolist()
+        ([False, True, True], [False, False, True])
     """
-    cost = threshold(presample_size, batch_size) if cost_ratio is None else cost_ratio
+    cost = threshold(presample_size, batch_size)
     if rule == "published":
         return tau > cost
     if rule == "variance":

@@ -1,8 +1,8 @@
 """What can be tuned: a search space, a fidelity axis and a function that evaluates a point of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ibo_jax.outcomes import Outcome, Report
 from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, SearchSpace
@@ -49,6 +49,8 @@ class Problem:
             `on_epoch: Callable[[int, float], bool] | None = None`, calls it with the number of epochs done and the
             error after each, and where it returns true stops with a "pruned" outcome.
         learning: the training behind `evaluate`, if there is one to look into.
+        setup: what else tells it from problems of its name (scale, split, number of examples), as JSON; a study goes
+            on only with the same.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Problem:
     initial: int = 5
     epochs: int | None = None
     learning: Learning | None = None
+    setup: Mapping[str, Any] = field(default_factory=dict)
 
     def seen(self, axis: Axis, importance: Importance) -> "Problem":
         """The problem with the fidelity along which a method moves; whatever else was set stays as it is.

@@ -4,6 +4,7 @@ References: Ariafar et al. (2021), sections 4.1-4.3 and appendix D, with details
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -140,7 +141,7 @@ def build(name: str, scale: Scale, protocol: Protocol, split: int, description: 
     setting, (source, kind) = SETTINGS[name][scale], KINDS[name]
     data = _data(source, setting, protocol, split)
     fixed, penalty, augment = setting.fixed, kind.penalty, kind.augment
-    return training_problem(
+    made = training_problem(
         name,
         SearchSpace(_literal(setting.space) if protocol == "scripts" else setting.space),
         data,
@@ -155,6 +156,7 @@ def build(name: str, scale: Scale, protocol: Protocol, split: int, description: 
         evaluations=setting.evaluations,
         initial=setting.initial,
     )
+    return replace(made, setup={"scale": scale, "protocol": protocol, "split": split, **made.setup})
 
 
 def _data(source: str, setting: Setting, protocol: Protocol, split: int) -> Dataset:

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from ibo_jax.importance import Draw, Switch
@@ -15,7 +14,7 @@ from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, TASK_SHARE, check_axis,
 from ibo_jax.problems.base import Learning, Problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, SearchSpace
 from ibo_jax.training import trainer
-from ibo_jax.training.datasets import Dataset, check
+from ibo_jax.training.datasets import Dataset, check, guessing_error
 from ibo_jax.training.networks import Network, as_network
 from ibo_jax.types import Array, Axis, Hyperparameters, Importance, PRNGKeyArray, Steps, Value
 
@@ -100,7 +99,7 @@ def training_problem(
     def view(axis: Axis, importance: Importance) -> Problem:
         smallest = max(task.batch_size(hyperparameters) for hyperparameters in corners)
         part = TASK if axis == "task" else subset_sizes(smallest, examples)
-        if int(TASK_SHARE * examples) < smallest:
+        if axis == "task" and int(TASK_SHARE * examples) < smallest:  # the whole set holds it, as checked above
             raise ValueError(f"{name}: expected a quarter of the {examples} training examples to hold the largest "
                              f"batch, got one of {smallest}; narrow the batch size")  # fmt: skip
         for hyperparameters in corners:
@@ -125,14 +124,10 @@ def training_problem(
             name, space, evaluate, fidelity, floor=0.5 / data.valid_labels.size,
             guess=guessing_error(data.valid_labels), report=report, view=view, description=description,
             evaluations=evaluations, initial=initial, epochs=epochs, learning=Learning(task, data),
+            setup={"training_examples": examples, "validation_examples": len(data.valid_labels)},
         )  # fmt: skip
 
     return made(fidelity, "searched")
-
-
-def guessing_error(labels: np.ndarray) -> float:
-    """Error of always naming the most frequent class."""
-    return 1 - float(np.bincount(np.ravel(labels)).max()) / labels.size
 
 
 def _default_batch_size(space: SearchSpace) -> Callable[[Hyperparameters], int]:

@@ -1,9 +1,10 @@
 """To and from Optuna: distributions and dimensions, trials and observations, and what a trial's attributes can hold."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
+import jax
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -154,10 +155,10 @@ def unpack(packed: dict[str, Any] | None) -> State | None:
 
 def plain(value: Any) -> Any:
     """The same in types that JSON has: arrays as lists, NaN and infinities as null."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
         return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

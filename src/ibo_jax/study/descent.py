@@ -18,17 +18,18 @@ from ibo_jax.bilevel.judge import Judge, judge
 from ibo_jax.problems.base import Problem
 from ibo_jax.study import checkpoint, locks, rows
 from ibo_jax.study.checkpoint import Checkpoint
+from ibo_jax.study.checks import check_budget, check_problem, check_same, check_seed, identity, versions
 from ibo_jax.study.compiling import stopwatch
 from ibo_jax.study.convert import plain
+from ibo_jax.study.progress import number
 from ibo_jax.study.result import Result
-from ibo_jax.study.search import check_budget, check_problem, check_seed, described, versions
 from ibo_jax.types import Value
 
 __all__ = ["EpochRow", "Run", "prepare", "read", "run"]
 
 SHARE = 0.1  # of the time that may go into checkpoints
 CAVEATS = {"value-function": "its weights were trained on validation examples too: only the test error is honest"}
-TOLD = Callable[[Sequence["EpochRow"]], None]
+Told = Callable[[Sequence["EpochRow"]], None]
 
 
 class EpochRow(TypedDict):
@@ -56,7 +57,7 @@ class Run(NamedTuple):
     epochs: int | None
     seconds: float | None
     directory: Path | None
-    told: TOLD
+    told: Told
 
 
 def prepare(
@@ -74,7 +75,8 @@ def prepare(
 
     Args:
         tuner: the method made already, with settings of its own.
-        epochs: total number of updates, over restarts; by default the tuner's own, or no limit if `seconds` is given.
+        epochs: total number of updates, over restarts; by default the tuner's own, or as many as there is room for
+            if `seconds` is given.
 
     Raises:
         ValueError: see `tune`. Nothing was trained and no file was written.
@@ -85,11 +87,11 @@ def prepare(
     if tuner is None or problem.learning is None:
         tuner = bilevel.make(method, problem)
     assert problem.learning is not None
-    if epochs is None and seconds is None:
-        epochs = tuner.epochs
+    bilevel.check_epochs(tuner, epochs)
+    if epochs is None:
+        epochs = tuner.epochs if seconds is None else tuner.limit
     directory = None if storage is None else Path(storage)
-    space = {name: described(dimension) for name, dimension in problem.space.dimensions.items()}
-    settings = plain({"problem": problem.name, "method": method, "seed": seed, "space": space})
+    settings = identity(problem) | {"method": method, "seed": seed}
     if directory is not None:
         _check_folder(directory, settings)
     told = Lines(epochs) if progress else lambda found: None
@@ -135,9 +137,9 @@ class Lines:
 
     def __call__(self, found: Sequence[EpochRow]) -> None:
         for row in found[self.shown :]:
-            values = ", ".join(f"{name} {_short(value)}" for name, value in row["hyperparameters"].items())
+            values = ", ".join(f"{name} {number(value)}" for name, value in row["hyperparameters"].items())
             print(f"epoch {row['number'] + 1}{self.of}, {row['state']}, validation loss "
-                  f"{_short(row['validation_loss'])}, error {_short(row['error'])}, {row['cost_seconds']:.2f} s, "
+                  f"{number(row['validation_loss'])}, error {number(row['error'])}, {row['cost_seconds']:.2f} s, "
                   f"{values}", flush=True)  # fmt: skip
         self.shown = len(found)
 
@@ -181,17 +183,17 @@ def _is_over(run: Run, found: list[EpochRow], elapsed: float) -> bool:
 
 def _epoch(run: Run, at: Checkpoint, began: float) -> Checkpoint:
     """One update, judged, with its row appended; a state that holds no numbers any more ends the run."""
-    found, number = at.facts["rows"], len(at.facts["rows"])
+    found, epoch = at.facts["rows"], len(at.facts["rows"])
     start = time.perf_counter()
     with jax.enable_x64(False), stopwatch() as compiling:
-        state, measures = jax.block_until_ready(run.tuner.update(_key(run, number + 1), at.state))
+        state, measures = jax.block_until_ready(run.tuner.update(_key(run, epoch + 1), at.state))
     seconds = time.perf_counter() - start
     hyperparameters = plain({name: np.asarray(v).item() for name, v in run.tuner.hyperparameters(state).items()})
     sound = bool(measures.finite) and None not in hyperparameters.values()
     params = run.tuner.params(state)
     error, loss = run.judge(params, hyperparameters, "valid") if sound else (math.nan, math.nan)
     row: EpochRow = plain({
-        "number": number,
+        "number": epoch,
         "state": "ok" if sound else "diverged",
         "hyperparameters": hyperparameters,
         "train_loss": float(measures.train_loss),
@@ -206,7 +208,7 @@ def _epoch(run: Run, at: Checkpoint, began: float) -> Checkpoint:
     found.append(row)
     best = at.facts["best_row"]
     if row["score"] is not None and (best is None or row["score"] <= found[best]["score"]):
-        at.facts["best_row"] = number
+        at.facts["best_row"] = epoch
         return Checkpoint(state, params, at.facts)
     return Checkpoint(state, at.best, at.facts)
 
@@ -230,8 +232,8 @@ def _keep(directory: Path, at: Checkpoint) -> None:
     rows.write(directory, at.facts["rows"])
 
 
-def _key(run: Run, number: int) -> jax.Array:
-    return jax.random.fold_in(jax.random.key(np.uint32(run.settings["seed"])), number)
+def _key(run: Run, update: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(np.uint32(run.settings["seed"])), update)
 
 
 def _check_folder(directory: Path, settings: dict[str, Any]) -> None:
@@ -242,14 +244,4 @@ def _check_folder(directory: Path, settings: dict[str, Any]) -> None:
                          "use another folder")  # fmt: skip
     if not (directory / checkpoint.FILE).exists():
         return
-    found = checkpoint.facts_of(directory)["settings"]
-    other = [f"{name} {found.get(name)!r}" for name, value in settings.items() if found.get(name) != value]
-    if other:
-        raise ValueError(
-            f"expected the run in {directory} to be of this tuner and problem, found {'; '.join(other)}; "
-            "repeat the command that started it, or use another folder"
-        )
-
-
-def _short(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    check_same(str(directory), checkpoint.facts_of(directory)["settings"], settings)

@@ -1,7 +1,6 @@
 """The page of a run of a gradient-based tuner: its losses and the schedule of its hyperparameters, epoch by epoch."""
 
 import html
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ibo_jax.study import descent
 from ibo_jax.study.figures import BLUE, GREEN, INK, ORANGE, STYLE, Axis, Series
-from ibo_jax.study.page import Row, captioned, column, duration, fill, number
+from ibo_jax.study.page import Row, captioned, column, duration, fill
+from ibo_jax.study.progress import number
 from ibo_jax.study.report import axes_of
 
 __all__ = ["losses", "page", "schedule", "write_report"]
@@ -78,7 +78,9 @@ def losses(rows: Sequence[Row]) -> Figure:
             panel.plot(x[best], valid[best], "o", color=GREEN, ms=6)
         panel.set_xlabel(label)
     panels[0].set_ylabel("loss")
-    if np.nanmax(np.r_[train, valid, 1.0]) > 20 * np.nanmin(np.r_[train, valid, math.inf]):
+    known = np.r_[train, valid]
+    known = known[np.isfinite(known)]
+    if len(known) and known.max() > 20 * known.min() > 0:
         panels[0].set_yscale("log")
     panels[1].xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)

@@ -29,7 +29,8 @@ def evaluate(
         on_epoch: told of each epoch, for problems that have them; true stops the training.
 
     Returns:
-        The outcome and the wall seconds. A cost in seconds that the problem does not state is measured.
+        The outcome and the wall seconds. A cost in seconds that the problem does not state, or not as a positive
+        number, is measured.
 
     Raises:
         TypeError: the problem returned something else than an `Outcome`.
@@ -46,15 +47,27 @@ def evaluate(
             f"expected {problem.name}.evaluate to return an Outcome with a state out of {get_args(State)}, "
             f"got {outcome!r}; for example Outcome('ok', error)"
         )
+    outcome = _in_floats(outcome)
     if outcome.state == "ok" and not math.isfinite(outcome.error):
         outcome = outcome._replace(state="diverged", message=f"the error is {outcome.error}")
     if outcome.state == "diverged" and not math.isfinite(outcome.error):
         outcome = outcome._replace(error=problem.guess)
     if outcome.state not in OBSERVED_STATES:  # what a training cut short had reached is in its history
         outcome = outcome._replace(error=math.nan)
-    if not outcome.cost_seconds > 0:
+    if not 0 < outcome.cost_seconds < math.inf:
         outcome = outcome._replace(cost_seconds=max(seconds - outcome.compile_seconds, 1e-9))
     return outcome, seconds
+
+
+def _in_floats(outcome: Outcome) -> Outcome:
+    """Numbers as Python has them, whatever arrays the problem returned; a work that is not finite is unknown."""
+    error, seconds, work, compiling, share = (float(value) for value in (
+        outcome.error, outcome.cost_seconds, outcome.cost_work, outcome.compile_seconds, outcome.importance_share
+    ))  # fmt: skip
+    return outcome._replace(
+        error=error, cost_seconds=seconds, cost_work=work if math.isfinite(work) else 0.0, compile_seconds=compiling,
+        importance_share=share,
+    )  # fmt: skip
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Figures of one study: functions of arrays with one entry an evaluation, NaN where there is nothing to show.
 
 Each returns a Matplotlib `Figure`, made without pyplot, so that nothing is global. Text and axes are drawn in `INK`,
-which a web page may replace by its own text colour, as `svg` does.
+which a web page may replace by its own text colour, as `svg` does. Trials are numbered from 1, as people see them.
 """
 
 import io
@@ -127,8 +127,8 @@ def errors_over_time(
         believed = _positive(predicted, log)
         axes.step(x, believed, "--", color=ORANGE, lw=1.3, where="post", label="incumbent, predicted at the target")
         axes.set_xlabel(label)
-        axes.set_xlim(left=min(0.0, _limits(x)[0]))
-    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.set_xlim(left=0.0)
+    _trial_axis(right, number, 10)
     left.set_ylabel("validation error" if log else "objective")
     _scale(left, np.concatenate([error, predicted]), log)
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2)
@@ -151,8 +151,8 @@ def choices_over_time(
         panel.set_title(axis.name, fontsize=9.5, loc="left")
         panel.set_ylim(-0.06, 1.06)
         panel.set_yticks(*zip(*axis.ticks(), strict=True))
-        panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         panel.tick_params(labelbottom=True)
+        _trial_axis(panel, number, 4)
     for panel in list(figure.axes)[len(axes) :]:
         panel.set_axis_off()
     for name in dict.fromkeys(reasons):
@@ -200,8 +200,7 @@ def entropy_over_time(number: Series, entropy: Series) -> Figure:
     known = np.isfinite(entropy)
     axes.plot(number[known], entropy[known], "o-", color=PURPLE, ms=3.5, lw=1.2)
     axes.set(xlabel="trial", ylabel="entropy of p_min in nats")
-    axes.set_xlim(left=min(0.0, _limits(number)[0]))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _trial_axis(axes, number, 10)
     return figure
 
 
@@ -260,6 +259,12 @@ def _positive(values: Series, log: bool) -> Series:
 def _limits(values: Series) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
     return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+
+
+def _trial_axis(axes: Axes, number: Series, ticks: int) -> None:
+    """From before the first trial, yet without a tick at 0, to a little after the last, for its mark."""
+    axes.set_xlim(0.5, 1.03 * _limits(number)[1] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
 
 
 def _scale(axes: Axes, values: Series, log: bool, which: str = "y") -> None:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from ibo_jax.study import figures
 from ibo_jax.study.figures import Series
+from ibo_jax.study.progress import number
 
-__all__ = ["Row", "captioned", "column", "duration", "fill", "number"]
+__all__ = ["Row", "captioned", "column", "duration", "fill"]
 
 Row = Mapping[str, Any]
 
@@ -37,23 +38,11 @@ def fill(
     )
 
 
-def captioned(figure: Figure | None, caption: str) -> str:
-    """A figure as HTML."""
+def captioned(figure: Figure | None, caption: str, absent: str = "") -> str:
+    """A figure as HTML, or the sentence that says why there is none."""
     if figure is None:
-        return '<p class="under">Nothing was predicted and then tested yet.</p>'
+        return f'<p class="under">{html.escape(absent)}</p>'
     return f"<figure>{figures.svg(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"
-
-
-def number(value: Any) -> str:
-    """A value as short text: four significant digits, a dash where there is none.
-
-    Example:
-        >>> number(0.000123456), number(128), number(None)
-        ('0.0001235', '128', '–')
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float | None) -> str:
@@ -64,7 +53,7 @@ def duration(seconds: float | None) -> str:
         ('4.2 s', '2 min 13 s', '2 h 1 min')
     """
     if seconds is None or math.isnan(seconds):
-        return "–"
+        return "-"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

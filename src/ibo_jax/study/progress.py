@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ibo_jax.study.rows import Row
 
-__all__ = ["Progress", "best_error", "make_progress", "seconds_left", "table"]
+__all__ = ["Progress", "best_error", "make_progress", "number", "seconds_left", "table"]
 
 SHOWN = 12  # newest rows of the live table
 RECENT = 8  # slots whose length predicts the next ones
@@ -41,15 +41,17 @@ class Lines(Progress):
 
     def __init__(self, fidelity: str, evaluations: int | None, seconds: float | None):
         self.fidelity, self.evaluations, self.seconds = fidelity, evaluations, seconds
-        self.shown: int | None = None  # rows said so far
+        self.said: set[tuple[int, str]] | None = None  # slots and how they ended; an interrupted one ends again
 
     def update(self, rows: Sequence[Row], elapsed: float) -> None:
-        if self.shown is None and rows:
-            print(f"resumed after {len(rows)} trials, best {number(best_error(rows))}", flush=True)
-            self.shown = len(rows)
-        for index in range(self.shown or 0, len(rows)):
-            print(self.line(rows[index], rows[: index + 1], elapsed), flush=True)
-        self.shown = len(rows)
+        if self.said is None:
+            self.said = {_end(row) for row in rows}
+            if rows:
+                print(f"resumed after {len(rows)} trials, best {number(best_error(rows))}", flush=True)
+        for row in rows:  # in the order of slots, in which workers need not finish
+            if _end(row) not in self.said:
+                self.said.add(_end(row))
+                print(self.line(row, [known for known in rows if _end(known) in self.said], elapsed), flush=True)
 
     def line(self, row: Row, rows: Sequence[Row], elapsed: float) -> str:
         """One slot and what is known by then."""
@@ -168,8 +170,15 @@ def seconds_left(rows: Sequence[Row], evaluations: int | None, seconds: float | 
 
 
 def number(value: Any) -> str:
-    """Four significant digits; a dash for what is unknown."""
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A value as short text: four significant digits, a dash where there is none.
+
+    Example:
+        >>> number(0.000123456), number(128), number(None), number(math.nan)
+        ('0.0001235', '128', '-', '-')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"  # in ASCII, for any log
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def clock(seconds: float | None) -> str:
@@ -179,3 +188,7 @@ def clock(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _end(row: Row) -> tuple[int, str]:
+    return row["number"], row["state"]

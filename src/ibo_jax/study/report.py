@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from ibo_jax.study import figures, rows
 from ibo_jax.study.figures import Axis, Series
-from ibo_jax.study.page import Row, captioned, column, duration, fill, number
+from ibo_jax.study.page import Row, captioned, column, duration, fill
+from ibo_jax.study.progress import number
 
 __all__ = ["axes_of", "page", "write_report"]
 
@@ -37,7 +38,7 @@ def page(trials: Sequence[Row], summary: Row) -> str:
         summary: what was asked for, and the answer as far as there is one.
     """
     trials = sorted(trials, key=lambda row: row["number"])
-    drawn = {name: captioned(draw(trials, summary), caption) for name, (draw, caption) in FIGURES.items()}
+    drawn = {name: captioned(draw(trials, summary), *words) for name, (draw, *words) in FIGURES.items()}
     return fill(
         summary,
         subtitle=_subtitle(trials, summary),
@@ -78,15 +79,24 @@ def axes_of(trials: Sequence[Row], summary: Row) -> tuple[dict[str, Series], lis
             axes.append(Axis(name, 0, len(choices) - 1, choices=tuple(map(str, choices))))
         else:
             values[name] = np.array(chosen, float)
-            whole = isinstance(bounds["low"], int)
+            whole = bounds.get("type") == "Integer"  # bounds of a real dimension may be written as whole numbers too
             axes.append(Axis(name, bounds["low"], bounds["high"], bool(bounds.get("log")), integer=whole))
     return values, axes
+
+
+def _shown_number(row: Row) -> int:
+    """A trial's number as people see it: slots count from 0, people from 1."""
+    return int(row["number"]) + 1
+
+
+def _numbers(trials: Sequence[Row]) -> Series:
+    return np.array([_shown_number(row) for row in trials], np.float64)
 
 
 def _errors(trials: Sequence[Row], summary: Row) -> Figure:
     return figures.errors_over_time(
         column(trials, "elapsed_seconds"),
-        column(trials, "number"),
+        _numbers(trials),
         column(trials, "error"),
         column(trials, "predicted_error"),
         column(trials, "fidelity"),
@@ -98,7 +108,7 @@ def _errors(trials: Sequence[Row], summary: Row) -> Figure:
 
 def _choices(trials: Sequence[Row], summary: Row) -> Figure:
     values, axes = _axes(trials, summary)
-    return figures.choices_over_time(column(trials, "number"), values, axes, [row["reason"] or "" for row in trials])
+    return figures.choices_over_time(_numbers(trials), values, axes, [row["reason"] or "" for row in trials])
 
 
 def _parallel(trials: Sequence[Row], summary: Row) -> Figure:
@@ -123,13 +133,13 @@ def _prediction(trials: Sequence[Row], summary: Row) -> Figure | None:
 
 
 def _cost(trials: Sequence[Row], summary: Row) -> Figure | None:
-    predicted = np.exp(column(trials, "predicted_log_cost"))
-    if not np.isfinite(predicted).any():
+    predicted, measured = np.exp(column(trials, "predicted_log_cost")), column(trials, f"cost_{summary['cost']}")
+    if not (np.isfinite(predicted) & (measured > 0)).any():
         return None
     unit = {"seconds": "cost in seconds", "work": "cost in operations"}[summary["cost"]]
     return figures.predicted_against_observed(
         predicted,
-        column(trials, f"cost_{summary['cost']}"),
+        measured,
         predicted,
         predicted,
         column(trials, "fidelity"),
@@ -142,31 +152,43 @@ def _cost(trials: Sequence[Row], summary: Row) -> Figure | None:
 def _entropy(trials: Sequence[Row], summary: Row) -> Figure | None:
     del summary
     entropy = column(trials, "entropy")
-    return figures.entropy_over_time(column(trials, "number"), entropy) if np.isfinite(entropy).any() else None
+    return figures.entropy_over_time(_numbers(trials), entropy) if np.isfinite(entropy).any() else None
 
 
-FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure | None], str]] = {
+FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure | None], str, str]] = {
     "errors": (
         _errors,
         "Every evaluation by its fidelity; a cross diverged, a triangle at the upper edge has no error: it failed or "
         "was stopped early. "
         "Seconds are wall time and include suggestion, compilation and evaluation.",
+        "",
     ),
     "choices": (
         _choices,
         "Each trial's hyperparameters and fidelity, by what proposed them: the acquisition asks where the optimum is, "
         "nearby where it is around the recommendation.",
+        "",
     ),
-    "parallel": (_parallel, "One line an evaluation; the thick line is the lowest error."),
-    "prediction": (_prediction, "Error as predicted before the evaluation, bars of one standard deviation."),
-    "cost": (_cost, "Cost of training as predicted before the evaluation."),
+    "parallel": (_parallel, "One line an evaluation; the thick line is the lowest error.", ""),
+    "prediction": (
+        _prediction,
+        "Error as predicted before the evaluation, bars of one standard deviation.",
+        "No evaluation has both a predicted and an observed error.",
+    ),
+    "cost": (
+        _cost,
+        "Cost of training as predicted before the evaluation.",
+        "No evaluation has both a predicted and a measured cost.",
+    ),
     "entropy": (
         _entropy,
         "Uncertainty about where the optimum is, over the representers at the target fidelity, "
         "when a trial was chosen by asking where it is anywhere. The representers are drawn anew each time, so it need "
         "not fall steadily.",
+        "No trial was chosen by asking where the optimum is anywhere.",
     ),
 }
+"""How each figure is drawn, its caption, and what is said in its place where there is nothing to draw."""
 
 
 LAYOUT = Template("""<h2>Error</h2>
@@ -221,7 +243,7 @@ def _warnings(trials: Sequence[Row], summary: Row) -> str:
     for row in trials:
         message = None if row["state"] == "pruned" else row.get("message")
         for text in filter(None, (row.get("warning"), message)):
-            said.setdefault(text, []).append(str(row["number"]))
+            said.setdefault(text, []).append(str(_shown_number(row)))
     lines = [f"<li>Trial {', '.join(where)}: {html.escape(text)}</li>" for text, where in said.items()]
     if summary.get("message"):
         lines.insert(0, f"<li>{html.escape(summary['message'])}</li>")
@@ -245,7 +267,8 @@ def _table(trials: Sequence[Row], summary: Row) -> str:
     )
     body = []
     for row in trials:
-        cells = [row["number"], *(row["hyperparameters"][name] for name in names), *(row.get(key) for key in measures)]
+        chosen = (row["hyperparameters"][name] for name in names)
+        cells = [_shown_number(row), *chosen, *(row.get(key) for key in measures)]
         words = "".join(f'<td class="word">{html.escape(str(row.get(key) or ""))}</td>' for key in ("state", "reason"))
         kind = "best" if row["hyperparameters"] == summary.get("best") else "" if row["state"] == "ok" else "lost"
         numbers = "".join(f"<td>{html.escape(number(cell))}</td>" for cell in cells)

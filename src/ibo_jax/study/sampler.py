@@ -30,6 +30,7 @@ from ibo_jax.study.propose import Proposer, make_proposer, propose
 
 __all__ = ["IBOSampler"]
 
+SAMPLERS = ("ibo", "ei", "random")  # the others are told apart by how a training uses its data, which is yours here
 STATE = "ibo_jax:state"
 NO_FIDELITY = Fidelity("", 1.0, 1.0)
 
@@ -109,13 +110,19 @@ class IBOSampler(BaseSampler):
     ):
         if initial < 1:
             raise ValueError(f"expected at least one initial point, got {initial}; raise `initial`")
+        if transform not in ("log", "identity"):
+            raise ValueError(f"expected transform 'log' or 'identity', got {transform!r}; choose one of them")
+        if not floor > 0:
+            raise ValueError(f"expected a floor > 0 under the log, got {floor}; raise it")
+        if method not in SAMPLERS:
+            raise ValueError(f"expected a method among {SAMPLERS}, got {method!r}; choose one of them")
         if isinstance(space, SearchSpace):
             space = {name: distribution(found) for name, found in space.dimensions.items()}
         if space is not None and fidelity is not None:
             _fidelity(fidelity, space)
         self._seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
         self._make = functools.partial(make_proposer, method, self._seed, initial=initial, protocol=protocol)
-        self._make(1, NO_FIDELITY)  # an unknown method or protocol is refused here
+        self._make(1, NO_FIDELITY)  # an unknown protocol is refused here
         self._fidelity, self._cost, self._scale = fidelity, cost, Scale(transform, floor)
         self._given = space
         self._seen_spaces = IntersectionSearchSpace()

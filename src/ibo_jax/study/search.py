@@ -1,9 +1,7 @@
 """A search that is ready to run: everything checked that can be before any training, and the study joined."""
 
-import contextlib
-import math
+import difflib
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,23 +13,19 @@ from ibo_jax.methods.base import State
 from ibo_jax.observations import Observations
 from ibo_jax.outcomes import OBSERVED_STATES
 from ibo_jax.problems.base import Problem
-from ibo_jax.space import Dimension
 from ibo_jax.study import optuna_methods
-from ibo_jax.study.convert import Evaluation, Scale, distributions, observations, plain, unpack
+from ibo_jax.study.checks import check_budget, check_problem, check_seed, identity, versions
+from ibo_jax.study.convert import Evaluation, Scale, observations, unpack
 from ibo_jax.study.optuna_methods import OptunaMethod, make_optuna_method
 from ibo_jax.study.progress import Progress, make_progress
 from ibo_jax.study.propose import Proposer, make_proposer
 from ibo_jax.study.storage import Store, is_final, open_store
 from ibo_jax.types import Value
 
-__all__ = [
-    "Search", "check_budget", "check_problem", "check_seed", "described", "named", "observed", "prepare", "state_after",
-    "versions",
-]  # fmt: skip
+__all__ = ["Search", "named", "observed", "prepare", "state_after"]
 
 COSTS = ("seconds", "work")
 METHODS = (*methods.NAMES, *methods.OPTUNA_NAMES)
-PACKAGES = ("ibo_jax", "jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "optuna")
 Slots = dict[int, list[FrozenTrial]]
 
 
@@ -81,15 +75,15 @@ def prepare(
     """Check the arguments of `tune` and join the study.
 
     Raises:
-        ValueError: see `tune`. Nothing was trained and no file was written.
+        ValueError: see `tune`. Nothing was trained.
     """
     if isinstance(problem, str):
         from ibo_jax.problems import catalogue
 
         problem = catalogue.problem(problem, protocol=protocol)
+    check_problem(problem)
     if evaluations is None and seconds is None:
         evaluations = problem.evaluations
-    check_problem(problem)
     _check_method(method, problem)
     check_budget(evaluations, seconds)
     if cost not in COSTS:
@@ -103,8 +97,6 @@ def prepare(
         own, seed, space.dimension, problem.fidelity, initial=problem.initial, protocol=protocol, cells=space.cells
     )
     settings = _settings(problem) | {"method": method, "seed": seed, "protocol": protocol, "cost": cost}
-    if borrowed:
-        settings["epochs"] = problem.epochs  # brackets and rungs follow from it
     store = open_store(_folder(storage), settings, versions())
     store.note("evaluations", evaluations)
     points = evaluations or problem.evaluations
@@ -155,66 +147,25 @@ def named(problem: Problem, x: np.ndarray) -> dict[str, Value] | None:
 
 def _settings(problem: Problem) -> dict[str, Any]:
     """What must not change while a study grows."""
-    return {
-        "problem": problem.name,
+    return identity(problem) | {
         "transform": problem.transform,
         "floor": problem.floor,
         "initial": problem.initial,
-        "space": {name: described(dimension) for name, dimension in problem.space.dimensions.items()},
         "fidelity": problem.fidelity._asdict(),
     }
-
-
-def described(dimension: Dimension) -> dict[str, Any]:
-    """A dimension as JSON."""
-    return plain({"type": type(dimension).__name__, **dimension._asdict()})
-
-
-def check_problem(problem: Problem) -> None:
-    """Refuse what cannot be tuned."""
-    if not isinstance(problem, Problem):
-        raise ValueError(f"expected a Problem or the name of one, got {problem!r}; see ibo_jax.problems")
-    if problem.transform not in ("log", "identity"):
-        raise ValueError(f"{problem.name}: expected transform 'log' or 'identity', got {problem.transform!r}")
-    if not problem.floor > 0:
-        raise ValueError(f"{problem.name}: expected a floor > 0 under the log, got {problem.floor}; raise it")
-    if problem.initial < 1:
-        raise ValueError(f"{problem.name}: expected at least one initial point, got {problem.initial}; raise `initial`")
-    distributions(problem.space, problem.fidelity)
-
-
-def check_seed(seed: int) -> None:
-    """Refuse what is no seed."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"expected a seed in [0, 2^32), got {seed}; choose one there")
 
 
 def _check_method(method: str, problem: Problem) -> None:
     if method not in METHODS:
         names = [*METHODS, *bilevel.NAMES]
-        raise ValueError(f"expected a method among {names}, got {method!r}; choose one of them")
+        close = difflib.get_close_matches(method, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "choose one of them"
+        raise ValueError(f"expected a method among {names}, got {method!r}; {hint}")
     if method in methods.OPTUNA_NAMES:
         optuna_methods.check(method, problem)
-
-
-def check_budget(evaluations: int | None, seconds: float | None) -> None:
-    """Refuse a budget of nothing."""
-    if evaluations is not None and (not isinstance(evaluations, int) or evaluations < 1):
-        raise ValueError(f"expected a whole number of evaluations >= 1, got {evaluations}; raise the budget")
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise ValueError(f"expected a positive, finite number of seconds, got {seconds}; raise the budget")
 
 
 def _folder(storage: Path | str | None) -> Path | None:
     if storage is not None and "://" in str(storage):
         raise ValueError(f"expected a folder for the study, got the address {storage}; name a folder")
     return None if storage is None else Path(storage)
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that results may depend on."""
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

@@ -18,7 +18,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ibo_jax.outcomes import FINAL_STATES
-from ibo_jax.study import locks
+from ibo_jax.study import checkpoint, locks
+from ibo_jax.study.checks import check_same
 from ibo_jax.study.sqlite import open_sqlite, write_ahead
 
 __all__ = ["Store", "is_final", "open_readonly", "open_store"]
@@ -105,8 +106,7 @@ class Store(NamedTuple):
     def leave(self) -> None:
         """Close the file and take leave as a worker."""
         if self.file is not None:
-            self.file.remove_session()
-            self.file.engine.dispose()
+            _close(self.file)
         if self.alive is not None and self.directory is not None:
             _lock_of(self.directory, self.worker).unlink(missing_ok=True)
             self.alive.close()
@@ -138,8 +138,8 @@ def open_store(directory: Path | None, settings: dict[str, Any], versions: dict[
         versions: of the packages, kept with a new study.
 
     Raises:
-        ValueError: the folder is a file; its study.db is damaged, or not one of ours, or was started with other
-            settings (the message names them).
+        ValueError: the folder is a file, or holds a training by a gradient-based tuner; its study.db is damaged, or
+            not one of ours, or was started with other settings (the message names them).
     """
     worker = uuid.uuid4().hex
     if directory is None:
@@ -147,6 +147,9 @@ def open_store(directory: Path | None, settings: dict[str, Any], versions: dict[
         return Store(memory, _study(memory, settings, versions, "memory"), worker)
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"expected a folder for the study, got the file {directory}; choose another folder")
+    if (directory / checkpoint.FILE).exists():
+        raise ValueError(f"expected an empty folder or a search's, found one training's checkpoint in {directory}; "
+                         "use another folder")  # fmt: skip
     directory.mkdir(parents=True, exist_ok=True)
     with locks.exclusive(directory / ".lock"):
         file = open_sqlite(directory / FILE)
@@ -168,12 +171,16 @@ def open_readonly(directory: Path) -> Iterator[Store]:
     if not path.is_file():
         raise ValueError(f"expected a study in {directory}, found no {FILE} there; name the folder of a run")
     file = open_sqlite(path)
-    storage = get_storage(file)
-    store = Store(storage, _only_study(storage, str(directory)), directory=directory, file=file)
     try:
-        yield store
+        storage = get_storage(file)
+        yield Store(storage, _only_study(storage, str(directory)), directory=directory, file=file)
     finally:
-        store.leave()
+        _close(file)
+
+
+def _close(file: RDBStorage) -> None:
+    file.remove_session()
+    file.engine.dispose()
 
 
 def _lock_of(directory: Path, worker: str) -> Path:
@@ -199,17 +206,7 @@ def _study(storage: BaseStorage, settings: dict[str, Any], versions: dict[str, s
         storage.set_study_user_attr(study_id, "versions", versions)
         storage.set_study_user_attr(study_id, "settings", settings)
         return study_id
-    found = notes["settings"]
-    other = [
-        f"{name} {found.get(name)!r} instead of {value!r}"
-        for name, value in settings.items()
-        if found.get(name) != value
-    ]
-    if other:
-        raise ValueError(
-            f"expected the study in {where} to be of this search, found {'; '.join(other)}; "
-            "repeat the command that started it, or use another folder"
-        )
+    check_same(where, notes["settings"], settings)
     return study_id
 
 

@@ -1,5 +1,6 @@
 """Tune a problem: the only loop over evaluations, and the answer at its end."""
 
+import math
 import time
 import warnings
 from pathlib import Path
@@ -44,10 +45,11 @@ def tune(
 
     Args:
         problem: what to tune, or its name, see `ibo-jax problems`.
-        method: "ibo", or a baseline: "ei", "random"; from Optuna "grid" (as large as the number of evaluations allows),
-            "tpe", "gp" (needs torch), "hyperband" (random search that stops trainings between epochs), "bohb" (TPE
-            that does). Those from Optuna train plainly, as "random" does. Or a gradient-based tuner, which moves
-            hyperparameters during one training: "hypernet-global", "hypernet-local", "stn", "value-function".
+        method: "ibo", or a baseline: "es", "es-is", "fabolas", "fabolas-is", "mtbo", "ei", "random"; from Optuna "grid"
+            (as large as the number of evaluations allows), "tpe", "gp" (needs torch), "hyperband" (random search that
+            stops trainings between epochs), "bohb" (TPE that does). Those from Optuna train plainly, as "random" does.
+            Or a gradient-based tuner, which moves hyperparameters during one training: "hypernet-global",
+            "hypernet-local", "stn", "value-function".
         evaluations: total number of evaluations, over restarts and workers; by default what the problem asks for,
             or no limit if `seconds` is given. Of a gradient-based tuner, the number of epochs.
         seconds: wall time over restarts; a running evaluation finishes.
@@ -57,7 +59,8 @@ def tune(
             each knowing what the others evaluate.
         cost: what an evaluation costs: training "seconds", or "work", the same in every run. Gradient-based tuners do
             not ask.
-        protocol: "default"; "paper" for Algorithm 1 to the letter; "scripts" for the authors' code. Likewise.
+        protocol: "default"; "paper" for Algorithm 1 to the letter; "scripts" for the authors' code. Of a problem
+            by name also the protocol of its data and ranges, which is all that gradient-based tuners ask.
         progress: show what happens.
 
     Raises:
@@ -78,7 +81,7 @@ def tune(
         if isinstance(problem, str):
             from ibo_jax.problems import catalogue
 
-            problem = catalogue.problem(problem)
+            problem = catalogue.problem(problem, protocol=protocol)
         return descent.run(descent.prepare(
             problem, method, epochs=evaluations, seconds=seconds, seed=seed, storage=storage, progress=progress
         ))  # fmt: skip
@@ -93,6 +96,8 @@ def run(search: Search, parallel: int = 1) -> Result:
     """Evaluate until the budget is spent, then judge the answer. Whatever happens, the study is left in order."""
     try:
         with search.progress:
+            with search.store.lock():  # before anybody adds to it
+                search.progress.update(refresh(search.store), search.elapsed)
             with assistants(search, parallel - 1):
                 evaluate_all(search)
             with search.store.lock():
@@ -162,6 +167,8 @@ def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
         try:
             report = problem.report(seed_of(search.proposer, slot), best)
             answer |= {"test_error": report.test_error, "test_loss": report.test_loss}
+            if not math.isfinite(report.test_loss):
+                answer["message"] = f"the final training diverged: its test loss is {report.test_loss}"
         except Exception as error:  # the search is worth more than its last step
             answer["message"] = f"the final training failed: {type(error).__name__}: {error}"
     return answer

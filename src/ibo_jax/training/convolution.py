@@ -15,9 +15,12 @@ from jax import lax
 
 from ibo_jax.types import Array, Float
 
-__all__ = ["by_neighbours", "conv", "neighbours_of"]
+__all__ = ["by_neighbours", "conv", "neighbours_of", "plainly"]
 
 Pads = tuple[tuple[int, int], ...]
+plainly = jax.make_user_context(default_value=False)  # JAX has its value in the keys of all its caches of traces
+"""In `with plainly(True):` every convolution is traced as the plain one, on CPU too: its operations can be counted."""
+
 _plain = partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
@@ -29,14 +32,15 @@ def conv(
 ) -> Float[Array, "example out_height out_width filter"]:
     """Two-dimensional convolution (cross-correlation) without bias.
 
-    On CPU it is computed as told above, and its gradient knows reverse mode only. Elsewhere it is the plain one.
+    On CPU it is computed as told above, and its gradient knows reverse mode only. Elsewhere, and in
+    `with plainly(True):`, it is the plain one.
 
     Example:
         >>> conv(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2)), stride=2).shape
         (1, 2, 2, 2)
     """
     pads = tuple(lax.padtype_to_pads(inputs.shape[1:3], kernel.shape[:2], (stride, stride), padding))
-    if not _on_cpu():
+    if plainly.value or not _on_cpu():
         return _plain(inputs, kernel, (stride, stride), pads)
     return _convolve(inputs, kernel, stride, pads)
 

@@ -10,9 +10,10 @@ from jaxtyping import Float, Int
 
 from ibo_jax.training import image_files
 
-__all__ = ["NAMES", "Dataset", "check", "load", "merged", "split_arrays", "take"]
+__all__ = ["NAMES", "Dataset", "check", "guessing_error", "load", "merged", "split_arrays", "take"]
 
 NAMES = ("digits", "mnist", "cifar10", "cifar100")
+NORMALISATIONS = ("standard", "unit", "zca")
 COUNTED_AT_ONCE = 1_000_000  # pixels; counting makes an eight-byte copy of them
 CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100}
 Inputs = np.ndarray
@@ -120,11 +121,13 @@ def load(
         ((1000, 8, 8, 1), dtype('uint8'), 397, 400)
 
     Raises:
-        ValueError: unknown name, size or split.
+        ValueError: unknown name, normalisation, size or split.
         FileNotFoundError: TFDS has no prepared copy; the message says how to provide one.
     """
     if name not in NAMES:
         raise ValueError(f"expected a data set of {NAMES}, got {name!r}; for your own arrays use split_arrays")
+    if normalise not in NORMALISATIONS:
+        raise ValueError(f"{name}: expected normalise to be one of {NORMALISATIONS}, got {normalise!r}; choose one")
     if split and name != "digits":
         raise ValueError(f"{name}: expected split=0, the official one, got {split}; only digits has others")
     if name == "digits":
@@ -140,7 +143,7 @@ def load(
     if normalise == "standard":
         mean, scale = _moments(inputs[:cut])
     if normalise == "zca":
-        inputs, test_inputs = image_files.whitened(name, cut, inputs, test_inputs)
+        inputs, test_inputs = image_files.whitened(f"{name}-{split}", cut, top, inputs, test_inputs)
         # The published scripts divide each split by a maximum of its own; the training set's is the honest constant.
         scale = np.full(1, inputs[:cut].max(), np.float32)
     valid = (inputs[cut:], labels[cut:]) if valid_size else (test_inputs, test_labels)
@@ -178,6 +181,16 @@ def take(dataset: Dataset, *, train: int | None = None, valid: int | None = None
         valid_inputs=test_inputs if shared else dataset.valid_inputs[:valid], valid_labels=dataset.valid_labels[:valid],
         test_inputs=test_inputs, test_labels=dataset.test_labels[:test],
     )  # fmt: skip
+
+
+def guessing_error(labels: np.ndarray) -> float:
+    """Error of always naming the most frequent class.
+
+    Example:
+        >>> guessing_error(np.array([0, 2, 2, 2]))
+        0.25
+    """
+    return 1 - float(np.bincount(np.ravel(labels)).max()) / labels.size
 
 
 def check(dataset: Dataset) -> None:

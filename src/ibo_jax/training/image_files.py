@@ -76,30 +76,37 @@ def decode(source: Any, folder: Path, part: str, chunk: int = 1000) -> None:
     np.save(folder / f"{part}_labels.npy", labels)
 
 
-def whitened(name: str, cut: int, inputs: np.ndarray, test_inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test images whitened by the first `cut` training images, float32; computed at the first call."""
+def whitened(
+    name: str, cut: int, top: int, inputs: np.ndarray, test_inputs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test images whitened by the first `cut` training images, float32; computed at the first call.
+
+    Args:
+        name: of the data and their split: later calls of this name and `cut` return what the first one computed.
+        top: largest possible value of a pixel.
+    """
     folder = cache_folder() / f"{name}-zca-{cut}"
     if not folder.exists():
         with _new_folder(folder) as fresh:
-            mean, matrix = zca(inputs[:cut])
+            mean, matrix = zca(inputs[:cut], top)
             for part, images in zip(PARTS, (inputs, test_inputs), strict=True):
                 out = np.lib.format.open_memmap(fresh / f"{part}_inputs.npy", "w+", np.float32, images.shape)
                 for start in range(0, len(images), 1000):
                     block = images[start : start + 1000]
-                    out[start : start + 1000] = ((_unit(block) - mean) @ matrix).reshape(block.shape)
+                    out[start : start + 1000] = ((_unit(block, top) - mean) @ matrix).reshape(block.shape)
                 out.flush()
     return _map(folder / "train_inputs.npy"), _map(folder / "test_inputs.npy")
 
 
-def zca(inputs: np.ndarray, epsilon: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
+def zca(inputs: np.ndarray, top: int, epsilon: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
     """Mean and symmetric whitening matrix of uint8 images scaled to [0, 1] and flattened, float32.
 
-    (x / 255 - mean) @ matrix has the identity as covariance, up to `epsilon` added to its variances (Keras' value).
+    (x / top - mean) @ matrix has the identity as covariance, up to `epsilon` added to its variances (Keras' value).
     """
     pixels = int(np.prod(inputs.shape[1:]))
     total, square = np.zeros(pixels), np.zeros((pixels, pixels))
     for start in range(0, len(inputs), 1000):
-        block = _unit(inputs[start : start + 1000])
+        block = _unit(inputs[start : start + 1000], top)
         total += block.sum(0, dtype=np.float64)
         square += block.T @ block
     mean = total / len(inputs)
@@ -108,8 +115,8 @@ def zca(inputs: np.ndarray, epsilon: float = 1e-6) -> tuple[np.ndarray, np.ndarr
     return mean.astype(np.float32), matrix.astype(np.float32)
 
 
-def _unit(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), -1).astype(np.float32) / 255
+def _unit(images: np.ndarray, top: int) -> np.ndarray:
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(top)
 
 
 @contextlib.contextmanager

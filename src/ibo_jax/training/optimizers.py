@@ -31,10 +31,10 @@ def step_drop(learning_rate: Rate, factor: Rate, steps_per_epoch: Steps, every: 
     return lambda step: learning_rate * jnp.float32(factor) ** ((1 + step // steps_per_epoch) // every)
 
 
-def rmsprop(learning_rate: Rate, decay: Rate = 0.0, smoothing: Rate = 0.9) -> optax.GradientTransformation:
+def rmsprop(learning_rate: Rate, decay: Rate = 0.0) -> optax.GradientTransformation:
     """RMSprop whose learning rate falls as lr / (1 + decay t)."""
     return optax.chain(
-        optax.scale_by_rms(smoothing, eps=1e-7, eps_in_sqrt=False),
+        optax.scale_by_rms(0.9, eps=1e-7, eps_in_sqrt=False),
         optax.scale_by_learning_rate(inverse_time_decay(learning_rate, decay)),
     )
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ibo_jax.training.convolution import plainly
 from ibo_jax.training.steps import Examples, Learner, Sampling, epoch, evaluate, start, steps_per_epoch
 from ibo_jax.types import Array, Hyperparameters, Steps, Value
 
@@ -38,7 +39,8 @@ class Programs(NamedTuple):
         start: `start(seed, rates) -> state`.
         epoch: `epoch(seed, number, rates, state, examples) -> (state, info)`; the old state is used up.
         evaluate: `evaluate(params, rates, examples) -> (wrong, loss)`.
-        forward_flops: floating-point operations of a forward pass of one example.
+        forward_flops: floating-point operations of a forward pass of one example with plain convolutions: what is
+            multiplied beside them for speed is no work, so that every machine counts the same.
         outputs: number of logits.
     """
 
@@ -106,7 +108,8 @@ def compiled(
     values = {name: real for name in rates}
     lowered_start = jax.jit(run_start).lower(whole, values)
     state = lowered_start.out_info
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # GPUs do not count before they compile
+    cpu = jax.local_devices(backend="cpu")[0]  # GPUs do not count before they compile
+    with jax.default_device(cpu), plainly(True):
         single = jax.jit(forward).lower(state.params, values, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
     lowered = (
         lowered_start,

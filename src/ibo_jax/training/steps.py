@@ -18,8 +18,8 @@ from ibo_jax.training.datasets import Dataset
 from ibo_jax.types import Array, Bool, Float, Int, PRNGKeyArray, Steps
 
 __all__ = [
-    "Epoch", "Examples", "Learner", "Sampling", "State", "Subset", "augmented", "chunk_of", "epoch", "evaluate",
-    "in_chunks", "start", "step", "steps_per_epoch",
+    "Epoch", "Examples", "Learner", "Sampling", "State", "Subset", "all_finite", "augmented", "chunk_of", "epoch",
+    "evaluate", "in_chunks", "start", "step", "steps_per_epoch",
 ]  # fmt: skip
 
 CHUNK = 512  # examples in one forward pass without gradients, at most: bounds memory
@@ -97,7 +97,8 @@ class Batch(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """For people: mean weighted loss (an unbiased estimate of the training loss), last tau, share, soundness."""
+    """For people: mean weighted loss (an unbiased estimate of the training loss), last tau, share of steps drawn by
+    importance, and whether loss and parameters are `finite`."""
 
     loss: Float[Array, ""]
     tau: Float[Array, ""]
@@ -158,8 +159,17 @@ def epoch(
     zero = jnp.zeros((), jnp.float32)
     state, losses, drawn = jax.lax.fori_loop(0, count, body, (state, zero, zero))
     loss = losses / count
-    sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (loss, *jax.tree.leaves(state.params))]
-    return state, Epoch(loss, state.tau, drawn / count, jnp.all(jnp.stack(sound)))
+    return state, Epoch(loss, state.tau, drawn / count, all_finite((loss, state.params)))
+
+
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether no leaf holds NaN or infinity.
+
+    Example:
+        >>> bool(all_finite({"kernel": jnp.ones((2, 3)), "bias": jnp.array([0.0, jnp.inf])}))
+        False
+    """
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def evaluate(params: Any, examples: Examples, learner: Learner) -> tuple[Int[Array, ""], Float[Array, ""]]:

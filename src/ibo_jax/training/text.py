@@ -28,8 +28,10 @@ def windows(path: Path | str, *, length: int = 64, characters: int | None = None
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a part of the text is shorter than a window and the character after it.
+        ValueError: windows without a character, or a part of the text is shorter than one and the character after it.
     """
+    if length < 1:
+        raise ValueError(f"{path}: expected windows of at least one character, got length={length}; take longer")
     text = np.array(list(Path(path).read_text(encoding="utf-8")))
     alphabet, numbers = np.unique(text, return_inverse=True)
     train, valid, test = np.split(numbers, [int(0.9 * len(text)), int(0.95 * len(text))])
@@ -43,7 +45,7 @@ def windows(path: Path | str, *, length: int = 64, characters: int | None = None
 
 def _cut(numbers: np.ndarray, length: int, path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     count = (len(numbers) - 1) // length
-    if length < 1 or count < 1:
+    if count < 1:
         raise ValueError(f"{path}: expected parts of at least one window of {length} characters and one more, got "
                          f"{len(numbers)} characters; take a longer text or shorter windows")  # fmt: skip
     inputs, labels = (numbers[shift : shift + count * length].reshape(count, length) for shift in (0, 1))

@@ -15,13 +15,13 @@ import optax
 
 from ibo_jax import importance
 from ibo_jax.outcomes import Outcome, Report
-from ibo_jax.training.datasets import Dataset, merged
+from ibo_jax.training.datasets import Dataset, guessing_error, merged
 from ibo_jax.training.networks import Network, as_network
-from ibo_jax.training.programs import Programs, compiled, release_memory, split
+from ibo_jax.training.programs import Programs, compiled, split
 from ibo_jax.training.steps import Examples, Learner, Sampling, Subset
 from ibo_jax.types import Array, Hyperparameters, PRNGKeyArray, Steps
 
-__all__ = ["Task", "release_memory", "retrain", "train"]
+__all__ = ["Task", "retrain", "train"]
 
 PASSES = 3  # forward-equivalents of a forward and backward pass
 
@@ -102,6 +102,14 @@ def train(
         Series in `history`, a value an epoch: `error` and `loss` of validation, `train_loss`, `tau` (moving average
         at the end of the epoch), `importance_share`, `seconds` (of training so far, initialisation included).
 
+    Example:
+        >>> from ibo_jax.training import datasets, networks, optimizers
+        >>> task = Task(lambda h: networks.MLP(10, units=h["units"], layers=1),
+        ...             lambda h, steps: optimizers.adam(h["rate"]), epochs=3, batch_size=lambda h: 32)
+        >>> outcome = train(0, task, {"rate": 1e-2, "units": 32}, 3, datasets.load("digits"))
+        >>> outcome.state, outcome.error < 0.2, len(outcome.history["error"])
+        ('ok', True, 3)
+
     Raises:
         ValueError: a batch that is empty or larger than the training set, a ratio below 1, too few outputs.
     """
@@ -133,12 +141,20 @@ def train(
         "diverged": f"loss or parameters not finite in epoch {len(epochs)}",
         "pruned": f"stopped after {len(epochs)} of {task.epochs} epochs",
     }.get(state, "")
-    steps, guessing = population // batch_size, _guessing(data.valid_labels)
+    steps, guessing = population // batch_size, guessing_error(data.valid_labels)
     return _outcome(state, epochs, programs, sampling, steps, guessing, compile_seconds, message)
 
 
 def retrain(seed: int, task: Task, hyperparameters: Hyperparameters, data: Dataset) -> Report:
-    """Trains the answer by plain SGD on training and validation data together and judges it on the test set."""
+    """Trains the answer by plain SGD on training and validation data together and judges it on the test set.
+
+    Example:
+        >>> from ibo_jax.training import datasets, networks, optimizers
+        >>> task = Task(lambda h: networks.MLP(10, units=32, layers=1), lambda h, steps: optimizers.adam(h["rate"]),
+        ...             epochs=3, batch_size=lambda h: 32)
+        >>> retrain(0, task, {"rate": 1e-2}, datasets.load("digits")).test_error < 0.2
+        True
+    """
     final = merged(data)._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
     outcome = train(seed, task, hyperparameters, 1, final, validate=False)
     return Report(outcome.error, outcome.history["loss"][-1], outcome.cost_seconds)
@@ -195,11 +211,6 @@ def _outcome(
         history=history,
         message=message,
     )
-
-
-def _guessing(labels: np.ndarray) -> float:
-    """Error of always predicting the most frequent class."""
-    return 1 - float(np.max(np.bincount(np.ravel(labels)))) / np.size(labels)
 
 
 def _shapes(examples: Examples) -> Examples:

@@ -1,0 +1,73 @@
+"""What every study is checked for before anything is trained, and what tells one study from another."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ibo_jax.problems.base import Problem
+from ibo_jax.study.convert import distributions, plain
+
+__all__ = ["check_budget", "check_problem", "check_same", "check_seed", "identity", "versions"]
+
+PACKAGES = ("ibo_jax", "jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "optuna")
+
+
+def check_problem(problem: Problem) -> None:
+    """Refuse what cannot be tuned."""
+    if not isinstance(problem, Problem):
+        raise ValueError(f"expected a Problem or the name of one, got {problem!r}; see ibo_jax.problems")
+    if problem.transform not in ("log", "identity"):
+        raise ValueError(f"{problem.name}: expected transform 'log' or 'identity', got {problem.transform!r}")
+    if not problem.floor > 0:
+        raise ValueError(f"{problem.name}: expected a floor > 0 under the log, got {problem.floor}; raise it")
+    if problem.initial < 1:
+        raise ValueError(f"{problem.name}: expected at least one initial point, got {problem.initial}; raise `initial`")
+    distributions(problem.space, problem.fidelity)
+
+
+def check_budget(evaluations: int | None, seconds: float | None) -> None:
+    """Refuse a budget of nothing."""
+    if evaluations is not None and (not isinstance(evaluations, int) or evaluations < 1):
+        raise ValueError(f"expected a whole number of evaluations >= 1, got {evaluations}; raise the budget")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ValueError(f"expected a positive, finite number of seconds, got {seconds}; raise the budget")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed."""
+    if not 0 <= seed < 2**32 or int(seed) != seed:
+        raise ValueError(f"expected a seed in [0, 2^32), a whole number, got {seed}; choose one there")
+
+
+def check_same(where: str, found: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Refuse to go on with a study that was started with other settings; the message names them."""
+    if other := list(_differences(found, settings)):
+        raise ValueError(f"expected the study in {where} to be of these settings, found {'; '.join(other)}; "
+                         "repeat the command that started it, or use another folder")  # fmt: skip
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    for name in {**wanted, **found}:
+        was, value = found.get(name), wanted.get(name)
+        if isinstance(was, Mapping) and isinstance(value, Mapping):
+            yield from _differences(was, value, f"{within}{name}.")
+        elif was != value:
+            yield f"{within}{name} {was!r} instead of {value!r}"
+
+
+def identity(problem: Problem) -> dict[str, Any]:
+    """What of a problem must not change while a study grows, as JSON."""
+    dimensions = problem.space.dimensions
+    space = {name: {"type": type(found).__name__, **found._asdict()} for name, found in dimensions.items()}
+    return plain({"problem": problem.name, **problem.setup, "epochs": problem.epochs, "space": space})
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that results may depend on."""
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
