@@ -23,6 +23,7 @@ from ibo_jax import (
     training_problem,
     tune,
 )
+from ibo_jax.bilevel import hypernetwork, value_function
 from ibo_jax.problems import problem
 from ibo_jax.problems.synthetic import SYNTHETIC
 
@@ -100,6 +101,14 @@ BAD_CALLS = {
     "zero seconds": (lambda: tuned(evaluations=None, seconds=0.0), "positive, finite number of seconds, got 0"),
     "NaN seconds": (lambda: tuned(seconds=float("nan")), "positive, finite number of seconds, got nan"),
     "negative seed": (lambda: tuned(seed=-1), "expected a seed in"),
+    "unknown algorithm of a hypernetwork": (
+        lambda: hypernetwork.tuner(problem("digits-l2", scale="smoke"), "globl"),
+        "expected an algorithm among .* got 'globl'",
+    ),
+    "unknown variant of the value function": (
+        lambda: value_function.tuner(problem("digits-l2", scale="smoke"), variant="publishd"),
+        "expected variant 'corrected' or 'published', got 'publishd'",
+    ),
     "seed that is not whole": (lambda: tuned(seed=1.5), "a whole number, got 1.5"),
     "problem that is none": (lambda: tuned(problem=42), "expected a Problem or the name of one, got 42"),
     "misspelt method": (lambda: tuned("iboo"), "got 'iboo'; did you mean 'ibo'"),

@@ -219,11 +219,12 @@ def test_passes_end_nearly_feasible_and_inside_the_space():
 
 
 def test_one_pass_is_the_first_of_five():
-    """Up to the padding of the surrogate's matrices."""
+    """Up to rounding: the matrices of the surrogate are padded otherwise, and its chains amplify that."""
     short, whole = (run(value_function.tuner(small(), passes=passes)) for passes in (1, 5))
-    assert len(short[0]) == 11
-    np.testing.assert_allclose(short[0][-1].values, whole[0][10].values, rtol=1e-3)
-    np.testing.assert_allclose(short[1][-1].score, whole[1][10].score, rtol=0.1)
+    states, measures = short
+    assert len(measures) == 11
+    np.testing.assert_allclose(states[11].values, whole[0][11].values, rtol=1e-3)
+    np.testing.assert_allclose(measures[10].train_loss, whole[1][10].train_loss, rtol=0.02)
     with pytest.raises(ValueError, match="at least one pass, got 0"):
         value_function.tuner(small(), passes=0)
 
