@@ -28,6 +28,6 @@ Steps = int | Int[Array, ""]
 """A number of steps, traced where a training sees a subset of its examples."""
 
 Axis = Literal["presample", "subset", "task"]
-"""What a fidelity is: examples scored a step (B), examples trained on, or a quarter of these against all."""
+"""What a fidelity is: examples scored a step (B); examples trained on; a quarter of them, or all."""
 Importance = Literal["searched", "random", "off"]
 """How the presample ratio of an evaluation is chosen; off is ordinary training."""

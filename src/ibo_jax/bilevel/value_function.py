@@ -32,8 +32,8 @@ __all__ = ["PASSES", "State", "Variant", "design", "tuner"]
 Numbers = dict[str, float | Array]
 Variant = Literal["corrected", "published"]
 PASSES = 5
-UNIT = 0.5  # shares of the optimal value in which the constraint counts; chosen on MNIST subset 100
-REACH = 0.05  # shares of the box by which a pass may move lambda: half the spacing of a row of ten
+UNIT = 0.5  # c is measured in units of this share of the optimal value; chosen on MNIST subset 100
+REACH = 0.05  # share of the box by which a pass may move lambda: half the spacing of a row of ten
 SETTLING = 10.0  # the rates of a pass are so much higher than those of the descent on f alone after it
 FEWEST = 3  # values from which phi-hat is learnt
 
@@ -69,17 +69,19 @@ class State(NamedTuple):
 def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PASSES) -> Tuner:
     """The tuner of a problem whose hyperparameters are real numbers in its penalty; an update is a solve or a pass.
 
-    "published" does, for comparison, as the notebooks for two weights do; "corrected" repairs this:
+    "published" does, for comparison, as the notebooks for two weights do; "corrected" repairs it:
 
-    - phi is learnt from the loss on one batch; corrected, from f on all data, and as a logarithm.
-    - The learning rate is applied twice, so that steps are of its square; corrected, once, and it falls to zero.
-    - mu grows by R (f - phi-hat at the lambda of the start); corrected, by the solve at the new lambda.
-    - Every pass starts from the best of the first solves; corrected, from the last one's solve, where c is 0.
-    - Solves start from fresh weights. Those stop above the optimal value, which the passes then go far below, so
-      that c is negative. Corrected, the solve after a pass descends on f alone from its weights by the steps of a
-      pass, so that it never ends above; the first solves count as a lower fidelity.
-    - c is in units of loss and lambda moves anywhere; corrected, c is in units of half of phi at the start, because
-      losses of 0.02 feel no (R / 2) c^2, and a pass moves lambda by a twentieth of its box, because beyond the
+    - phi is learnt, published, from the loss on one batch; corrected, from f on all data, as a logarithm.
+    - The learning rate is, published, applied twice, so that steps are of its square; corrected, it is applied once
+      and falls to zero.
+    - mu grows, published, by R (f - phi-hat at the lambda of the start); corrected, by R (f - the solve at its end).
+    - A pass starts, published, from the best of the first solves; corrected, from the last one's solve, where c is 0.
+    - The solve after a pass starts, published, from fresh weights, and stops above the optimal value, far below which
+      the passes then go, so that c is negative; corrected, it descends on f alone from the weights of the pass, by as
+      many steps, so that it never ends above them, and the first solves count as a lower fidelity.
+    - c is, published, in units of loss; corrected, in units of half of phi at the start, because losses of 0.02 feel
+      no (R / 2) c^2.
+    - lambda moves, published, anywhere; corrected, by a twentieth of its box in a pass, because beyond that the
       descent finds errors of phi-hat.
 
     Args:

@@ -11,9 +11,14 @@ from ibo_jax.space import Fidelity
 __all__ = ["Design", "importance_fidelities", "initial_design"]
 
 Design = Literal["random", "importance", "plain", "growing", "cheapest"]
-"""At random, as Algorithm 1 of Ariafar et al. (2021) has it, line 1; at random among those that are not plain; all
-plain; growing shares of the target (Fabolas: Klein et al. 2017, section 4); all at the cheapest (MTBO: Swersky et al.
-2013)."""
+"""Which fidelities an initial design has.
+
+random: at random, as Algorithm 1 of Ariafar et al. (2021) has it, line 1.
+importance: at random among those that are not plain.
+plain: all plain.
+growing: growing shares of the target (Fabolas: Klein et al. 2017, section 4).
+cheapest: all at the cheapest (MTBO: Swersky et al. 2013).
+"""
 
 SHARES = (1 / 64, 1 / 32, 1 / 16, 1 / 8)  # of the training set, in Fabolas' design
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, PRNGKeyArray
 from numpyro.infer.hmc import hmc
 from numpyro.infer.hmc_util import dual_averaging
 
@@ -44,12 +44,10 @@ class Chain(NamedTuple):
 
 
 class FitInfo(NamedTuple):
-    """For people and for fallbacks: is every draw finite, how many diverged, mean acceptance, leapfrogs a draw."""
+    """How a fit went: is every draw finite, and the mean probability of acceptance."""
 
     finite: Bool[AnyArray, ""]
-    divergences: Int[AnyArray, ""]
     acceptance: Float[AnyArray, ""]
-    leapfrogs: Float[AnyArray, ""]
 
 
 def cold_chain(dimension: int) -> Chain:
@@ -123,15 +121,13 @@ def fit(
         sampling = i >= warm_up
         info = FitInfo(
             info.finite & jnp.isfinite(state.potential_energy),
-            info.divergences + (sampling & state.diverging),
             info.acceptance + sampling * state.accept_prob / draws,
-            info.leapfrogs + sampling * state.num_steps / draws,
         )
         return _set_adaptation(state, step_size, inverse_mass), averaging, window, kept, info
 
     zeros = jnp.zeros_like(mean)
     window = (jnp.zeros(()), zeros, zeros)
-    info = FitInfo(jnp.array(True), jnp.array(0), jnp.zeros(()), jnp.zeros(()))
+    info = FitInfo(jnp.array(True), jnp.zeros(()))
     carry = (start, step_init(jnp.log(chain.step_size)), window, jnp.zeros((draws, mean.size)), info)
     state, _, _, kept, info = jax.lax.fori_loop(0, warm_up + draws, iterate, carry)
     kept = jnp.where(info.finite, kept, 0.0)
