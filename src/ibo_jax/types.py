@@ -10,7 +10,7 @@ runs in float64 on the CPU, entered through `ibo_jax.numerics.in_float64`. Axis 
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
@@ -29,5 +29,8 @@ Steps = int | Int[Array, ""]
 
 Axis = Literal["presample", "subset", "task"]
 """What a fidelity is: examples scored a step (B); examples trained on; a quarter of them, or all."""
+Protocol = Literal["default", "paper", "scripts"]
+"""What is followed: what was found to work best, Algorithm 1 of Ariafar et al. (2021) to the letter, their code."""
+PROTOCOLS = get_args(Protocol)
 Importance = Literal["searched", "random", "off"]
 """How the presample ratio of an evaluation is chosen; off is ordinary training."""

@@ -15,6 +15,7 @@ from ibo_jax.problems.training import PRESAMPLE_SHARE, training_problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Float, Integer, SearchSpace
 from ibo_jax.training import networks, trainer
 from ibo_jax.training.datasets import load, split_arrays
+from ibo_jax.types import PROTOCOLS
 
 SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3), "cifar100": (32, 32, 3)}
 CLASSES = {"digits": 10, "mnist": 10, "cifar10": 10, "cifar100": 100}
@@ -53,7 +54,7 @@ def test_every_name_has_settings_summary_and_data():
     assert describe("branin")
 
 
-@pytest.mark.parametrize("protocol", catalogue.PROTOCOLS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_every_problem_passes_its_own_checks_at_every_scale(name, protocol, generated, monkeypatch):
     monkeypatch.setattr("ibo_jax.problems.training._check_task", lambda *arguments: None)  # shapes: the next tests

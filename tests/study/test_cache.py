@@ -15,5 +15,5 @@ jax.jit(lambda x: 2 * x + 1)(1.0).block_until_ready()
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
     )
-    assert done.stdout.strip() == str(tmp_path / "cache")
-    assert any((tmp_path / "cache").iterdir())
+    assert done.stdout.strip() == str(tmp_path / "cache" / "jax")
+    assert any((tmp_path / "cache" / "jax").iterdir())

@@ -5,10 +5,10 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from ibo_jax.space import Categorical, SearchSpace
-from ibo_jax.types import AnyArray, Array, Float, Hyperparameters
+from ibo_jax.space import Categorical, Integer, SearchSpace
+from ibo_jax.types import AnyArray, Array, Float, Hyperparameters, Value
 
-__all__ = ["bounds", "by_name", "vector"]
+__all__ = ["bounds", "by_name", "decoded", "vector"]
 
 
 def bounds(space: SearchSpace) -> Float[np.ndarray, "2 hyperparameter"]:
@@ -36,6 +36,21 @@ def by_name(space: SearchSpace, values: Float[AnyArray, "*example hyperparameter
     """The hyperparameters as a network sees them, one array each; whole numbers are not rounded."""
     named = zip(space.dimensions.items(), jnp.moveaxis(jnp.asarray(values), -1, 0), strict=True)
     return {name: jnp.exp(value) if getattr(dim, "log", False) else value for (name, dim), value in named}
+
+
+def decoded(space: SearchSpace, values: Float[AnyArray, "hyperparameter"]) -> dict[str, Value]:
+    """The hyperparameters as a training would get them: within their bounds, which an exponential may miss by a rounding,
+    and whole numbers rounded.
+
+    Example:
+        >>> from ibo_jax.space import Float as Real
+        >>> decoded(SearchSpace({"l2": Real(1e-4, 1.0, log=True), "units": Integer(1, 8)}), np.array([0.1, 2.6]))
+        {'l2': 1.0, 'units': 3}
+    """
+    named = by_name(space, values)
+    clipped = {name: float(np.clip(float(named[name]), dim.low, dim.high))  # type: ignore[union-attr]
+               for name, dim in space.dimensions.items()}  # fmt: skip
+    return {name: round(v) if isinstance(space.dimensions[name], Integer) else v for name, v in clipped.items()}
 
 
 def vector(space: SearchSpace, hyperparameters: Hyperparameters) -> Float[np.ndarray, "hyperparameter"]:

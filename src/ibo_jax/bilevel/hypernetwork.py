@@ -21,7 +21,7 @@ from ibo_jax.bilevel.base import Measures, Tuner, first_line, learning_of
 from ibo_jax.bilevel.hypertraining import State, Update
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import NOT_TRACEABLE
-from ibo_jax.space import Integer, SearchSpace
+from ibo_jax.space import SearchSpace
 from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.steps import Examples, Learner, all_finite, augmented, evaluate
 from ibo_jax.types import Array, Float, PRNGKeyArray, Value
@@ -182,11 +182,8 @@ def _batch_size(problem: Problem) -> int:
 
 
 def _decoded(space: SearchSpace, lam: Float[np.ndarray, "hyperparameter"]) -> dict[str, Value]:
-    """As a training would get them: within their bounds, whole numbers rounded."""
     low, high = coordinates.bounds(space)
-    named = coordinates.by_name(space, low + (high - low) * (lam + 1) / 2)
-    clipped = {name: float(np.clip(named[name], dim.low, dim.high)) for name, dim in space.dimensions.items()}  # type: ignore[union-attr]
-    return {name: round(v) if isinstance(space.dimensions[name], Integer) else v for name, v in clipped.items()}
+    return coordinates.decoded(space, low + (high - low) * (lam + 1) / 2)
 
 
 def _check_that_each_acts(problem: Problem, training: _Training, batch: Examples) -> None:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ibo_jax import importance
 from ibo_jax.bilevel import coordinates
 from ibo_jax.bilevel.augmented_lagrangian import Functions
 from ibo_jax.bilevel.base import learning_of
@@ -86,8 +87,7 @@ def lower_level(problem: Problem) -> LowerLevel:
     def batch(key: PRNGKeyArray, data: Data) -> Data:
         drawn = []
         for part, part_key in zip(data, jax.random.split(key), strict=True):
-            index = jax.random.randint(part_key, (batch_size,), 0, len(part.labels), jnp.int32)
-            drawn.append(part.taken(index))
+            drawn.append(part.taken(importance.presample(part_key, len(part.labels), batch_size)))
         return Data(*drawn)
 
     @jax.jit

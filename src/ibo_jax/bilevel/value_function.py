@@ -25,7 +25,7 @@ from ibo_jax.bilevel.lower_level import LowerLevel, lower_level
 from ibo_jax.bilevel.optimal_value import OptimalValue
 from ibo_jax.problems.base import Problem
 from ibo_jax.surrogate import nuts
-from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray, Value
+from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
 
 __all__ = ["PASSES", "State", "Variant", "design", "tuner"]
 
@@ -113,8 +113,14 @@ def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PAS
         with jax.enable_x64(False):
             return _explore(game, state) if state.solves < len(game.design) else _improve(game, key, state)
 
-    return Tuner(init, update, lambda state: _named(problem, state.values), lambda state: state.params, game.capacity,
-                 game.capacity)  # fmt: skip
+    return Tuner(
+        init,
+        update,
+        lambda state: coordinates.decoded(problem.space, state.values),
+        lambda state: state.params,
+        epochs=game.capacity,
+        limit=game.capacity,
+    )
 
 
 class _Game(NamedTuple):
@@ -221,13 +227,6 @@ def _settle(game: _Game, key: PRNGKeyArray, state: State, new: Iterate, phi: Opt
         functions=lower.functions._replace(valid_loss=_nothing), checks=schedules.PARTS,
     )  # fmt: skip
     return below.params, float(below.objective), float(below.objective)
-
-
-def _named(problem: Problem, values: Float[AnyArray, "hyperparameter"]) -> dict[str, Value]:
-    named = coordinates.by_name(problem.space, values)
-    # the exponential of a bound may miss it by a rounding
-    return {name: float(np.clip(float(named[name]), dimension.low, dimension.high))  # type: ignore[union-attr]
-            for name, dimension in problem.space.dimensions.items()}  # fmt: skip
 
 
 def _nothing(params: Any, data: Any) -> Array:

@@ -7,11 +7,10 @@ from ibo_jax.methods import random_search
 from ibo_jax.methods.base import State, Suggest, Suggestion
 from ibo_jax.methods.initial import Design
 from ibo_jax.space import Cells, Fidelity
-from ibo_jax.types import Axis, Importance
+from ibo_jax.types import PROTOCOLS, Axis, Importance
 
 __all__ = ["METHODS", "NAMES", "OPTUNA_NAMES", "Method", "State", "Suggest", "Suggestion", "make"]
 
-PROTOCOLS = ("default", "paper", "scripts")
 OPTUNA_NAMES = ("grid", "tpe", "gp", "hyperband", "bohb")
 """Methods that `tune` has from Optuna, see `ibo_jax.study.optuna_methods`; all others are made here."""
 
@@ -61,7 +60,7 @@ def make(name: str, fidelity: Fidelity, *, protocol: str = "default", cells: Cel
     Args:
         name: one of `NAMES`.
         fidelity: the axis along which evaluations differ. A method that does not search it stays at its plain value.
-        protocol: "default" guards the target fidelity, refines the recommendation, lets the bias bend, warps the
+        protocol: "default" guards the target fidelity, asks around the recommendation, lets the bias bend, warps the
             objective and asks only what can be evaluated; "paper" and "scripts" follow Algorithm 1 without any of
             that, with the published fidelity kernel, and round what they chose.
         cells: what x can reach, `SearchSpace.cells`.
@@ -80,7 +79,7 @@ def make(name: str, fidelity: Fidelity, *, protocol: str = "default", cells: Cel
     from ibo_jax.surrogate.kernels import ERROR_BASIS, PUBLISHED_ERROR_BASIS, TASK_BASIS
 
     default = protocol == "default"
-    settings: dict[str, Any] = {"acquisition": method.acquisition, "refined": default, "warped": default}
+    settings: dict[str, Any] = {"acquisition": method.acquisition, "nearby": default, "warped": default}
     settings["cells"] = cells if default else ()
     if method.axis == "presample" and method.importance != "searched":
         drawn = method.importance == "random"

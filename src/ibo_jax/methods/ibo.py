@@ -45,7 +45,7 @@ def suggest(
     *,
     levels: Levels = None,
     guarded: bool = True,
-    refined: bool = True,
+    nearby: bool = True,
     acquisition: Acquisition = "information_gain_per_cost",
     error_basis: Basis = ERROR_BASIS,
     warped: bool = True,
@@ -60,7 +60,7 @@ def suggest(
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         guarded: try the recommendation at the target when the last three evaluations were all far from it. Without
             it the search can settle at the cheapest fidelity of a strongly biased problem and never learn of the bias.
-        refined: two suggestions of three gain information about the optimum's place around the recommendation instead
+        nearby: two suggestions of three gain information about the optimum's place around the recommendation instead
             of anywhere, once there are more evaluations than coordinates. In few evaluations of many dimensions the
             whole cube cannot be learnt.
         acquisition: "information_gain_per_cost", or at the target "information_gain" or "expected_improvement".
@@ -81,14 +81,14 @@ def suggest(
     warping, modelled = _warp(observations) if warped else (UNWARPED, observations)
     fits = fit_surrogates(key_fit, modelled, state, error_basis)
     guard = guarded and acquisition == "information_gain_per_cost" and _neglected(observations)
-    nearby = refined and acquisition != "expected_improvement" and _knows_where(observations)
+    local = nearby and acquisition != "expected_improvement" and _knows_where(observations)
     proposal = _propose(
         key_propose,
         modelled,
         fits.error,
         fits.cost,
         np.asarray(guard),
-        np.asarray(nearby),
+        np.asarray(local),
         np.asarray(error_basis),
         levels=levels,
         acquisition=acquisition,
@@ -97,7 +97,7 @@ def suggest(
     if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         return fallback._replace(warning="the surrogate was not finite: a random point was tried"), state
-    reason = "guard" if guard else "nearby" if nearby else "acquisition"
+    reason = "guard" if guard else "nearby" if local else "acquisition"
     return _describe(proposal, warping, reason, fits.warning), fits.state
 
 

@@ -5,10 +5,10 @@ import difflib
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.settings import SCALES, SETTINGS
 from ibo_jax.problems.synthetic import SYNTHETIC
+from ibo_jax.types import PROTOCOLS
 
-__all__ = ["PROTOCOLS", "describe", "names", "problem"]
+__all__ = ["describe", "names", "problem"]
 
-PROTOCOLS = ("default", "paper", "scripts")
 SUMMARIES = {
     "digits-mlp": "multilayer perceptron on scikit-learn's 8 x 8 digits (embedded), RMSprop",
     "mnist-fcn": "fully connected network on MNIST, RMSprop",

@@ -6,7 +6,7 @@ References: Ariafar et al. (2021), sections 4.1-4.3 and appendix D, with details
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
@@ -19,11 +19,10 @@ from ibo_jax.training import augmentation, networks, optimizers
 from ibo_jax.training.augmentation import compose, flip, shift
 from ibo_jax.training.convnets import AlexNet, LeNet
 from ibo_jax.training.datasets import Dataset, load, take
-from ibo_jax.types import Array, PRNGKeyArray, Steps
+from ibo_jax.types import Array, PRNGKeyArray, Protocol, Steps
 
-__all__ = ["Protocol", "build"]
+__all__ = ["build"]
 
-Protocol = Literal["default", "paper", "scripts"]
 FIDELITIES = {
     "default": PRESAMPLE_RATIO,
     "paper": PRESAMPLE_SHARE,

@@ -10,16 +10,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["cache_folder", "images", "whitened", "zca"]
+from ibo_jax.folders import cache_folder
+
+__all__ = ["images", "whitened", "zca"]
 
 PARTS = ("train", "test")
-
-
-def cache_folder() -> Path:
-    """Where decoded data is kept: IBO_JAX_CACHE, or ibo_jax in XDG_CACHE_HOME, or in ~/.cache."""
-    if folder := os.environ.get("IBO_JAX_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ibo_jax"
 
 
 def images(name: str, download: bool) -> tuple[np.ndarray, ...]:
