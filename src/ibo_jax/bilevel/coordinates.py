@@ -39,8 +39,7 @@ def by_name(space: SearchSpace, values: Float[AnyArray, "*example hyperparameter
 
 
 def decoded(space: SearchSpace, values: Float[AnyArray, "hyperparameter"]) -> dict[str, Value]:
-    """The hyperparameters as a training would get them: within their bounds, which an exponential may miss by a rounding,
-    and whole numbers rounded.
+    """As a training would get them: within their bounds, which an exponential may miss, and whole numbers rounded.
 
     Example:
         >>> from ibo_jax.space import Float as Real

@@ -62,11 +62,11 @@ class Lines(Progress):
             f"best {number(best_error(rows))}",
             f"predicted best {number(row['predicted_error'])}",
             f"{self.fidelity} {number(row['fidelity'])} ({row['reason']})",
-            f"importance steps {row['importance_share']:.0%}",
+            "" if row["presample_ratio"] is None else f"importance steps {row['importance_share']:.0%}",
             f"cost {row['cost_seconds']:.2f} s",
             f"left {clock(seconds_left(rows, self.evaluations, self.seconds, elapsed))}",
         ]
-        return ", ".join(said + [text for text in (row["warning"], row["message"]) if text])
+        return ", ".join(text for text in (*said, row["warning"], row["message"]) if text)
 
 
 class Screen(Progress):
