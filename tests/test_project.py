@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text()
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
 
-SHARED = {"types", "numerics", "space", "observations", "outcomes"}
+SHARED = {"types", "numerics", "space", "observations", "outcomes", "folders"}
 TRAIN = SHARED | {"importance", "training", "problems"}
 SEARCH = SHARED | {"surrogate", "acquisition", "methods"}
 MAY_IMPORT = (
