@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 __all__ = [
-    "AnyArray", "Array", "Axis", "Bool", "Float", "Hyperparameters", "Importance", "Int", "PRNGKeyArray", "Steps",
-    "UInt8", "Value",
+    "PROTOCOLS", "AnyArray", "Array", "Axis", "Bool", "Float", "Hyperparameters", "Importance", "Int", "PRNGKeyArray",
+    "Protocol", "Steps", "UInt8", "Value",
 ]  # fmt: skip
 
 Value = float | int | str | bool

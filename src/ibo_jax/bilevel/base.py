@@ -64,8 +64,9 @@ def check_epochs(tuner: Tuner, epochs: int | None) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Of what was raised, with its type."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+    """What was raised and the first line of what it says, cut at 200 characters."""
+    said = str(error).strip().split("\n", 1)[0]
+    return f"{type(error).__name__}: {said[:200]}"
 
 
 def learning_of(problem: Problem) -> Learning:
