@@ -16,7 +16,7 @@ from ibo_jax.surrogate.model import Prior, cost_prior, error_prior, standardise
 from reference import gaussian_process as twin
 
 CAPACITY, DIMENSION, DRAWS = 32, 2, 500
-FREEDOM = model.NOISE_FREEDOM  # of the prior of the log noise, the last parameter; all others are normal
+FREEDOM = KernelParameters(*(model.FREEDOM.get(name, np.inf) for name in KernelParameters._fields))  # else normal
 
 
 def training_data(seed: int, n: int, basis=ERROR_BASIS, filler: float = 0.0) -> TrainingData:
@@ -34,8 +34,8 @@ def flat(parameters: KernelParameters) -> np.ndarray:
 
 def prior_distributions(prior: Prior):
     """SciPy's distribution of all parameters, side by side."""
-    mean, sd = (np.asarray(ravel_pytree(part)[0]) for part in prior)
-    return stats.t(np.append(np.full(len(mean) - 1, np.inf), FREEDOM), mean, sd)
+    freedom = jax.tree.map(np.full_like, prior.mean, FREEDOM)
+    return stats.t(*(np.asarray(ravel_pytree(part)[0]) for part in (freedom, *prior)))
 
 
 fit = in_float64(nuts.fit)

@@ -10,7 +10,6 @@ References:
 import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -21,18 +20,18 @@ from ibo_jax.surrogate.kernels import COST_BASIS, ERROR_BASIS, Basis, KernelPara
 from ibo_jax.surrogate.likelihood import TrainingData, log_likelihood
 from ibo_jax.types import AnyArray
 
-__all__ = ["NOISE_FREEDOM", "Prior", "cost_data", "cost_prior", "error_data", "error_prior", "potential", "standardise"]
+__all__ = ["FREEDOM", "Prior", "cost_data", "cost_prior", "error_data", "error_prior", "potential", "standardise"]
 
-
-NOISE_FREEDOM = 2.0
+FREEDOM = {"log_length_scale": 3.0, "log_noise": 2.0}  # of the priors that are Student-t
 FEW_COORDINATES = 6  # with more, distances in the unit cube grow, and length scales are expected to grow with them
 
 
 class Prior(NamedTuple):
     """Independent priors on unconstrained kernel hyperparameters: location and scale, each field shaped like them.
 
-    All are normal but that of `log_noise`, a Student-t with `NOISE_FREEDOM` degrees: it expects next to no noise, so
-    that exact errors are followed, and its tails let noisy ones say otherwise at little cost.
+    All are normal but those of the length scales and of the noise, Student-t with `FREEDOM` degrees. They are narrow,
+    as few evaluations say little of either, and their tails let more of them say otherwise at little cost: a coordinate
+    may not matter at all, errors may be noisy.
     """
 
     mean: KernelParameters
@@ -42,15 +41,29 @@ class Prior(NamedTuple):
 def error_prior(dimension: int) -> Prior:
     """Prior of the error's process over x with `dimension` coordinates: smooth, little noise, any bias of s < 1.
 
-    Amplitude and noise were chosen on hartmann6, the growth of the length scales on protein and wing-weight, seeds of
-    development all (experiments/benchmarks/NOTES.md).
+    Amplitude, noise and the width of the length scales were chosen on hartmann6 and borehole, their growth on protein
+    and wing-weight, seeds of development all (experiments/benchmarks/NOTES.md).
     """
-    return _prior(dimension, amplitude=(2.0, 1.0), tilt=(0.0, 0.5), spread=(-1.0, 1.0), noise=(-9.0, 1.0))
+    return _prior(
+        dimension,
+        length_scale=(-0.5, 0.3),
+        amplitude=(2.0, 1.0),
+        tilt=(0.0, 0.5),
+        spread=(-1.0, 1.0),
+        noise=(-9.0, 1.0),
+    )
 
 
 def cost_prior(dimension: int) -> Prior:
     """Prior of the log cost's process: the fidelity changes it much, and clocks are noisy."""
-    return _prior(dimension, amplitude=(0.0, 1.0), tilt=(0.0, 1.0), spread=(0.0, 1.0), noise=(-6.0, 1.0))
+    return _prior(
+        dimension,
+        length_scale=(-0.5, 1.0),
+        amplitude=(0.0, 1.0),
+        tilt=(0.0, 1.0),
+        spread=(0.0, 1.0),
+        noise=(-6.0, 1.0),
+    )
 
 
 def error_data(observations: Observations, basis: Basis | Float[AnyArray, "3"] = ERROR_BASIS) -> TrainingData:
@@ -78,27 +91,34 @@ def standardise(data: TrainingData) -> tuple[TrainingData, Float[AnyArray, ""], 
 
 def potential(parameters: KernelParameters, data: TrainingData, prior: Prior) -> Float[AnyArray, ""]:
     """Negative log posterior density of kernel hyperparameters given standardised data, nats, up to a constant."""
-    normal = jax.tree.map(lambda value, mean, sd: jnp.sum(dist.Normal(mean, sd).log_prob(value)), parameters, *prior)
-    noise = dist.StudentT(NOISE_FREEDOM, prior.mean.log_noise, prior.sd.log_noise).log_prob(parameters.log_noise)
-    return -sum(normal._replace(log_noise=noise)) - log_likelihood(parameters, data)
+    by_field = zip(KernelParameters._fields, parameters, *prior, strict=True)
+    densities = (
+        (dist.StudentT(FREEDOM[name], mean, sd) if name in FREEDOM else dist.Normal(mean, sd)).log_prob(value)
+        for name, value, mean, sd in by_field
+    )
+    return -sum(map(jnp.sum, densities)) - log_likelihood(parameters, data)
 
 
 LocationScale = tuple[float, float]
 
 
 def _prior(
-    dimension: int, *, amplitude: LocationScale, tilt: LocationScale, spread: LocationScale, noise: LocationScale
+    dimension: int,
+    *,
+    length_scale: LocationScale,
+    amplitude: LocationScale,
+    tilt: LocationScale,
+    spread: LocationScale,
+    noise: LocationScale,
 ) -> Prior:
-    """Location and scale by field; all but `tilt` are of logarithms. Length scales have the same in every use: they
-    grow with the root of the dimension, as distances do [HvarfnerEtAl2024]."""
-    typical = -0.5 + 0.5 * math.log(max(dimension, FEW_COORDINATES) / FEW_COORDINATES)
+    """Location and scale by field; all but `tilt` are of logarithms. Length scales are expected to grow with the root
+    of the dimension, as distances do [HvarfnerEtAl2024]."""
     location, scale = (
-        KernelParameters(
-            np.full(dimension, length_scale), *(np.asarray(value[i]) for value in (amplitude, tilt, spread, noise))
-        )
-        for i, length_scale in enumerate((typical, 1.0))
+        KernelParameters(np.full(dimension, of_length_scales), *map(np.asarray, others))
+        for of_length_scales, *others in zip(length_scale, amplitude, tilt, spread, noise, strict=True)
     )
-    return Prior(location, scale)
+    growth = 0.5 * math.log(max(dimension, FEW_COORDINATES) / FEW_COORDINATES)
+    return Prior(location._replace(log_length_scale=location.log_length_scale + growth), scale)
 
 
 def _data(observations: Observations, values, basis: Basis | Float[AnyArray, "3"]) -> TrainingData:
