@@ -46,7 +46,7 @@ def error_prior(dimension: int) -> Prior:
     """
     return _prior(
         dimension,
-        length_scale=(-0.5, 0.3),
+        length_scale=(-0.5, 0.45),
         amplitude=(2.0, 1.0),
         tilt=(0.0, 0.5),
         spread=(-1.0, 1.0),
