@@ -134,21 +134,35 @@ def test_options_that_this_compiler_does_not_know_are_left_out(monkeypatch):
     assert numerics.compiler_options() == known
 
 
-def test_blas_keeps_one_thread_until_the_last_user_leaves():
-    def threads():
-        return [library.num_threads for library in numerics._blas().lib_controllers if library.user_api == "blas"]
+@pytest.fixture
+def blas_threads():
+    """How many threads BLAS has, by library; two at first, whatever the environment says."""
+    libraries = numerics._blas()
+    before = [library.num_threads for library in libraries]
+    for library in libraries:
+        library.set_num_threads(2)
+    yield lambda: {library.num_threads for library in libraries}
+    for library, threads in zip(libraries, before, strict=True):
+        library.set_num_threads(threads)
 
+
+@pytest.mark.parametrize("first_leaves_first", [True, False])
+def test_blas_has_one_thread_inside_and_its_own_number_when_all_have_left(blas_threads, first_leaves_first):
     def search(entered, leave):
         with numerics._one_blas_thread:
             entered.set()
             leave.wait(60)
 
-    before, entered, leave = threads(), threading.Event(), threading.Event()
+    entered, leave = threading.Event(), threading.Event()
     other = threading.Thread(target=search, args=(entered, leave))
+    assert blas_threads() == {2}
     with numerics._one_blas_thread:
+        assert blas_threads() == {1}
         other.start()
         entered.wait(60)
-    assert set(threads()) == {1}  # this one left, the other is still inside
+        if not first_leaves_first:
+            leave.set()
+            other.join()
     leave.set()
     other.join()
-    assert threads() == before
+    assert blas_threads() == {2}

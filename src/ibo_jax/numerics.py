@@ -4,7 +4,6 @@ References:
     [AmentEtAl2023] Unexpected improvements to expected improvement for Bayesian optimization. NeurIPS 2023.
 """
 
-import contextlib
 import functools
 import math
 import threading
@@ -102,32 +101,38 @@ def _is_known(name: str, setting: Any) -> bool:
 
 
 class _OneBlasThread:
-    """BLAS has one limit for the whole process: the first thread to enter sets it, the last to leave restores it."""
+    """BLAS is held to one thread while a thread of ours is inside, and gets back what it had when none was.
+
+    The number is one for the whole process, and since threadpoolctl 3.8 only the thread that changed it first can do
+    so while that thread lives. So each thread sets it back as it leaves: the others become slower at worst.
+    """
 
     def __init__(self) -> None:
-        self.lock, self.inside, self.limit = threading.Lock(), 0, contextlib.ExitStack()
+        self.lock, self.inside, self.before = threading.Lock(), 0, [0]
 
     def __enter__(self) -> None:
         with self.lock:
             if self.inside == 0:
-                self.limit.enter_context(_blas().limit(limits=1, user_api="blas"))
+                self.before = [library.num_threads for library in _blas()]
             self.inside += 1
+            for library in _blas():
+                library.set_num_threads(1)
 
     def __exit__(self, *raised: object) -> None:
         with self.lock:
             self.inside -= 1
-            if self.inside == 0:
-                self.limit.close()
+            for library, threads in zip(_blas(), self.before, strict=True):
+                library.set_num_threads(threads)
 
 
 _one_blas_thread = _OneBlasThread()
 
 
 @functools.cache
-def _blas() -> ThreadpoolController:
+def _blas() -> list[Any]:
     import scipy.linalg  # noqa: F401  (loads the library that XLA's factorisations call, so that it is found)
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 def each_draw(function: Callable[..., R], *stacks: Any) -> R:
