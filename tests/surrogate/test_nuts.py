@@ -69,6 +69,15 @@ def test_a_priori_random_points_are_as_alike_in_many_coordinates_as_in_six():
     np.testing.assert_array_equal(error_prior(6).mean.log_length_scale[:1], error_prior(1).mean.log_length_scale)
 
 
+def test_a_coordinate_that_does_not_matter_says_so_against_the_prior():
+    data, prior = training_data(2, 28), error_prior(DIMENSION)
+    alone = data._replace(y=np.where(data.mask, np.sin(5 * data.x[:, 0]), 0.0))
+    draws, _, _ = fit(jax.random.key(13), alone, prior, nuts.cold_chain(DIMENSION), draws=DRAWS)
+    away = (np.median(draws.log_length_scale, axis=0) - prior.mean.log_length_scale) / prior.sd.log_length_scale
+    assert abs(away[0]) < 2
+    assert away[1] > 4
+
+
 @pytest.mark.parametrize("name", ["few", "many", "cost"])
 def test_chains_agree(four_chains, name):
     """By Gelman & Rubin's own limit: rounding decides how often a chain visits the rare mode without noise."""
