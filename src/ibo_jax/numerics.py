@@ -108,7 +108,8 @@ class _OneBlasThread:
     """
 
     def __init__(self) -> None:
-        self.lock, self.inside, self.before = threading.Lock(), 0, [0]
+        self.lock, self.inside = threading.Lock(), 0
+        self.before: list[int] = []  # threads by library when none was inside
 
     def __enter__(self) -> None:
         with self.lock:

@@ -34,7 +34,7 @@ def flat(parameters: KernelParameters) -> np.ndarray:
 
 def prior_distributions(prior: Prior):
     """SciPy's distribution of all parameters, side by side."""
-    freedom = jax.tree.map(np.full_like, prior.mean, FREEDOM)
+    freedom = jax.tree.map(np.full_like, prior.location, FREEDOM)
     return stats.t(*(np.asarray(ravel_pytree(part)[0]) for part in (freedom, *prior)))
 
 
@@ -63,17 +63,18 @@ def four_chains():
 def test_a_priori_random_points_are_as_alike_in_many_coordinates_as_in_six():
     def squared_distance(dimension: int) -> float:
         """Of two uniform points of the cube, in length scales."""
-        return dimension / 6 * float(np.exp(-2 * error_prior(dimension).mean.log_length_scale[0]))
+        return dimension / 6 * float(np.exp(-2 * error_prior(dimension).location.log_length_scale[0]))
 
     assert squared_distance(24) == pytest.approx(squared_distance(6))
-    np.testing.assert_array_equal(error_prior(6).mean.log_length_scale[:1], error_prior(1).mean.log_length_scale)
+    six, one = (error_prior(dimension).location.log_length_scale[0] for dimension in (6, 1))
+    assert six == one
 
 
 def test_a_coordinate_that_does_not_matter_says_so_against_the_prior():
     data, prior = training_data(2, 28), error_prior(DIMENSION)
     alone = data._replace(y=np.where(data.mask, np.sin(5 * data.x[:, 0]), 0.0))
     draws, _, _ = fit(jax.random.key(13), alone, prior, nuts.cold_chain(DIMENSION), draws=DRAWS)
-    away = (np.median(draws.log_length_scale, axis=0) - prior.mean.log_length_scale) / prior.sd.log_length_scale
+    away = (np.median(draws.log_length_scale, axis=0) - prior.location.log_length_scale) / prior.scale.log_length_scale
     assert abs(away[0]) < 2
     assert away[1] > 4
 
@@ -143,7 +144,7 @@ def test_data_that_are_not_finite_are_told_and_the_chain_survives():
     chain = nuts.cold_chain(DIMENSION)
     parameters, after, info = fit(jax.random.key(8), data, error_prior(DIMENSION), chain)
     assert not info.finite
-    np.testing.assert_array_equal(parameters.log_noise, error_prior(DIMENSION).mean.log_noise)
+    np.testing.assert_array_equal(parameters.log_noise, error_prior(DIMENSION).location.log_noise)
     jax.tree.map(np.testing.assert_array_equal, after, chain)
 
 

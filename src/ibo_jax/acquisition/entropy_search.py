@@ -91,7 +91,7 @@ def believe(
         >>> seen = TrainingData(x, jnp.ones(3), y, jnp.ones(3, bool), jnp.array(ERROR_BASIS))
         >>> places = jnp.linspace(0, 1, 9)[:, None]
         >>> base = base_samples(jax.random.key(0), 512, 9)
-        >>> belief = believe(condition(error_prior(1).mean, seen), places, base)
+        >>> belief = believe(condition(error_prior(1).location, seen), places, base)
         >>> bool(jnp.sum(belief.probabilities) == 1.0), bool(belief.probabilities[5] > belief.probabilities[0])
         (True, True)
         >>> gain = symmetric_gain(belief, jnp.array([[0.5], [0.0]]), jnp.ones(2))

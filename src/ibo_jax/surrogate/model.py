@@ -34,8 +34,8 @@ class Prior(NamedTuple):
     may not matter at all, errors may be noisy.
     """
 
-    mean: KernelParameters
-    sd: KernelParameters
+    location: KernelParameters
+    scale: KernelParameters
 
 
 def error_prior(dimension: int) -> Prior:
@@ -92,11 +92,12 @@ def standardise(data: TrainingData) -> tuple[TrainingData, Float[AnyArray, ""], 
 def potential(parameters: KernelParameters, data: TrainingData, prior: Prior) -> Float[AnyArray, ""]:
     """Negative log posterior density of kernel hyperparameters given standardised data, nats, up to a constant."""
     by_field = zip(KernelParameters._fields, parameters, *prior, strict=True)
-    densities = (
-        (dist.StudentT(FREEDOM[name], mean, sd) if name in FREEDOM else dist.Normal(mean, sd)).log_prob(value)
-        for name, value, mean, sd in by_field
-    )
-    return -sum(map(jnp.sum, densities)) - log_likelihood(parameters, data)
+    log_prior = sum(jnp.sum(_density(name, *where).log_prob(value)) for name, value, *where in by_field)
+    return -log_prior - log_likelihood(parameters, data)
+
+
+def _density(field: str, location, scale) -> dist.Distribution:
+    return dist.StudentT(FREEDOM[field], location, scale) if field in FREEDOM else dist.Normal(location, scale)
 
 
 LocationScale = tuple[float, float]

@@ -35,7 +35,7 @@ TARGET_ACCEPTANCE = 0.8
 
 
 class Chain(NamedTuple):
-    """What the next fit starts from. Positions are prior-standardised: (parameters - prior mean) / prior sd."""
+    """What the next fit starts from. Positions are prior-standardised: (parameters - location) / scale of the prior."""
 
     position: Float[AnyArray, "parameter"]
     step_size: Float[AnyArray, ""]
@@ -51,7 +51,7 @@ class FitInfo(NamedTuple):
 
 
 def cold_chain(dimension: int) -> Chain:
-    """The start of a study: the prior mean, nothing adapted. `dimension` is that of x."""
+    """The start of a study: the prior's location, nothing adapted. `dimension` is that of x."""
     parameters = dimension + 4
     return Chain(np.zeros(parameters), np.asarray(0.1), np.ones(parameters), np.asarray(True))
 
@@ -77,7 +77,7 @@ def fit(
         tree_depth: trajectories take at most 2^tree_depth - 1 leapfrogs.
 
     Returns:
-        parameters with a leading axis of `draws`; if the chain is not finite they are those of the prior mean.
+        parameters with a leading axis of `draws`; if the chain is not finite they are those of the prior's location.
 
     Example:
         >>> from ibo_jax.surrogate.model import error_prior
@@ -88,10 +88,10 @@ def fit(
         ((16, 1), True)
     """
     data, _, _ = standardise(data)
-    mean, unravel = ravel_pytree(prior.mean)
-    sd, _ = ravel_pytree(prior.sd)
+    location, unravel = ravel_pytree(prior.location)
+    scale, _ = ravel_pytree(prior.scale)
     key_init, key_run = jax.random.split(key)
-    init_kernel, sample_kernel = hmc(lambda z: potential(unravel(mean + sd * z), data, prior), algo="NUTS")
+    init_kernel, sample_kernel = hmc(lambda z: potential(unravel(location + scale * z), data, prior), algo="NUTS")
     start = init_kernel(
         chain.position,
         num_warmup=0,
@@ -125,15 +125,15 @@ def fit(
         )
         return _set_adaptation(state, step_size, inverse_mass), averaging, window, kept, info
 
-    zeros = jnp.zeros_like(mean)
+    zeros = jnp.zeros_like(location)
     window = (jnp.zeros(()), zeros, zeros)
     info = FitInfo(jnp.array(True), jnp.zeros(()))
-    carry = (start, step_init(jnp.log(chain.step_size)), window, jnp.zeros((draws, mean.size)), info)
+    carry = (start, step_init(jnp.log(chain.step_size)), window, jnp.zeros((draws, location.size)), info)
     state, _, _, kept, info = jax.lax.fori_loop(0, warm_up + draws, iterate, carry)
     kept = jnp.where(info.finite, kept, 0.0)
     carried = jnp.clip(0.8 * state.adapt_state.inverse_mass_matrix + 0.2 * jnp.var(kept, 0), 1e-3, 10.0)
     after = Chain(state.z, state.adapt_state.step_size, carried, jnp.array(False))
-    return jax.vmap(unravel)(mean + sd * kept), _where(info.finite, after, chain), info
+    return jax.vmap(unravel)(location + scale * kept), _where(info.finite, after, chain), info
 
 
 def _set_adaptation(state, step_size, inverse_mass):

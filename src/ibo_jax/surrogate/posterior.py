@@ -46,7 +46,7 @@ def condition(parameters: KernelParameters, data: TrainingData) -> Posterior:
         >>> seen = TrainingData(
         ...     jnp.array([[0.5]]), jnp.ones(1), jnp.array([1.0]), jnp.array([True]), jnp.array(ERROR_BASIS)
         ... )
-        >>> posterior = condition(error_prior(1).mean, seen)
+        >>> posterior = condition(error_prior(1).location, seen)
         >>> mean, variance = predict(posterior, jnp.array([[0.5], [0.0]]), jnp.ones(2))
         >>> bool(mean[0] > mean[1] > 0), bool(variance[0] < variance[1])  # what was seen, and towards the prior mean
         (True, True)

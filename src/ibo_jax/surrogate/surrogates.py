@@ -57,7 +57,7 @@ def surrogates(
         >>> from ibo_jax.observations import append, empty
         >>> from ibo_jax.surrogate.model import cost_prior, error_prior
         >>> observations = append(empty(1), np.array([0.5]), 1.0, objective=0.3, log_cost=2.0)
-        >>> one_draw = [jax.tree.map(lambda v: v[None], prior(1).mean) for prior in (error_prior, cost_prior)]
+        >>> one_draw = [jax.tree.map(lambda v: v[None], prior(1).location) for prior in (error_prior, cost_prior)]
         >>> models = surrogates(observations, *one_draw)
         >>> round(float(models.log_cost(jnp.array([[0.5]]), jnp.ones(1))[0]), 2)
         2.0
