@@ -38,7 +38,7 @@ class Cell(NamedTuple):
         epochs: of one solve of it; it should end near its optimum, as phi is the optimal value.
         evaluations: lower-level solves of each comparator; the tuner takes fewer, one a pass after its first ones.
         highest: log weight, which should be beyond the best one.
-        passes: of the tuner after its first solves, ten for one weight, 25 for two.
+        passes, scattered: of `value_function.tuner`; its first solves are ten for one weight and 25 for two.
     """
 
     network: str
@@ -53,6 +53,7 @@ class Cell(NamedTuple):
     highest: float = -1.0
     passes: int = PASSES
     falls: bool = False
+    scattered: bool = False
 
     @property
     def name(self) -> str:
@@ -68,7 +69,7 @@ CPU = (
     Cell("mlp", "mnist", 10_000, 2, 0.2, 0.07, (0.171, 0.173, 0.174), evaluations=36, highest=0.0),
     Cell("lenet", "mnist", 10_000, 1, 0.2, 0.5, epochs=10, highest=0.0),
     Cell("mlp", "cifar10", 10_000, 1, 0.05, 0.07, epochs=100, highest=3.0),
-    Cell("lenet", "cifar10", 10_000, 1, 0.1, 0.5, epochs=100, highest=1.0, passes=1, falls=True),
+    Cell("lenet", "cifar10", 10_000, 1, 0.1, 0.5, epochs=100, highest=1.0, passes=1, falls=True, scattered=True),
 )
 SMOKE = (Cell("mlp", "digits", 1000, 1, 0.5, 0.06, epochs=3),)
 CELLS = {"smoke": SMOKE, "cpu": CPU}

@@ -12,7 +12,7 @@ import pytest
 from flax import linen, serialization
 
 from ibo_jax import bilevel
-from ibo_jax.bilevel import optimal_value, schedules, value_function
+from ibo_jax.bilevel import coordinates, optimal_value, schedules, value_function
 from ibo_jax.bilevel.augmented_lagrangian import Functions, Multipliers, augmented, clip, minimise
 from ibo_jax.bilevel.lower_level import lower_level
 from ibo_jax.problems import catalogue
@@ -143,6 +143,21 @@ def test_rough_solves_tell_the_shape_and_exact_ones_the_level():
     assert float(phi(at + 0.2)) == pytest.approx(float(ridge_phi(at + 0.2)), rel=0.1)
 
 
+def test_an_anchored_phi_has_the_value_and_slope_that_it_is_told():
+    """Five solves that end up to a tenth above phi leave a slope that is wrong; the anchor mends it around itself."""
+    points, lifted = np.linspace(-3, 3, 5)[:, None], np.array([1.1, 1.0, 1.1, 1.0, 1.1])
+    y = lifted * np.asarray(ridge_phi(points.T))
+    phi, _ = optimal_value.fit(jax.random.key(0), points, y, np.ones(5, bool), LOW, HIGH, positive=True)
+    centre = jnp.array([0.5])
+    value, slope = ridge_phi(centre), jax.grad(ridge_phi)(centre)
+    better = optimal_value.anchored(phi, centre, value, slope)
+    assert float(better(centre)) == pytest.approx(float(value), rel=1e-5)
+    np.testing.assert_allclose(jax.grad(better)(centre), slope, rtol=1e-4)
+    for step in (-0.2, 0.2):
+        error = [abs(float(model(centre + step) - ridge_phi(centre + step))) for model in (phi, better)]
+        assert error[1] < 0.2 * error[0]
+
+
 def test_without_a_finite_value_the_fit_says_so():
     with pytest.raises(ValueError, match="diverged"):
         fitted(np.full(12, np.nan))
@@ -218,13 +233,47 @@ def test_passes_end_nearly_feasible_and_inside_the_space():
         assert 1e-4 <= tuner.hyperparameters(state)["l2"] <= 1e-1
 
 
-def test_fewer_passes_follow_the_same_first_solves():
+def test_what_fewer_passes_save_are_solves_beside_the_best_of_the_design():
     tuner = value_function.tuner(small(), passes=1)
     states, measures = run(tuner)
     _, whole, _ = finished()
-    assert tuner.epochs == tuner.limit == len(measures) == 11
-    np.testing.assert_array_equal(states[10].solved[:10], whole[10].solved[:10])
-    assert np.isfinite(measures[10].score)
+    assert tuner.epochs == tuner.limit == len(measures) == 15
+    np.testing.assert_array_equal(states[9].solved[:9], whole[9].solved[:9])
+    assert [np.isnan(measured.score) for measured in measures] == [True] * 14 + [False]
+    (low, high), best, beside = coordinates.bounds(SPACE), states[10].start_values, states[14].points[10:14]
+    assert np.all(np.abs(beside - best) < 0.1 * (high - low))
+    assert len(np.unique(states[14].points[:14])) == 14
+    losses = [measured.more["valid_loss"] for measured in measures[:14]]
+    assert float(states[14].start_loss) == pytest.approx(min(losses))
+    assert float(states[14].start_values[0]) == float(states[14].points[np.argmin(losses), 0])
+
+
+def test_where_solves_scatter_none_counts_for_more_than_the_best_ones_weights_reach():
+    """A solve that failed, as where a network died, says nothing of phi, which is below f of any weights."""
+    tuner, (_, states, _) = value_function.tuner(small(), scattered=True), finished()
+    failed = states[9].solved.copy()
+    failed[5] = 5.0
+    (_, last), _ = run(tuner, epochs=10, state=states[9]._replace(solved=failed))
+    lower = lower_level(small())
+    reached = lower.functions.train_objective(last.start_params, jnp.asarray(last.points[5]), lower.data)
+    assert float(last.solved[5]) == pytest.approx(float(reached), rel=1e-5)
+    assert reached < 5.0
+
+
+def test_where_solves_scatter_a_pass_sets_out_with_value_and_slope_of_its_own():
+    game = value_function._game(small(), 5, corrected=True, scattered=True)
+    _, states, _ = finished()
+    for state in (states[10], states[13]):
+        with jax.enable_x64(False):
+            phi, _ = value_function._fit(game, jax.random.key(0), state)
+            at = jnp.asarray(state.start_values)
+            objective = game.lower.functions.train_objective
+            f, slope = jax.value_and_grad(objective, 1)(state.start_params, at, game.lower.data)
+            assert float(phi(at)) == pytest.approx(float(f), rel=1e-5)
+            np.testing.assert_allclose(jax.grad(phi)(at), slope, rtol=1e-3)
+
+
+def test_the_tuner_refuses_to_make_no_pass():
     with pytest.raises(ValueError, match="at least one pass, got 0"):
         value_function.tuner(small(), passes=0)
 

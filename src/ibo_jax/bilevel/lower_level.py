@@ -47,6 +47,8 @@ class LowerLevel(NamedTuple):
         functions: F and f without dropout, and batches of both sets as large as those of the training.
         start: `start(key)`, fresh weights.
         solve: `solve(key, params, lambda, data)`, one ordinary training from these weights, compiled once.
+        values: `values(params, lambdas, data)`, f of the same weights at each lambda.
+        value_and_slope: `value_and_slope(params, lambda, data)`, f and df / dlambda.
         data: on the device.
         per_epoch: batches in an epoch.
     """
@@ -54,6 +56,8 @@ class LowerLevel(NamedTuple):
     functions: Functions
     start: Callable[[PRNGKeyArray], Any]
     solve: Callable[[PRNGKeyArray, Any, AnyArray, Data], Solved]
+    values: Callable[[Any, AnyArray, Data], Array]
+    value_and_slope: Callable[[Any, AnyArray, Data], tuple[Array, Array]]
     data: Data
     per_epoch: int
 
@@ -110,7 +114,10 @@ def lower_level(problem: Problem) -> LowerLevel:
 
     _check_effects(problem, learner)
     sets = Data(Examples.of(dataset, "train"), Examples.of(dataset, "valid"))
-    return LowerLevel(Functions(valid_loss, train_objective, batch), start, solve, sets, per_epoch)
+    values = jax.jit(jax.vmap(train_objective, (None, 0, None)))
+    value_and_slope = jax.jit(jax.value_and_grad(train_objective, argnums=1))
+    functions = Functions(valid_loss, train_objective, batch)
+    return LowerLevel(functions, start, solve, values, value_and_slope, sets, per_epoch)
 
 
 def _check_space(name: str, space: SearchSpace, task: Task) -> None:

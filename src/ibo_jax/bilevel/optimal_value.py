@@ -1,6 +1,10 @@
 """The optimal value of the lower level as a function of the hyperparameters, learnt from a few solves of it.
 
 A Gaussian process, fitted in float64 by the surrogate of the search, and asked in float32 inside a training.
+
+References:
+    [AlexandrovEtAl2001] Approximation and model management in aerodynamic optimization with variable-fidelity models.
+        Journal of Aircraft 38(6).
 """
 
 from typing import NamedTuple
@@ -17,7 +21,7 @@ from ibo_jax.surrogate.model import error_prior, standardise
 from ibo_jax.surrogate.posterior import condition
 from ibo_jax.types import AnyArray, Array, Bool, Float, PRNGKeyArray
 
-__all__ = ["OptimalValue", "fit"]
+__all__ = ["Anchored", "OptimalValue", "anchored", "fit"]
 
 
 class OptimalValue(NamedTuple):
@@ -48,6 +52,46 @@ class OptimalValue(NamedTuple):
         r2 = jnp.sum((differences / self.length_scale[:, None]) ** 2, -1)
         mean = jnp.mean(self.constant + self.scale * jnp.sum(self.weight * matern52(r2), -1))
         return jnp.where(self.positive, jnp.exp(jnp.where(self.positive, mean, 0.0)), mean)
+
+
+class Anchored(NamedTuple):
+    """phi-hat plus a linear function, see `anchored`.
+
+    Attributes:
+        phi: what is corrected.
+        centre: where it is.
+        gap, slope_gap: what is added there to value and slope.
+    """
+
+    phi: OptimalValue
+    centre: Float[AnyArray, "hyperparameter"]
+    gap: Float[AnyArray, ""]
+    slope_gap: Float[AnyArray, "hyperparameter"]
+
+    def __call__(self, values: Float[AnyArray, "hyperparameter"]) -> Float[Array, ""]:
+        """The corrected value at one lambda."""
+        return self.phi(values) + self.gap + jnp.sum(self.slope_gap * (values - self.centre))
+
+
+def anchored(
+    phi: OptimalValue,
+    centre: Float[AnyArray, "hyperparameter"],
+    value: Float[AnyArray, ""],
+    slope: Float[AnyArray, "hyperparameter"],
+) -> Anchored:
+    """phi-hat with this value and slope at `centre`: exact to first order there [AlexandrovEtAl2001, equation 3].
+
+    A solve tells both: where w minimises f(., lambda), d phi / d lambda is df / dlambda at that w (envelope theorem).
+
+    Example:
+        >>> points, low, high = np.linspace(-2.0, 2.0, 4)[:, None], np.array([-2.0]), np.array([2.0])
+        >>> phi, _ = fit(jax.random.key(0), points, points[:, 0] ** 2, np.ones(4, bool), low, high)
+        >>> better = anchored(phi, jnp.ones(1), jnp.ones(()), 2.0 * jnp.ones(1))
+        >>> bool(abs(better(jnp.array([1.05])) - 1.05**2) < 0.01)
+        True
+    """
+    predicted, predicted_slope = jax.value_and_grad(phi.__call__)(jnp.asarray(centre))
+    return Anchored(phi, centre, value - predicted, slope - predicted_slope)
 
 
 def fit(

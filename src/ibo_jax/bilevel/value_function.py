@@ -22,7 +22,7 @@ from ibo_jax.bilevel import augmented_lagrangian, coordinates, optimal_value, sc
 from ibo_jax.bilevel.augmented_lagrangian import Iterate, Multipliers
 from ibo_jax.bilevel.base import Measures, Tuner
 from ibo_jax.bilevel.lower_level import LowerLevel, lower_level
-from ibo_jax.bilevel.optimal_value import OptimalValue
+from ibo_jax.bilevel.optimal_value import Anchored, OptimalValue
 from ibo_jax.problems.base import Problem
 from ibo_jax.surrogate import nuts
 from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
@@ -30,6 +30,7 @@ from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
 __all__ = ["PASSES", "State", "Variant", "design", "tuner"]
 
 Numbers = dict[str, float | Array]
+Phi = OptimalValue | Anchored
 Variant = Literal["corrected", "published"]
 PASSES = 5
 UNIT = 0.5  # c is measured in units of this share of the optimal value; chosen on MNIST subset 100
@@ -66,7 +67,7 @@ class State(NamedTuple):
     chain: nuts.Chain
 
 
-def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PASSES) -> Tuner:
+def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PASSES, scattered: bool = False) -> Tuner:
     """The tuner of a problem whose hyperparameters are real numbers in its penalty; an update is a solve or a pass.
 
     "published" does, for comparison, as the notebooks for two weights do; "corrected" repairs it:
@@ -88,7 +89,12 @@ def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PAS
         problem: made by `training_problem`, with a penalty.
         variant: see above.
         passes: fewer, down to one, for a network that can learn the validation examples by heart: each pass descends
-            on their loss, and nothing else tells when to stop.
+            on their loss, and nothing else tells when to stop. What is saved of five are solves beside the best of
+            the design.
+        scattered: whether solves of near lambda end far from each other, as where a network may die. Then, corrected,
+            none of the first counts for more than f of the best one's weights at its lambda, as phi is below that, and
+            phi-hat takes its slope at the start of a pass from df / dlambda there (envelope theorem). Otherwise solves
+            nearby tell it better, as their errors enter values squared.
 
     Measures: `violation`, |f - phi| / f at the new lambda by its solve; `valid_loss` F; `phi_error`, phi less phi-hat;
     `mu`, `weight`; `choice` of the learning rate, -1 if none improved; `solves` so far. The state is not finite if
@@ -103,7 +109,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PAS
     if passes < 1:
         raise ValueError(f"expected at least one pass, got {passes}; raise it")
     with jax.enable_x64(False):
-        game = _game(problem, passes, corrected=variant == "corrected")
+        game = _game(problem, passes, corrected=variant == "corrected", scattered=scattered)
 
     def init(key: PRNGKeyArray) -> State:
         with jax.enable_x64(False):
@@ -111,7 +117,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PAS
 
     def update(key: PRNGKeyArray, state: State) -> tuple[State, Measures]:
         with jax.enable_x64(False):
-            return _explore(game, state) if state.solves < len(game.design) else _improve(game, key, state)
+            return _explore(game, state) if state.solves < game.first else _improve(game, key, state)
 
     return Tuner(
         init,
@@ -132,21 +138,28 @@ class _Game(NamedTuple):
     schedule: schedules.Schedule
     passes: int
     corrected: bool
+    scattered: bool
+
+    @property
+    def first(self) -> int:
+        """Solves before the passes: of the design, and beside its best."""
+        return len(self.design) + max(PASSES - self.passes, 0)
 
     @property
     def capacity(self) -> int:
-        return len(self.design) + self.passes
+        return self.first + self.passes
 
 
-def _game(problem: Problem, passes: int, *, corrected: bool) -> _Game:
+def _game(problem: Problem, passes: int, *, corrected: bool, scattered: bool) -> _Game:
     lower, (low, high) = lower_level(problem), coordinates.bounds(problem.space)
     schedule = schedules.corrected(lower.per_epoch) if corrected else schedules.published()
-    return _Game(lower, (low, high), design(low, high), schedule, passes, corrected)
+    return _Game(lower, (low, high), design(low, high), schedule, passes, corrected, scattered and corrected)
 
 
 def _init(game: _Game, key: PRNGKeyArray) -> State:
     params, published, (low, _) = game.lower.start(key), Multipliers(), game.box
-    points = np.concatenate([game.design, np.full((game.passes, len(low)), np.nan, np.float32)])
+    points = np.full((game.capacity, len(low)), np.nan, np.float32)
+    points[: len(game.design)] = game.design
     return State(
         np.asarray(jax.random.key_data(key)), params, low, params, low, _float32(np.inf), points,
         np.full(game.capacity, np.nan, np.float32), np.zeros((), np.int32),
@@ -156,15 +169,30 @@ def _init(game: _Game, key: PRNGKeyArray) -> State:
 
 def _explore(game: _Game, state: State) -> tuple[State, Measures]:
     """The next of the first solves."""
+    if state.solves == len(game.design):
+        state = state._replace(points=_with_neighbours(game, state))
     point, key = np.asarray(state.points[state.solves]), key_of(state)
     end = game.lower.solve(key, game.lower.start(key), point, game.lower.data)
     state = observed(state, point, end.objective if game.corrected else end.of_batch)
     if end.valid_loss < state.start_loss:
         state = state._replace(params=end.params, values=point, start_params=end.params, start_values=point,
                                start_loss=_float32(end.valid_loss))  # fmt: skip
+    if game.scattered and state.solves == game.first:
+        reached = game.lower.values(state.start_params, state.points, game.lower.data)
+        state = state._replace(solved=np.minimum(state.solved, reached))
     usable = np.isfinite(state.solved).sum() >= FEWEST and np.isfinite(state.start_loss)
     more: Numbers = {"valid_loss": float(end.valid_loss), "solves": float(state.solves)}
-    return state, Measures(float(end.objective), float("nan"), bool(usable or state.solves < len(game.design)), more)
+    return state, Measures(float(end.objective), float("nan"), bool(usable or state.solves < game.first), more)
+
+
+def _with_neighbours(game: _Game, state: State) -> Float[np.ndarray, "observation hyperparameter"]:
+    """All points, now those beside the best of the design too, in the middle of equal parts of its surroundings."""
+    (low, high), points = game.box, np.array(state.points)
+    count, away = game.first - len(game.design), (high - low) * len(game.design) ** (-1.0 / len(low))
+    below, above = np.maximum(low, state.start_values - away), np.minimum(high, state.start_values + away)
+    unit = qmc.LatinHypercube(len(low), scramble=False, rng=0).random(count)
+    points[len(game.design) : game.first] = below + unit * (above - below)
+    return points
 
 
 def _improve(game: _Game, key: PRNGKeyArray, state: State) -> tuple[State, Measures]:
@@ -193,13 +221,17 @@ def _improve(game: _Game, key: PRNGKeyArray, state: State) -> tuple[State, Measu
     return state, Measures(objective, violation, bool(np.isfinite(new.lagrangian)), more)
 
 
-def _fit(game: _Game, key: PRNGKeyArray, state: State) -> tuple[OptimalValue, nuts.Chain]:
-    rough = (np.arange(game.capacity) < len(game.design)) & game.corrected
-    return optimal_value.fit(key, state.points, state.solved, np.isfinite(state.solved), *game.box, state.chain,
-                             rough=rough, positive=game.corrected)  # fmt: skip
+def _fit(game: _Game, key: PRNGKeyArray, state: State) -> tuple[Phi, nuts.Chain]:
+    rough = (np.arange(game.capacity) < game.first) & game.corrected
+    phi, chain = optimal_value.fit(key, state.points, state.solved, np.isfinite(state.solved), *game.box, state.chain,
+                                   rough=rough, positive=game.corrected)  # fmt: skip
+    if not game.scattered:
+        return phi, chain
+    value, slope = game.lower.value_and_slope(state.start_params, state.start_values, game.lower.data)
+    return optimal_value.anchored(phi, state.start_values, value, slope), chain
 
 
-def _descend(game: _Game, key: PRNGKeyArray, state: State, phi: OptimalValue, unit: float) -> Iterate:
+def _descend(game: _Game, key: PRNGKeyArray, state: State, phi: Phi, unit: float) -> Iterate:
     """Weights and lambda together, from where the state says; corrected, within reach and with c in its unit."""
     (low, high), reach, share = game.box, 1.0, 1.0
     if game.corrected:
@@ -214,7 +246,7 @@ def _descend(game: _Game, key: PRNGKeyArray, state: State, phi: OptimalValue, un
     )  # fmt: skip
 
 
-def _settle(game: _Game, key: PRNGKeyArray, state: State, new: Iterate, phi: OptimalValue) -> tuple[Any, float, float]:
+def _settle(game: _Game, key: PRNGKeyArray, state: State, new: Iterate, phi: Phi) -> tuple[Any, float, float]:
     """Where the lower level ends at the new lambda and its value, what phi-hat learns; corrected, down from `new`."""
     values, lower = np.asarray(new.values), game.lower
     if not game.corrected:
