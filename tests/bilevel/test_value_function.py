@@ -12,7 +12,7 @@ import pytest
 from flax import linen, serialization
 
 from ibo_jax import bilevel
-from ibo_jax.bilevel import coordinates, optimal_value, schedules, value_function
+from ibo_jax.bilevel import coordinates, first_solves, optimal_value, schedules, value_function
 from ibo_jax.bilevel.augmented_lagrangian import Functions, Multipliers, augmented, clip, minimise
 from ibo_jax.bilevel.lower_level import lower_level
 from ibo_jax.problems import catalogue
@@ -377,6 +377,6 @@ def test_a_few_diverged_solves_are_left_out():
 
 
 def test_more_than_two_weights_get_a_design_that_fills_the_space():
-    points = value_function.design(np.full(3, -1.0, np.float32), np.ones(3, np.float32))
+    points = first_solves.design(np.full(3, -1.0, np.float32), np.ones(3, np.float32))
     assert points.shape == (32, 3)
     assert len(np.unique(np.floor(2 * (points + 1)), axis=0)) > 15  # of the 64 cells of half a unit

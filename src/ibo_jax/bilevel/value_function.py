@@ -10,15 +10,13 @@ References:
         with details from the authors' notebooks.
 """
 
-import math
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import qmc
 
-from ibo_jax.bilevel import augmented_lagrangian, coordinates, optimal_value, schedules
+from ibo_jax.bilevel import augmented_lagrangian, coordinates, first_solves, optimal_value, schedules
 from ibo_jax.bilevel.augmented_lagrangian import Iterate, Multipliers
 from ibo_jax.bilevel.base import Measures, Tuner
 from ibo_jax.bilevel.lower_level import LowerLevel, lower_level
@@ -27,7 +25,7 @@ from ibo_jax.problems.base import Problem
 from ibo_jax.surrogate import nuts
 from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
 
-__all__ = ["PASSES", "State", "Variant", "design", "tuner"]
+__all__ = ["PASSES", "State", "Variant", "tuner"]
 
 Numbers = dict[str, float | Array]
 Phi = OptimalValue | Anchored
@@ -153,7 +151,9 @@ class _Game(NamedTuple):
 def _game(problem: Problem, passes: int, *, corrected: bool, scattered: bool) -> _Game:
     lower, (low, high) = lower_level(problem), coordinates.bounds(problem.space)
     schedule = schedules.corrected(lower.per_epoch) if corrected else schedules.published()
-    return _Game(lower, (low, high), design(low, high), schedule, passes, corrected, scattered and corrected)
+    return _Game(
+        lower, (low, high), first_solves.design(low, high), schedule, passes, corrected, scattered and corrected
+    )
 
 
 def _init(game: _Game, key: PRNGKeyArray) -> State:
@@ -169,8 +169,9 @@ def _init(game: _Game, key: PRNGKeyArray) -> State:
 
 def _explore(game: _Game, state: State) -> tuple[State, Measures]:
     """The next of the first solves."""
-    if state.solves == len(game.design):
-        state = state._replace(points=_with_neighbours(game, state))
+    if state.solves == (planned := len(game.design)):
+        beside = first_solves.beside(np.asarray(state.start_values), *game.box, planned, game.first - planned)
+        state = state._replace(points=np.concatenate([game.design, beside, state.points[game.first :]]))
     point, key = np.asarray(state.points[state.solves]), key_of(state)
     end = game.lower.solve(key, game.lower.start(key), point, game.lower.data)
     state = observed(state, point, end.objective if game.corrected else end.of_batch)
@@ -183,16 +184,6 @@ def _explore(game: _Game, state: State) -> tuple[State, Measures]:
     usable = np.isfinite(state.solved).sum() >= FEWEST and np.isfinite(state.start_loss)
     more: Numbers = {"valid_loss": float(end.valid_loss), "solves": float(state.solves)}
     return state, Measures(float(end.objective), float("nan"), bool(usable or state.solves < game.first), more)
-
-
-def _with_neighbours(game: _Game, state: State) -> Float[np.ndarray, "observation hyperparameter"]:
-    """All points, now those beside the best of the design too, in the middle of equal parts of its surroundings."""
-    (low, high), points = game.box, np.array(state.points)
-    count, away = game.first - len(game.design), (high - low) * len(game.design) ** (-1.0 / len(low))
-    below, above = np.maximum(low, state.start_values - away), np.minimum(high, state.start_values + away)
-    unit = qmc.LatinHypercube(len(low), scramble=False, rng=0).random(count)
-    points[len(game.design) : game.first] = below + unit * (above - below)
-    return points
 
 
 def _improve(game: _Game, key: PRNGKeyArray, state: State) -> tuple[State, Measures]:
@@ -279,19 +270,3 @@ def observed(state: State, point: Float[np.ndarray, "hyperparameter"], value: An
     points, solved = np.array(state.points), np.array(state.solved)
     points[state.solves], solved[state.solves] = point, value if np.isfinite(value) else np.nan
     return state._replace(points=points, solved=solved, solves=np.asarray(state.solves + 1, np.int32))
-
-
-def design(low: Float[np.ndarray, "d"], high: Float[np.ndarray, "d"]) -> Float[np.ndarray, "point d"]:
-    """Lambda of the first solves: ten in a row, five times five, or at least eight Sobol points a dimension.
-
-    Example:
-        >>> design(np.array([-10.0]), np.array([-1.0])).ravel().tolist()
-        [-10.0, -9.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0]
-    """
-    dimension = len(low)
-    if dimension <= 2:
-        side = np.linspace(0.0, 1.0, 10 if dimension == 1 else 5)
-        unit = np.stack(np.meshgrid(*[side] * dimension, indexing="ij"), -1).reshape(-1, dimension)
-    else:
-        unit = qmc.Sobol(dimension, rng=0).random_base2(math.ceil(math.log2(8 * dimension)))
-    return (low + unit * (high - low)).astype(np.float32)
