@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from ibo_jax.space import Dimension, Float, Integer
+from ibo_jax.training.datasets import Normalisation
 
 __all__ = ["SCALES", "SETTINGS", "Scale", "Setting", "size"]
 
@@ -42,7 +43,7 @@ class Setting(NamedTuple):
     cost: str
     initial: int = 5
     images: tuple[int | None, int | None, int | None] = ALL
-    normalise: Literal["standard", "unit", "zca"] = "standard"
+    normalise: Normalisation = "standard"
     fixed: Mapping[str, float] = MappingProxyType({})
 
 

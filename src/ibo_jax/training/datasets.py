@@ -3,17 +3,17 @@
 Validation examples are the last of the official training set; the test set is for the final report only.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ibo_jax.training import image_files
 
-__all__ = ["NAMES", "Dataset", "check", "guessing_error", "load", "merged", "split_arrays", "take"]
+__all__ = ["NAMES", "Dataset", "Normalisation", "check", "guessing_error", "load", "merged", "split_arrays", "take"]
 
 NAMES = ("digits", "mnist", "cifar10", "cifar100")
-NORMALISATIONS = ("standard", "unit", "zca")
+Normalisation = Literal["standard", "unit", "zca"]
 COUNTED_AT_ONCE = 1_000_000  # pixels; counting makes an eight-byte copy of them
 CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100}
 Inputs = np.ndarray
@@ -98,7 +98,7 @@ def load(
     name: str,
     *,
     valid_size: int | None = None,
-    normalise: Literal["standard", "unit", "zca"] = "standard",
+    normalise: Normalisation = "standard",
     split: int = 0,
     download: bool = False,
 ) -> Dataset:
@@ -126,8 +126,8 @@ def load(
     """
     if name not in NAMES:
         raise ValueError(f"expected a data set of {NAMES}, got {name!r}; for your own arrays use split_arrays")
-    if normalise not in NORMALISATIONS:
-        raise ValueError(f"{name}: expected normalise to be one of {NORMALISATIONS}, got {normalise!r}; choose one")
+    if normalise not in (known := get_args(Normalisation)):
+        raise ValueError(f"{name}: expected normalise to be one of {known}, got {normalise!r}; choose one")
     if split and name != "digits":
         raise ValueError(f"{name}: expected split=0, the official one, got {split}; only digits has others")
     if name == "digits":
