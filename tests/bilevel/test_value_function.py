@@ -248,6 +248,15 @@ def test_what_fewer_passes_save_are_solves_beside_the_best_of_the_design():
     assert float(states[14].start_values[0]) == float(states[14].points[np.argmin(losses), 0])
 
 
+@pytest.mark.parametrize("best", [[-1.0, 1.0, 0.5], [0.1, -0.2, 0.0]])
+def test_solves_beside_the_best_spread_over_its_surroundings_inside_the_box(best):
+    low, high, best = -np.ones(3), np.ones(3), np.array(best)
+    points = first_solves.beside(best, low, high, 27, 4)
+    below, above = np.maximum(low, best - 2 / 3), np.minimum(high, best + 2 / 3)  # 27 points are 3 a side
+    quarters = np.floor(4 * (points - below) / (above - below))
+    np.testing.assert_array_equal(np.sort(quarters, axis=0), np.tile(np.arange(4.0)[:, None], 3))
+
+
 def test_where_solves_scatter_none_counts_for_more_than_the_best_ones_weights_reach():
     """A solve that failed, as where a network died, says nothing of phi, which is below f of any weights."""
     tuner, (_, states, _) = value_function.tuner(small(), scattered=True), finished()

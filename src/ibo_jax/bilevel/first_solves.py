@@ -1,4 +1,7 @@
-"""Where the value-function method solves the lower level before its passes."""
+"""Where the value-function method solves the lower level before its passes.
+
+Lambda is on the scale of `coordinates`.
+"""
 
 import math
 

@@ -79,9 +79,10 @@ def anchored(
     value: Float[AnyArray, ""],
     slope: Float[AnyArray, "hyperparameter"],
 ) -> Anchored:
-    """phi-hat with this value and slope at `centre`: exact to first order there [AlexandrovEtAl2001, equation 3].
+    """phi-hat with this value and slope at `centre`: exact to first order there.
 
-    A solve tells both: where w minimises f(., lambda), d phi / d lambda is df / dlambda at that w (envelope theorem).
+    [AlexandrovEtAl2001] ask that of a model within a trust region, so that descents on it go the right way. A solve
+    tells both: where w minimises f(., lambda), d phi / d lambda is df / dlambda at that w (envelope theorem).
 
     Example:
         >>> points, low, high = np.linspace(-2.0, 2.0, 4)[:, None], np.array([-2.0]), np.array([2.0])
