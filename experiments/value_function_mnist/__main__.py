@@ -42,7 +42,7 @@ def _named(judged: Judged) -> dict[str, float]:
 def by_passes(made: Problem, cell: Cell, seed: int, variant: Any) -> dict[str, Any]:
     """The tuner: the pass of smallest violation, and all passes."""
     assert made.learning is not None
-    tuner = value_function.tuner(made, variant=variant, passes=cell.passes, scattered=cell.scattered)
+    tuner = value_function.tuner(made, variant=variant, passes=cell.passes, envelope=cell.envelope)
     judged = judge(made.learning)
     answers, passes = [], []
     for number, (state, measures) in enumerate(updates(jax.random.key(seed), tuner)):

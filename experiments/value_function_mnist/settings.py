@@ -39,7 +39,7 @@ class Cell(NamedTuple):
         evaluations: lower-level solves of each comparator; the tuner takes fewer, one a pass after its first ones.
         highest: log weight, which should be beyond the best one.
         normalise: pixels, see `training.datasets.load`; published is "unit".
-        passes, scattered: of `value_function.tuner`; its first solves are ten for one weight and 25 for two.
+        passes, envelope: of `value_function.tuner`; its first solves are ten for one weight and 25 for two.
     """
 
     network: str
@@ -55,7 +55,7 @@ class Cell(NamedTuple):
     passes: int = PASSES
     falls: bool = False
     normalise: Normalisation = "unit"
-    scattered: bool = False
+    envelope: bool = False
 
     @property
     def name(self) -> str:
@@ -72,8 +72,8 @@ CPU = (
     Cell("lenet", "mnist", 10_000, 1, 0.2, 0.5, epochs=10, highest=0.0),
     Cell("mlp", "cifar10", 10_000, 1, 0.05, 0.07, epochs=100, highest=3.0),
     Cell("lenet", "cifar10", 10_000, 1, 0.1, 0.5, epochs=100, highest=3.0, passes=1, falls=True, normalise="standard",
-         scattered=True),
-)
+         envelope=True),
+)  # fmt: skip
 SMOKE = (Cell("mlp", "digits", 1000, 1, 0.5, 0.06, epochs=3),)
 CELLS = {"smoke": SMOKE, "cpu": CPU}
 

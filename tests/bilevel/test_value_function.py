@@ -257,9 +257,9 @@ def test_solves_beside_the_best_spread_over_its_surroundings_inside_the_box(best
     np.testing.assert_array_equal(np.sort(quarters, axis=0), np.tile(np.arange(4.0)[:, None], 3))
 
 
-def test_where_solves_scatter_none_counts_for_more_than_the_best_ones_weights_reach():
+def test_by_the_envelope_no_first_solve_counts_for_more_than_the_best_ones_weights_reach():
     """A solve that failed, as where a network died, says nothing of phi, which is below f of any weights."""
-    tuner, (_, states, _) = value_function.tuner(small(), scattered=True), finished()
+    tuner, (_, states, _) = value_function.tuner(small(), envelope=True), finished()
     failed = states[9].solved.copy()
     failed[5] = 5.0
     (_, last), _ = run(tuner, epochs=10, state=states[9]._replace(solved=failed))
@@ -269,8 +269,8 @@ def test_where_solves_scatter_none_counts_for_more_than_the_best_ones_weights_re
     assert reached < 5.0
 
 
-def test_where_solves_scatter_a_pass_sets_out_with_value_and_slope_of_its_own():
-    game = value_function._game(small(), 5, corrected=True, scattered=True)
+def test_by_the_envelope_a_pass_sets_out_with_value_and_slope_of_its_own_start():
+    game = value_function._game(small(), 5, corrected=True, envelope=True)
     _, states, _ = finished()
     for state in (states[10], states[13]):
         with jax.enable_x64(False):
@@ -280,6 +280,14 @@ def test_where_solves_scatter_a_pass_sets_out_with_value_and_slope_of_its_own():
             f, slope = jax.value_and_grad(objective, 1)(state.start_params, at, game.lower.data)
             assert float(phi(at)) == pytest.approx(float(f), rel=1e-5)
             np.testing.assert_allclose(jax.grad(phi)(at), slope, rtol=1e-3)
+
+
+def test_by_the_envelope_a_pass_stays_near():
+    """Where value and slope are known at one place the model is a straight line, which is true nearby only."""
+    tuner, (_, states, _) = value_function.tuner(small(), envelope=True), finished()
+    (_, last), _ = run(tuner, epochs=11, state=states[10])
+    moved = np.abs(last.values - states[10].start_values)
+    assert 0 < moved.max() <= value_function.NEAR * 9 + 1e-6  # of a box from exp(-10) to exp(-1)
 
 
 def test_the_tuner_refuses_to_make_no_pass():

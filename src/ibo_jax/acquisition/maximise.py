@@ -19,6 +19,7 @@ from ibo_jax.types import AnyArray
 __all__ = ["maximise"]
 
 FIRST_RADIUS, LARGEST_RADIUS = 0.1, 0.8  # in t, where x = sin^2(t) and t is in [0, pi / 2]
+FACE = 1e-12  # a coordinate below this is on the face, which sin^2 reaches but for rounding
 
 
 class Search(NamedTuple):
@@ -71,7 +72,8 @@ def maximise(
         scaled=jnp.zeros(len(t), bool),
     )
     end, _ = jax.lax.scan(advance, start, length=1 + steps)
-    return jnp.sin(end.t) ** 2, -end.value
+    x = jnp.sin(end.t) ** 2
+    return jnp.where(x < FACE, 0.0, x), -end.value  # at the other face 1 - x is below rounding
 
 
 def _propose(search: Search):

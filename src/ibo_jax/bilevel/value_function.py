@@ -33,6 +33,7 @@ Variant = Literal["corrected", "published"]
 PASSES = 5
 UNIT = 0.5  # c is measured in units of this share of the optimal value; chosen on MNIST subset 100
 REACH = 0.05  # share of the box by which a pass may move lambda: half the spacing of a row of ten
+NEAR = 0.01  # the same where value and slope of phi are known at one place only; chosen on CIFAR-10 subsets 100 to 102
 SETTLING = 10.0  # the rates of a pass are so much higher than those of the descent on f alone after it
 FEWEST = 3  # values from which phi-hat is learnt
 
@@ -65,7 +66,7 @@ class State(NamedTuple):
     chain: nuts.Chain
 
 
-def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PASSES, scattered: bool = False) -> Tuner:
+def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PASSES, envelope: bool = False) -> Tuner:
     """The tuner of a problem whose hyperparameters are real numbers in its penalty; an update is a solve or a pass.
 
     "published" does, for comparison, as the notebooks for two weights do; "corrected" repairs it:
@@ -89,10 +90,11 @@ def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PAS
         passes: fewer, down to one, for a network that can learn the validation examples by heart: each pass descends
             on their loss, and nothing else tells when to stop. What is saved of five are solves beside the best of
             the design.
-        scattered: whether solves of near lambda end far from each other, as where a network may die. Then, corrected,
-            none of the first counts for more than f of the best one's weights at its lambda, as phi is below that, and
-            phi-hat takes its slope at the start of a pass from df / dlambda there (envelope theorem). Otherwise solves
-            nearby tell it better, as their errors enter values squared.
+        envelope: where trainings end at unequal distances above the optimal value, as those of deep networks under
+            strong weights, the curve through them tells no slope. Corrected, phi-hat then takes value and slope at the
+            start of a pass from f and df / dlambda there (envelope theorem), a pass moves lambda by a hundredth of its
+            box, and none of the first solves counts for more than f of the best one's weights at its lambda, as phi is
+            below that. Elsewhere the curve tells the slope better, as errors of a solve enter values squared.
 
     Measures: `violation`, |f - phi| / f at the new lambda by its solve; `valid_loss` F; `phi_error`, phi less phi-hat;
     `mu`, `weight`; `choice` of the learning rate, -1 if none improved; `solves` so far. The state is not finite if
@@ -107,7 +109,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PAS
     if passes < 1:
         raise ValueError(f"expected at least one pass, got {passes}; raise it")
     with jax.enable_x64(False):
-        game = _game(problem, passes, corrected=variant == "corrected", scattered=scattered)
+        game = _game(problem, passes, corrected=variant == "corrected", envelope=envelope)
 
     def init(key: PRNGKeyArray) -> State:
         with jax.enable_x64(False):
@@ -136,7 +138,7 @@ class _Game(NamedTuple):
     schedule: schedules.Schedule
     passes: int
     corrected: bool
-    scattered: bool
+    envelope: bool
 
     @property
     def first(self) -> int:
@@ -148,11 +150,11 @@ class _Game(NamedTuple):
         return self.first + self.passes
 
 
-def _game(problem: Problem, passes: int, *, corrected: bool, scattered: bool) -> _Game:
+def _game(problem: Problem, passes: int, *, corrected: bool, envelope: bool) -> _Game:
     lower, (low, high) = lower_level(problem), coordinates.bounds(problem.space)
     schedule = schedules.corrected(lower.per_epoch) if corrected else schedules.published()
     return _Game(
-        lower, (low, high), first_solves.design(low, high), schedule, passes, corrected, scattered and corrected
+        lower, (low, high), first_solves.design(low, high), schedule, passes, corrected, envelope and corrected
     )
 
 
@@ -178,7 +180,7 @@ def _explore(game: _Game, state: State) -> tuple[State, Measures]:
     if end.valid_loss < state.start_loss:
         state = state._replace(params=end.params, values=point, start_params=end.params, start_values=point,
                                start_loss=_float32(end.valid_loss))  # fmt: skip
-    if game.scattered and state.solves == game.first:
+    if game.envelope and state.solves == game.first:
         reached = game.lower.values(state.start_params, state.points, game.lower.data)
         state = state._replace(solved=np.minimum(state.solved, reached))
     usable = np.isfinite(state.solved).sum() >= FEWEST and np.isfinite(state.start_loss)
@@ -216,7 +218,7 @@ def _fit(game: _Game, key: PRNGKeyArray, state: State) -> tuple[Phi, nuts.Chain]
     rough = (np.arange(game.capacity) < game.first) & game.corrected
     phi, chain = optimal_value.fit(key, state.points, state.solved, np.isfinite(state.solved), *game.box, state.chain,
                                    rough=rough, positive=game.corrected)  # fmt: skip
-    if not game.scattered:
+    if not game.envelope:
         return phi, chain
     value, slope = game.lower.value_and_slope(state.start_params, state.start_values, game.lower.data)
     return optimal_value.anchored(phi, state.start_values, value, slope), chain
@@ -226,7 +228,8 @@ def _descend(game: _Game, key: PRNGKeyArray, state: State, phi: Phi, unit: float
     """Weights and lambda together, from where the state says; corrected, within reach and with c in its unit."""
     (low, high), reach, share = game.box, 1.0, 1.0
     if game.corrected:
-        reach, share = REACH, max(1.0, float(state.mu) / unit)  # what f weighs in A: steps on it are of its own rate
+        reach = NEAR if game.envelope else REACH
+        share = max(1.0, float(state.mu) / unit)  # what f weighs in A: steps on it are of its own rate
     away = reach * (high - low)
     box = np.clip(state.start_values - away, low, high), np.clip(state.start_values + away, low, high)
     multipliers = Multipliers(_float32(state.mu / unit), _float32(state.weight / unit**2))
