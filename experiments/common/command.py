@@ -43,8 +43,9 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; everything is saved, the same command resumes", file=sys.stderr)
         return INTERRUPTED
-    for cell, message in failures:
-        print(f"failed: {cell.method}, seed {cell.seed}: {message}", file=sys.stderr)
+    for message in dict.fromkeys(said for _, said in failures):  # data that are not there fail every cell alike
+        which = "; ".join(f"{cell.method}, seed {cell.seed}" for cell, said in failures if said == message)
+        print(f"failed: {which}: {message}", file=sys.stderr)
     return FAILED if failures else 0
 
 

@@ -131,6 +131,17 @@ def test_a_cell_that_fails_or_kills_its_process_stops_no_other(whole, tmp_path):
     assert len(trials(tmp_path)) == 4
 
 
+def test_cells_that_fail_alike_say_so_once(tmp_path, monkeypatch, capsys):
+    """Where a data set is missing, all of them do."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("IBO_JAX_CACHE", str(tmp_path / "cache"))
+    arguments = ["--scale", "smoke", "--methods", "random", "--seeds", "2", *places(tmp_path)]
+    assert command.main(experiment("fcn_mnist"), arguments) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("failed: random, seed 0; random, seed 1: FileNotFoundError: mnist")
+    assert told.count("failed:") == 1
+
+
 def test_estimate_is_stated_before_and_measured_after(whole):
     cells = [FIRST._replace(seed=seed, evaluations=6) for seed in (0, 7)]
     assert command.estimate(DIGITS, cells, []) == pytest.approx(2 * 60 * DIGITS.budgets["smoke"].minutes)
