@@ -33,7 +33,7 @@ Variant = Literal["corrected", "published"]
 PASSES = 5
 UNIT = 0.5  # c is measured in units of this share of the optimal value; chosen on MNIST subset 100
 REACH = 0.05  # share of the box by which a pass may move lambda: half the spacing of a row of ten
-NEAR = 0.01  # the same where value and slope of phi are known at one place only; chosen on CIFAR-10 subsets 100 to 102
+NEAR = 0.01  # the same by the envelope, as phi-hat is mended at one place; chosen on CIFAR-10 subsets 100 to 102
 SETTLING = 10.0  # the rates of a pass are so much higher than those of the descent on f alone after it
 FEWEST = 3  # values from which phi-hat is learnt
 
@@ -90,11 +90,11 @@ def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PAS
         passes: fewer, down to one, for a network that can learn the validation examples by heart: each pass descends
             on their loss, and nothing else tells when to stop. What is saved of five are solves beside the best of
             the design.
-        envelope: where trainings end at unequal distances above the optimal value, as those of deep networks under
-            strong weights, the curve through them tells no slope. Corrected, phi-hat then takes value and slope at the
-            start of a pass from f and df / dlambda there (envelope theorem), a pass moves lambda by a hundredth of its
-            box, and none of the first solves counts for more than f of the best one's weights at its lambda, as phi is
-            below that. Elsewhere the curve tells the slope better, as errors of a solve enter values squared.
+        envelope: take value and slope of phi-hat at the start of a pass from f and df / dlambda there (envelope
+            theorem), move lambda by a hundredth of its box in a pass, and count none of the first solves for more than
+            f of the best one's weights at its lambda, as phi is below that; corrected only. For trainings that end at
+            unequal distances above the optimal value, as those of deep networks under strong weights: the curve
+            through them tells no slope. Elsewhere it tells the slope better, as errors of a solve enter values squared.
 
     Measures: `violation`, |f - phi| / f at the new lambda by its solve; `valid_loss` F; `phi_error`, phi less phi-hat;
     `mu`, `weight`; `choice` of the learning rate, -1 if none improved; `solves` so far. The state is not finite if
