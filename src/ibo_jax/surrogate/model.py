@@ -48,7 +48,7 @@ def error_prior(dimension: int) -> Prior:
         dimension,
         length_scale=(-0.5, 0.45),
         amplitude=(2.0, 1.0),
-        tilt=(0.0, 0.5),
+        tilt=(0.0, 0.1),
         spread=(-1.0, 1.0),
         noise=(-9.0, 1.0),
     )
