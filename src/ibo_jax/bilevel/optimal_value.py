@@ -23,6 +23,8 @@ from ibo_jax.types import AnyArray, Array, Bool, Float, PRNGKeyArray
 
 __all__ = ["Anchored", "OptimalValue", "anchored", "fit"]
 
+ROUGH_TILT = 0.5  # a priori scale, wider than a search's: solves that stop short may all lie far above the rest
+
 
 class OptimalValue(NamedTuple):
     """The posterior mean phi-hat(lambda), averaged over draws of the kernel's hyperparameters.
@@ -146,9 +148,9 @@ def fit(
 def _fit(key_data, points, values, mask, s, low, high, positive, chain):
     x = (points - low) / (high - low)
     data = TrainingData(x, s, values, mask, jnp.array(ERROR_BASIS))
-    parameters, chain, _ = nuts.fit(
-        jax.random.wrap_key_data(key_data), data, error_prior(x.shape[1]), jax.tree.map(jnp.asarray, chain)
-    )
+    prior = error_prior(x.shape[1])
+    prior = prior._replace(scale=prior.scale._replace(tilt=np.asarray(ROUGH_TILT)))
+    parameters, chain, _ = nuts.fit(jax.random.wrap_key_data(key_data), data, prior, jax.tree.map(jnp.asarray, chain))
     standardised, location, scale = standardise(data)
     posterior = each_draw(lambda draw: condition(draw, standardised), parameters)
     alpha = jnp.where(mask, posterior.weights, 0.0)

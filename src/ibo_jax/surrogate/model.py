@@ -39,10 +39,11 @@ class Prior(NamedTuple):
 
 
 def error_prior(dimension: int) -> Prior:
-    """Prior of the error's process over x with `dimension` coordinates: smooth, little noise, any bias of s < 1.
+    """Prior of the error's process over x with `dimension` coordinates: smooth, little noise, any bias of s < 1 by
+    processes of its own, but little by a common factor, which moves the lowest values most.
 
-    Amplitude, noise and the width of the length scales were chosen on hartmann6 and borehole, their growth on protein
-    and wing-weight, seeds of development all (experiments/benchmarks/NOTES.md).
+    Amplitude, noise, tilt and the width of the length scales were chosen on hartmann6 and borehole, their growth on
+    protein and wing-weight, seeds of development all (experiments/benchmarks/NOTES.md).
     """
     return _prior(
         dimension,
