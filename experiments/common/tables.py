@@ -114,10 +114,10 @@ def _differences(errors: dict[str, dict[int, float]]) -> list[str]:
         if method == BASELINE or not shared:
             continue
         found = paired([by_seed[seed] - own[seed] for seed in shared])
-        equal = found.seeds - found.better - found.worse
+        counts = (found.better, found.seeds - found.better - found.worse, found.worse)
         lines.append(f"| {method} | {found.seeds} | {_number(found.mean, '+')} | "
                      f"[{_number(found.low, '+')}, {_number(found.high, '+')}] | "
-                     f"{found.better} / {equal} / {found.worse} |")  # fmt: skip
+                     f"{' / '.join(map(str, counts)) if np.isfinite(found.mean) else '-'} |")  # fmt: skip
     return lines if len(lines) > 2 else []
 
 

@@ -202,6 +202,12 @@ def test_work_that_is_the_recorded_seconds_is_tabled_once(found):
     assert "operations" not in tables.markdown(found)
 
 
+def test_a_pair_without_an_answer_counts_as_neither_better_nor_equal(found):
+    late = {seed: run._replace(error=np.where(run.trials < 3, np.nan, run.error)) for seed, run in found["es"].items()}
+    early = {"ibo": {seed: run._replace(trials=0.5 * run.trials) for seed, run in found["ibo"].items()}, "es": late}
+    assert "| es | 3 | - | [-, -] | - |" in tables.markdown(early)
+
+
 def test_one_seed_has_no_interval():
     assert np.isnan([tables.summary([0.1]).deviation, tables.paired([0.1]).low]).all()
 
