@@ -138,6 +138,17 @@ def test_padding_of_nan_changes_no_draw():
     jax.tree.map(np.testing.assert_array_equal, clean, poisoned)
 
 
+def test_a_chain_starts_anew_where_the_covariance_of_more_data_is_not_positive_definite():
+    data, prior, cold = training_data(3, 6), error_prior(DIMENSION), nuts.cold_chain(DIMENSION)
+    _, chain, _ = fit(jax.random.key(0), data, prior, cold)
+    position = np.array(chain.position)
+    position[DIMENSION] = 60.0  # of the log amplitude, beside which noise and jitter vanish
+    again = data._replace(x=np.where(data.mask[:, None], 0.5, data.x), s=np.where(data.mask, 1.0, data.s))
+    lost, after, info = fit(jax.random.key(1), again, prior, chain._replace(position=position))
+    assert info.finite
+    jax.tree.map(np.testing.assert_array_equal, (lost, after), fit(jax.random.key(1), again, prior, cold)[:2])
+
+
 def test_data_that_are_not_finite_are_told_and_the_chain_survives():
     data = training_data(4, 9)
     data.y[3] = np.nan

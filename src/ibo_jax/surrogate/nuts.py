@@ -91,19 +91,25 @@ def fit(
     location, unravel = ravel_pytree(prior.location)
     scale, _ = ravel_pytree(prior.scale)
     key_init, key_run = jax.random.split(key)
-    init_kernel, sample_kernel = hmc(lambda z: potential(unravel(location + scale * z), data, prior), algo="NUTS")
+
+    def energy(z):
+        return potential(unravel(location + scale * z), data, prior)
+
+    # where the covariance of fewer observations was positive definite, that of more need not be
+    begin = _where(jnp.isfinite(energy(chain.position)), chain, cold_chain(data.x.shape[1]))
+    init_kernel, sample_kernel = hmc(energy, algo="NUTS")
     start = init_kernel(
-        chain.position,
+        begin.position,
         num_warmup=0,
-        step_size=chain.step_size,
-        inverse_mass_matrix=chain.inverse_mass,
+        step_size=begin.step_size,
+        inverse_mass_matrix=begin.inverse_mass,
         adapt_step_size=False,
         adapt_mass_matrix=False,
         max_tree_depth=tree_depth,
         rng_key=key_init,
     )
     start = start._replace(rng_key=key_run)
-    warm_up = jnp.where(chain.cold, COLD_WARM_UP, WARM_UP)
+    warm_up = jnp.where(begin.cold, COLD_WARM_UP, WARM_UP)
     step_init, step_update = dual_averaging()
 
     def iterate(i, carry):
@@ -111,7 +117,7 @@ def fit(
         state = sample_kernel(state)
         averaging = step_update(TARGET_ACCEPTANCE - state.accept_prob, averaging)
         window = _accumulate(window, state.z)
-        learn = chain.cold & jnp.isin(i, jnp.array(MASS_WINDOWS))
+        learn = begin.cold & jnp.isin(i, jnp.array(MASS_WINDOWS))
         inverse_mass = jnp.where(learn, _window_variance(window), state.adapt_state.inverse_mass_matrix)
         step_size = jnp.exp(jnp.where(i < warm_up - 1, averaging[0], averaging[1]))
         step_size = jnp.where(i < warm_up, step_size, state.adapt_state.step_size)
@@ -128,7 +134,7 @@ def fit(
     zeros = jnp.zeros_like(location)
     window = (jnp.zeros(()), zeros, zeros)
     info = FitInfo(jnp.array(True), jnp.zeros(()))
-    carry = (start, step_init(jnp.log(chain.step_size)), window, jnp.zeros((draws, location.size)), info)
+    carry = (start, step_init(jnp.log(begin.step_size)), window, jnp.zeros((draws, location.size)), info)
     state, _, _, kept, info = jax.lax.fori_loop(0, warm_up + draws, iterate, carry)
     kept = jnp.where(info.finite, kept, 0.0)
     carried = jnp.clip(0.8 * state.adapt_state.inverse_mass_matrix + 0.2 * jnp.var(kept, 0), 1e-3, 10.0)
