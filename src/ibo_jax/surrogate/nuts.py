@@ -72,7 +72,7 @@ def fit(
         key: randomness.
         data: padded observations in their own units; they are standardised here.
         prior: of the error's or of the cost's process.
-        chain: where the previous fit stopped, or `cold_chain`.
+        chain: where the previous fit stopped, or `cold_chain`, as which it counts where these data have no density.
         draws: number of kept draws.
         tree_depth: trajectories take at most 2^tree_depth - 1 leapfrogs.
 
