@@ -32,6 +32,7 @@ COLD_WARM_UP = 160
 MASS_WINDOWS = (40, 90)  # iterations of a cold warm-up at which the mass matrix is learnt anew
 TREE_DEPTH = 5
 TARGET_ACCEPTANCE = 0.8
+SCALARS = len(KernelParameters._fields) - 1  # parameters beside the length scales
 
 
 class Chain(NamedTuple):
@@ -52,7 +53,7 @@ class FitInfo(NamedTuple):
 
 def cold_chain(dimension: int) -> Chain:
     """The start of a study: the prior's location, nothing adapted. `dimension` is that of x."""
-    parameters = dimension + 4
+    parameters = dimension + SCALARS
     return Chain(np.zeros(parameters), np.asarray(0.1), np.ones(parameters), np.asarray(True))
 
 
@@ -95,8 +96,7 @@ def fit(
     def energy(z):
         return potential(unravel(location + scale * z), data, prior)
 
-    # where the covariance of fewer observations was positive definite, that of more need not be
-    begin = _where(jnp.isfinite(energy(chain.position)), chain, cold_chain(data.x.shape[1]))
+    begin = _sound_or_cold(chain, energy(chain.position))
     init_kernel, sample_kernel = hmc(energy, algo="NUTS")
     start = init_kernel(
         begin.position,
@@ -140,6 +140,12 @@ def fit(
     carried = jnp.clip(0.8 * state.adapt_state.inverse_mass_matrix + 0.2 * jnp.var(kept, 0), 1e-3, 10.0)
     after = Chain(state.z, state.adapt_state.step_size, carried, jnp.array(False))
     return jax.vmap(unravel)(location + scale * kept), _where(info.finite, after, chain), info
+
+
+def _sound_or_cold(chain: Chain, energy: Float[AnyArray, ""]) -> Chain:
+    """The chain, or a cold one without energy at its position: where the covariance of fewer observations was positive
+    definite, that of more need not be."""
+    return _where(jnp.isfinite(energy), chain, cold_chain(len(chain.position) - SCALARS))
 
 
 def _set_adaptation(state, step_size, inverse_mass):
