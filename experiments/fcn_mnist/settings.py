@@ -11,6 +11,7 @@ EXPERIMENT = Experiment(
     {
         "smoke": Budget(evaluations=6, seeds=2, minutes=0.7),
         "cpu": Budget(evaluations=20, seeds=5, minutes=12, own={"fabolas": 60, "fabolas-is": 60}),
+        "gpu": Budget(evaluations=20, seeds=5, minutes=8, own={"fabolas": 40, "fabolas-is": 40}),
         "paper": Budget(evaluations=50, seeds=5, minutes=30),
     },
 )

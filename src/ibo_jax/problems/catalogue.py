@@ -49,8 +49,8 @@ def problem(name: str, *, scale: str = "cpu", protocol: str = "default", split: 
     Args:
         name: one of `names()`.
         scale: "smoke" runs in seconds and shows that all works; "cpu" tunes on two cores, with fewer images or epochs,
-            smaller networks and narrower ranges than published; "gpu", of "cifar10-cnn" and "cifar10-resnet", takes
-            minutes of a GPU; "paper" has the published numbers.
+            smaller networks and narrower ranges than published; "gpu", of "mnist-fcn", "cifar10-cnn" and
+            "cifar10-resnet", takes minutes of a GPU; "paper" has the published numbers.
         protocol: "default" holds out validation examples and searches the ratio B / b in 1..6; "paper" searches
             s = log(B / b) / log(m / b) in [0, 1], the target being a presample of all m training examples; "scripts"
             does as the published code: ratios 2..6, the test set for validation, whole numbers cut, and the decay of

@@ -2,8 +2,8 @@
 
 At scale "paper" the spaces are the published ones (Ariafar et al. 2021, sections 4.1-4.3 and appendix D). At "cpu"
 and "smoke" sizes are powers of two, given by their exponents: every new width, batch size or depth compiles for
-seconds, and a grid this coarse is soon met again, so that most trials of a small study compile nothing. "gpu", of two
-problems on CIFAR-10, is all images and the published widths on such a grid, for few epochs.
+seconds, and a grid this coarse is soon met again, so that most trials of a small study compile nothing. "gpu", of
+MNIST and two problems on CIFAR-10, is all images and the published widths on such a grid, for fewer epochs.
 """
 
 import math
@@ -64,6 +64,11 @@ FCN_COARSE: dict[str, Dimension] = {
     "layers": Integer(1, 3),
     "learning_rate": Float(1e-5, 0.1, log=True),
     "decay": DECAY,
+}
+FCN_GPU = FCN_COARSE | {
+    "log2_units": Integer(4, 8),
+    "layers": Integer(1, 5),
+    "learning_rate": Float(1e-7, 0.1, log=True),
 }
 DIGITS_COARSE = FCN_COARSE | {"log2_units": Integer(5, 8), "log2_batch_size": Integer(4, 7)}
 CNN_PAPER: dict[str, Dimension] = {
@@ -140,6 +145,7 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
     "mnist-fcn": {
         "smoke": Setting(FCN_COARSE, cost="half a minute", images=(2000, 1000, 1000), **FEW_TRAINED),
         "cpu": Setting(FCN_COARSE, epochs=8, evaluations=25, cost="10 minutes on two cores"),
+        "gpu": Setting(FCN_GPU, epochs=30, evaluations=20, cost="10 minutes on a GPU"),
         "paper": Setting(FCN_PAPER, epochs=50, evaluations=50, cost="hours on a GPU", normalise="unit"),
     },
     "digits-l2": {
