@@ -12,6 +12,7 @@ import pytest
 from workers import failing
 
 from ibo_jax import Outcome, Problem, Report
+from ibo_jax.methods import ibo
 from ibo_jax.problems.synthetic import SYNTHETIC
 from ibo_jax.study import rows
 from ibo_jax.study.search import observed, prepare
@@ -181,6 +182,22 @@ def test_interrupted_ibo_equals_uninterrupted(tmp_path):
     assert (reasons[-1], whole.rows[-1]["s"]) == ("recommendation", 1.0)
     assert whole.rows[-1]["hyperparameters"] == whole.rows[-1]["recommendation"]
     assert all(math.isfinite(row["predicted_log_cost"]) for row in whole.rows[4:-1])
+
+
+def test_prices_cool_with_the_evaluations_and_in_the_default_protocol_only(monkeypatch):
+    seen, suggest = [], ibo.suggest
+
+    def watched(*arguments, left=1.0, **settings):
+        seen.append(left)
+        return suggest(*arguments, left=left, **settings)
+
+    monkeypatch.setattr(ibo, "suggest", watched)
+    tune(FORRESTER, evaluations=FORRESTER.initial + 4, cost="work", seed=3, progress=False)
+    assert seen[:4] == [1.0, 0.75, 0.5, 0.25]
+    seen.clear()
+    tune(FORRESTER, evaluations=FORRESTER.initial + 2, cost="work", seed=3, protocol="paper", progress=False)
+    tune(FORRESTER, seconds=2.0, cost="work", seed=3, progress=False)
+    assert set(seen) == {1.0}
 
 
 def test_optuna_reads_the_study(tmp_path):

@@ -1,7 +1,6 @@
 """The contract of a method: a pure function from what was observed to what to try next."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
@@ -37,5 +36,14 @@ class Suggestion(NamedTuple):
     warning: str = ""
 
 
-Suggest = Callable[[PRNGKeyArray, Observations, State | None], tuple[Suggestion, State | None]]
-"""`suggest(key, observations, state) -> (suggestion, state)`; needs at least one observation that is not pending."""
+@runtime_checkable
+class Suggest(Protocol):
+    """`suggest(key, observations, state) -> (suggestion, state)`; needs at least one observation that is not pending.
+
+    `left` is the share of the evaluations beyond the initial design that may still be made, 1 if their number is not
+    what limits the search.
+    """
+
+    def __call__(
+        self, key: PRNGKeyArray, observations: Observations, state: State | None, *, left: float = 1.0
+    ) -> tuple[Suggestion, State | None]: ...

@@ -2,6 +2,7 @@
 
 References:
     [AriafarEtAl2021] Faster & more reliable tuning of neural networks. AISTATS 2021, Algorithm 1.
+    [LeeEtAl2020] Cost-aware Bayesian optimization. arXiv:2003.10870 (cost cooling).
 """
 
 from typing import NamedTuple
@@ -50,6 +51,7 @@ def suggest(
     error_basis: Basis = ERROR_BASIS,
     warped: bool = True,
     cells: Cells = (),
+    left: float = 1.0,
 ) -> tuple[Suggestion, State | None]:
     """One iteration of Algorithm 1 (lines 3 to 5): where to evaluate next, and the answer so far.
 
@@ -67,6 +69,8 @@ def suggest(
         error_basis: how the error may depend on the fidelity (`surrogate.kernels.Basis`).
         warped: model the objective after a monotone warping to normality (`surrogate.warping`).
         cells: what x can reach, `SearchSpace.cells`; nothing else is proposed.
+        left: share of the evaluations that may still be made, by which the price is cooled [LeeEtAl2020]: where their
+            number is the budget, a cheap one saves nothing that could be spent, and the last ones should be the best.
 
     Example:
         >>> from ibo_jax.observations import append, empty
@@ -90,6 +94,7 @@ def suggest(
         np.asarray(guard),
         np.asarray(local),
         np.asarray(error_basis),
+        np.asarray(left),
         levels=levels,
         acquisition=acquisition,
         cells=cells,

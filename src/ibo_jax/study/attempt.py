@@ -83,8 +83,8 @@ def _again(search: Search, slot: int, attempt: FrozenTrial) -> Ticket:
 def _new(search: Search, slot: int, slots: Slots) -> Ticket:
     problem, began = search.problem, time.perf_counter()
     search.progress.note(f"trial {slot + 1}: choosing")
-    last = search.protocol == "default" and search.evaluations is not None and slot == search.evaluations - 1
-    suggestion, state = propose(search.proposer, slot, observed(search, slots), state_after(slots), last=last)
+    total = search.evaluations if search.protocol == "default" else None
+    suggestion, state = propose(search.proposer, slot, observed(search, slots), state_after(slots), evaluations=total)
     parameters = problem.space.decode(suggestion.x)
     if search.optuna is not None:  # it chooses; what is known so far, and the fidelity, are as in random search
         chosen = optuna_methods.choose(search.optuna, sampler_seed_of(search.proposer, slot), slots)

@@ -56,19 +56,26 @@ def make_proposer(
 
 
 def propose(
-    proposer: Proposer, slot: int, observations: Observations, state: State | None, *, last: bool = False
+    proposer: Proposer,
+    slot: int,
+    observations: Observations,
+    state: State | None,
+    *,
+    evaluations: int | None = None,
 ) -> tuple[Suggestion, State | None]:
     """The suggestion for a slot, and the state to keep with it.
 
-    The initial design comes first; random points stand in while no evaluation has succeeded, with a warning. If
-    `last`, a method with a model spends the evaluation on its recommendation, at the target fidelity.
+    The initial design comes first; random points stand in while no evaluation has succeeded, with a warning. Of
+    `evaluations`, if the search ends with so many, a method with a model spends the last one on its recommendation, at
+    the target fidelity.
     """
     key, _ = _keys(proposer, slot)
     x, s = proposer.design
     known = bool(np.any(observations.mask & ~observations.pending))
     if slot >= len(x) and known:
-        suggestion, state = proposer.suggest(key, observations, state)
-        if last and suggestion.reason != "random":
+        left = 1.0 if evaluations is None else (evaluations - slot) / (evaluations - len(x))
+        suggestion, state = proposer.suggest(key, observations, state, left=left)
+        if slot + 1 == evaluations and suggestion.reason != "random":
             suggestion = suggestion._replace(
                 x=suggestion.recommendation,
                 fidelity=1.0,
