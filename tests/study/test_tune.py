@@ -200,6 +200,12 @@ def test_prices_cool_with_the_evaluations_and_in_the_default_protocol_only(monke
     assert set(seen) == {1.0}
 
 
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_without_progress_a_search_in_memory_says_nothing(method, capfd):
+    tune(FORRESTER, method, evaluations=2, progress=False)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_optuna_reads_the_study(tmp_path):
     result = tune(failing("raises"), "random", evaluations=4, storage=tmp_path, progress=False)
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.convert import distribution
 from ibo_jax.study.grid import factorial_grid
-from ibo_jax.study.storage import Store
+from ibo_jax.study.storage import Store, quiet
 from ibo_jax.types import Value
 
 __all__ = ["Choice", "OptunaMethod", "check", "choose", "make_optuna_method", "watch"]
@@ -159,21 +159,12 @@ def _rebuilt(method: OptunaMethod, slots: Mapping[int, list[FrozenTrial]], sampl
     """The study as Optuna would have it: a trial a slot, by its last attempt, with number = slot."""
     prunes = method.name in PRUNING and method.epochs is not None
     pruner = HyperbandPruner(1, method.epochs, REDUCTION) if prunes and method.epochs else NopPruner()
-    study = _quietly_created(method.study_name, sampler, pruner)
+    with quiet():
+        study = optuna.create_study(study_name=method.study_name, sampler=sampler, pruner=pruner)
     for attempts in slots.values():
         study.add_trial(_copied(attempts[-1], method.distributions))
     pruner.prune(study, create_trial(state=TrialState.RUNNING))  # Hyperband lays out its brackets when first asked
     return study
-
-
-def _quietly_created(name: str, sampler: BaseSampler, pruner: HyperbandPruner | NopPruner) -> Study:
-    """Without the line in the log that a new study usually is worth."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        return optuna.create_study(study_name=name, sampler=sampler, pruner=pruner)
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 def _copied(attempt: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:

@@ -22,7 +22,7 @@ from ibo_jax.study import checkpoint, locks
 from ibo_jax.study.checks import check_same
 from ibo_jax.study.sqlite import open_sqlite, write_ahead
 
-__all__ = ["Store", "is_final", "open_readonly", "open_store"]
+__all__ = ["Store", "is_final", "open_readonly", "open_store", "quiet"]
 
 FILE = "study.db"
 OPTUNA_STATES = {"ok": TrialState.COMPLETE, "diverged": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
@@ -124,6 +124,17 @@ class Store(NamedTuple):
         return worker == self.worker or (self.directory is not None and locks.is_held(_lock_of(self.directory, worker)))
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the line in Optuna's log that a new study usually is worth."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
 def is_final(attempts: list[FrozenTrial]) -> bool:
     """Whether a slot is done with: its last attempt ended, and not because it was interrupted."""
     return attempts[-1].user_attrs.get("outcome", {}).get("state") in FINAL_STATES
@@ -198,7 +209,8 @@ def _study(storage: BaseStorage, settings: dict[str, Any], versions: dict[str, s
     """The one study of a storage, created if there is none, checked if there is."""
     if not storage.get_all_studies():
         name = f"{settings['problem']}-{settings['method']}-{settings['seed']}"
-        study_id = storage.create_new_study([StudyDirection.MINIMIZE], name)
+        with quiet():
+            study_id = storage.create_new_study([StudyDirection.MINIMIZE], name)
     else:
         study_id = _only_study(storage, where, allow_new=True)
     notes = storage.get_study_user_attrs(study_id)

@@ -51,7 +51,8 @@ def tune(
             Or a gradient-based tuner, which moves hyperparameters during one training: "hypernet-global",
             "hypernet-local", "stn", "value-function".
         evaluations: total number of evaluations, over restarts and workers; by default what the problem asks for,
-            or no limit if `seconds` is given. Of a gradient-based tuner, the number of epochs.
+            or no limit if `seconds` is given. The fewer are left, the less their costs count in the choice of the next.
+            Of a gradient-based tuner, the number of epochs.
         seconds: wall time over restarts; a running evaluation finishes.
         seed: of all randomness.
         storage: folder of the study; None keeps everything in memory.
