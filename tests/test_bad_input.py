@@ -147,6 +147,7 @@ BAD_CALLS = {
         "every hyperparameter that the functions read, got no 'batch'",
     ),
     "sampler without initial design": (lambda: IBOSampler(initial=0), "at least one initial point"),
+    "sampler of no evaluations": (lambda: IBOSampler(evaluations=0), "at least one evaluation"),
     "sampler of unknown method": (lambda: IBOSampler(method="tpe"), "expected a method among"),
     "sampler, method of a training's data": (lambda: IBOSampler(method="fabolas"), "expected a method among"),
     "sampler, unknown transform": (lambda: IBOSampler(transform="Log"), "expected transform 'log' or 'identity'"),

@@ -115,6 +115,22 @@ def test_known_space_starts_with_the_design():
     assert cells == list(range(8))  # a Latin hypercube
 
 
+def test_the_last_of_so_many_trials_is_the_recommendation():
+    def line(trial):
+        x, ratio = trial.suggest_float("x", 0.0, 1.0), trial.suggest_int("presample_ratio", 1, 6)
+        trial.set_user_attr("cost", float(ratio))
+        return (x - 0.3) ** 2 + 0.1 / ratio
+
+    sampler = IBOSampler("presample_ratio", cost="cost", initial=3, evaluations=6, seed=1)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(line, n_trials=6)
+    last = study.trials[-1].params
+    assert last["presample_ratio"] == 6
+    assert last["x"] == pytest.approx(0.3, abs=0.1)
+    study.optimize(line, n_trials=1)  # it may go on
+    assert study.trials[-1].params["x"] != last["x"]
+
+
 def test_maximising_finds_the_maximum():
     study = optuna.create_study(direction="maximize", sampler=IBOSampler(method="ei", initial=4, seed=0))
     study.optimize(lambda trial: -((trial.suggest_float("x", -1.0, 1.0) - 0.4) ** 2), n_trials=10)

@@ -73,7 +73,9 @@ def propose(
     x, s = proposer.design
     known = bool(np.any(observations.mask & ~observations.pending))
     if slot >= len(x) and known:
-        left = 1.0 if evaluations is None else (evaluations - slot) / (evaluations - len(x))
+        left = 1.0
+        if evaluations is not None and slot < evaluations:
+            left = (evaluations - slot) / (evaluations - len(x))
         suggestion, state = proposer.suggest(key, observations, state, left=left)
         if slot + 1 == evaluations and suggestion.reason != "random":
             suggestion = suggestion._replace(

@@ -72,6 +72,8 @@ class IBOSampler(BaseSampler):
         cost: "duration" of the trial, or the name of a user attribute that each trial sets to its positive cost.
         method: "ibo", "ei" or "random".
         initial: points of the initial design.
+        evaluations: how many trials the study will have, if that is its budget: then costs count the less the fewer
+            are left, and the last one is the recommendation at the target. None if costs are to count to the end.
         transform: "log" if the objective is a positive error to be minimised, modelled by its logarithm.
         floor: smallest error that is told apart from zero.
         protocol: "default", "paper" or "scripts", see `ibo_jax.tune`.
@@ -103,6 +105,7 @@ class IBOSampler(BaseSampler):
         cost: str = "duration",
         method: str = "ibo",
         initial: int = 10,
+        evaluations: int | None = None,
         transform: Literal["log", "identity"] = "identity",
         floor: float = 1e-6,
         protocol: str = "default",
@@ -110,6 +113,8 @@ class IBOSampler(BaseSampler):
     ):
         if initial < 1:
             raise ValueError(f"expected at least one initial point, got {initial}; raise `initial`")
+        if evaluations is not None and evaluations < 1:
+            raise ValueError(f"expected at least one evaluation, got {evaluations}; raise `evaluations`")
         if transform not in ("log", "identity"):
             raise ValueError(f"expected transform 'log' or 'identity', got {transform!r}; choose one of them")
         if not floor > 0:
@@ -125,6 +130,7 @@ class IBOSampler(BaseSampler):
         self._make(1, NO_FIDELITY)  # an unknown protocol is refused here
         self._fidelity, self._cost, self._scale = fidelity, cost, Scale(transform, floor)
         self._given = space
+        self._evaluations = evaluations if protocol == "default" else None
         self._seen_spaces = IntersectionSearchSpace()
         self._independent = RandomSampler(self._seed)
         self._proposers: dict[tuple[Cells, int, Fidelity], Proposer] = {}
@@ -162,7 +168,8 @@ class IBOSampler(BaseSampler):
             self._proposers[known] = self._make(*shape, cells=axes.space.cells)
         proposer = self._proposers[known]
         state = next((other.system_attrs[STATE] for other in reversed(trials) if _holds_state(other, shape)), None)
-        suggestion, after = propose(proposer, trial.number, seen, unpack(state and state["arrays"]))
+        before = unpack(state and state["arrays"])
+        suggestion, after = propose(proposer, trial.number, seen, before, evaluations=self._evaluations)
         packed = {"shape": _shape(shape), "arrays": pack(after)}
         study._storage.set_trial_system_attr(trial._trial_id, STATE, packed)
         if suggestion.warning:
