@@ -1,11 +1,12 @@
 """Redraw the figures and tables of every experiment from its stored rows: `make figures`.
 
-For each file `rows-VARIANT.jsonl` a figure and a table of each group of methods: `VARIANT-GROUP.svg`, `VARIANT.md`.
+For each file `rows-VARIANT.jsonl` a figure and a table of each group of methods: `VARIANT-GROUP.svg`, `VARIANT.md`; and
+a table of its answers as their methods train, if they were: `as-trained-VARIANT.md`.
 """
 
 from pathlib import Path
 
-from experiments.common import curves, figures, rows, tables
+from experiments.common import as_trained, curves, figures, rows, tables
 from experiments.common.curves import Curves
 from experiments.common.settings import BASELINE, GROUPS, ROOT, experiments
 
@@ -33,6 +34,9 @@ def main() -> None:
         for path in rows.files(ROOT / experiment.name, "rows-*.jsonl"):
             for written in redraw(path, experiment.title, curves.load(path)):
                 print(rows.relative(written))
+            if rows.read(results := as_trained.results_file(path)):
+                results.with_suffix(".md").write_text(as_trained.table(path, experiment.title))
+                print(rows.relative(results.with_suffix(".md")))
 
 
 if __name__ == "__main__":

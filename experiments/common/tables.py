@@ -11,6 +11,7 @@ from experiments.common.settings import BASELINE
 
 CONFIDENCE = 0.95
 SMALL = 1e-3  # below it four decimals say too little
+Errors = dict[str, dict[int, float]]  # by method and seed
 
 
 class Summary(NamedTuple):
@@ -71,14 +72,13 @@ def markdown(curves: Curves) -> str:
         parts += [f"After {end:.4g} {AXES[axis]}, where the first method stops:", "", *_summaries(errors), ""]
         if axis == "training" and not _is_recorded(curves):
             parts += [_prices(curves), ""]
-        if differences := _differences(errors):
-            parts += [
-                f"Difference from {BASELINE}, paired by seed (above 0: {BASELINE} is better):",
-                "",
-                *differences,
-                "",
-            ]
+        parts += _compared(errors)
     return "\n".join(parts)
+
+
+def comparison(errors: Errors) -> list[str]:
+    """Lines of a table of the errors, and one of their differences from IBO's."""
+    return [*_summaries(errors), "", *_compared(errors)]
 
 
 def _is_recorded(curves: Curves) -> bool:
@@ -95,7 +95,7 @@ def _prices(curves: Curves) -> str:
             "compare nothing.")  # fmt: skip
 
 
-def _summaries(errors: dict[str, dict[int, float]]) -> list[str]:
+def _summaries(errors: Errors) -> list[str]:
     lines = ["| method | seeds | mean ± sd | median [quartiles] | worst |", "|---|---|---|---|---|"]
     for method, by_seed in errors.items():
         found = summary(list(by_seed.values()))
@@ -105,7 +105,13 @@ def _summaries(errors: dict[str, dict[int, float]]) -> list[str]:
     return lines
 
 
-def _differences(errors: dict[str, dict[int, float]]) -> list[str]:
+def _compared(errors: Errors) -> list[str]:
+    differences = _differences(errors)
+    said = f"Difference from {BASELINE}, paired by seed (above 0: {BASELINE} is better):"
+    return [said, "", *differences, ""] if differences else []
+
+
+def _differences(errors: Errors) -> list[str]:
     lines = [f"| method | seeds | mean difference | {CONFIDENCE:.0%} interval | better / equal / worse |",
              "|---|---|---|---|---|"]  # fmt: skip
     own = errors.get(BASELINE, {})

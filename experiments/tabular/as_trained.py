@@ -1,31 +1,12 @@
-"""The answers as their methods train them, beside the published protocol, which retrains all of them plainly.
-
-IBO looks for the best x at its largest presample. Retrained without importance that x is another training, and the
-optima of the two differ; so this is what its user gets: B / b at the target for those that search it, the mean over
-what is drawn for those that draw it, plain training for all others.
-"""
+"""Every answer as its method trains it (`common.as_trained` says why), by the forest of recorded trainings."""
 
 from typing import Any
 
 import numpy as np
 
+from experiments.common.as_trained import ratios
 from experiments.common.curves import Curves
 from experiments.tabular.problem import EXAMPLES, features, forests
-from ibo_jax.methods import METHODS
-from ibo_jax.problems.axes import RANDOM_RATIOS
-from ibo_jax.space import PRESAMPLE_RATIO
-
-
-def ratios(method: str) -> tuple[float, ...]:
-    """Presample ratios at which a method's answer is trained.
-
-    Example:
-        >>> ratios("ibo"), ratios("fabolas"), ratios("tpe")
-        ((6.0,), (1.0,), (1.0,))
-    """
-    importance = METHODS[method].importance if method in METHODS else "off"
-    searched, drawn = (float(PRESAMPLE_RATIO.target),), tuple(map(float, RANDOM_RATIOS))
-    return {"searched": searched, "random": drawn, "off": (1.0,)}[importance]
 
 
 def errors(answers: list[tuple[str, dict[str, Any]]]) -> np.ndarray:

@@ -145,8 +145,12 @@ def train(
     return _outcome(state, epochs, programs, sampling, steps, guessing, compile_seconds, message)
 
 
-def retrain(seed: int, task: Task, hyperparameters: Hyperparameters, data: Dataset) -> Report:
-    """Trains the answer by plain SGD on training and validation data together and judges it on the test set.
+def retrain(
+    seed: int, task: Task, hyperparameters: Hyperparameters, data: Dataset, *, presample_ratio: float = 1
+) -> Report:
+    """Trains the answer on training and validation data together and judges it on the test set.
+
+    By plain SGD, as the published protocol does, unless a presample ratio B / b is given.
 
     Example:
         >>> from ibo_jax.training import datasets, networks, optimizers
@@ -156,7 +160,7 @@ def retrain(seed: int, task: Task, hyperparameters: Hyperparameters, data: Datas
         True
     """
     final = merged(data)._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
-    outcome = train(seed, task, hyperparameters, 1, final, validate=False)
+    outcome = train(seed, task, hyperparameters, presample_ratio, final, validate=False)
     return Report(outcome.error, outcome.history["loss"][-1], outcome.cost_seconds)
 
 
