@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.common import curves, rows, tables
-from experiments.common.settings import Experiment, experiment, rows_file
+from experiments.common.settings import Experiment, experiment, experiments, rows_file
 from ibo_jax.methods import METHODS
 from ibo_jax.problems.axes import RANDOM_RATIOS
 from ibo_jax.space import PRESAMPLE_RATIO
@@ -80,7 +80,9 @@ def table(path: Path, title: str) -> str:
 
 def run(made: Experiment, scale: str, path: Path) -> None:
     """Retrain what is missing."""
-    known = _known(path)
+    known, target = _known(path), results_file(path)
+    if not rows.read(target):
+        rows.append(target, {"experiment": made.name, "scale": scale, "machine": rows.machine()})
     for answer in answers(path):
         learning = made.problem(scale, "default", answer.seed).learning
         if learning is None:
@@ -90,14 +92,14 @@ def run(made: Experiment, scale: str, path: Path) -> None:
                 continue
             report = retrain(answer.seed, learning.task, answer.hyperparameters, learning.data, presample_ratio=ratio)
             result = {"presample_ratio": ratio, "test_error": report.test_error, "seconds": round(report.seconds, 3)}
-            rows.append(results_file(path), answer._asdict() | result)
+            rows.append(target, answer._asdict() | result)
             print(f"{answer.method} {answer.seed}, B / b = {ratio}: {report.test_error:.4f}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment")
+    parser.add_argument("experiment", choices=[made.name for made in experiments()])
     parser.add_argument("--scale", default="cpu")
     parser.add_argument("--rows", type=Path, help="of the searches; default: those stored beside the experiment")
     chosen = parser.parse_args(arguments)
@@ -117,7 +119,7 @@ def _key(answer: Answer, ratio: int) -> tuple[Any, ...]:
 def _known(path: Path) -> dict[tuple[Any, ...], float]:
     """Test errors that are in the results."""
     return {_key(Answer(*(row[name] for name in Answer._fields)), row["presample_ratio"]): row["test_error"]
-            for row in rows.read(results_file(path))}  # fmt: skip
+            for row in rows.read(results_file(path)) if "method" in row}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ def path(tmp_path_factory):
 def test_answers_are_retrained_once_at_their_own_ratios(path, capsys):
     asked = ["digits", "--scale", "smoke", "--rows", str(path)]
     as_trained.main(asked)
-    found = rows.read(as_trained.results_file(path))
+    about, *found = rows.read(as_trained.results_file(path))
+    assert about["machine"].keys() >= {"processor", "jax"}
     assert [(row["method"], row["presample_ratio"]) for row in found] == [
         ("ibo", 6), *(("fabolas-is", ratio) for ratio in (2, 3, 4, 5, 6))
     ]  # fmt: skip
@@ -30,7 +31,7 @@ def test_answers_are_retrained_once_at_their_own_ratios(path, capsys):
     again = retrain(0, learning.task, found[0]["hyperparameters"], learning.data, presample_ratio=6)
     assert found[0]["test_error"] == again.test_error
     as_trained.main(asked)
-    assert rows.read(as_trained.results_file(path)) == found
+    assert rows.read(as_trained.results_file(path)) == [about, *found]
 
     errors = as_trained.errors(path)
     last = {row["method"]: row for row in rows.read(path) if "slot" in row}
