@@ -79,21 +79,26 @@ def table(path: Path, title: str) -> str:
 
 
 def run(made: Experiment, scale: str, path: Path) -> None:
-    """Retrain what is missing."""
-    known, target = _known(path), results_file(path)
-    if not rows.read(target):
-        rows.append(target, {"experiment": made.name, "scale": scale, "machine": rows.machine()})
-    for answer in answers(path):
+    """Retrain what is missing.
+
+    Raises:
+        ValueError: no search has ended there, or the experiment trains no networks.
+    """
+    known, target, found = _known(path), results_file(path), list(answers(path))
+    if not found:
+        raise ValueError(f"expected searches that have ended in {path}, found none; run experiments.{made.name} first")
+    for answer, ratio in [(each, ratio) for each in found for ratio in ratios(each.method)]:
+        if ratio == 1 or _key(answer, ratio) in known:
+            continue
         learning = made.problem(scale, "default", answer.seed).learning
         if learning is None:
             raise ValueError(f"expected {made.name} to train networks, got a problem without one; choose another")
-        for ratio in ratios(answer.method):
-            if ratio == 1 or _key(answer, ratio) in known:
-                continue
-            report = retrain(answer.seed, learning.task, answer.hyperparameters, learning.data, presample_ratio=ratio)
-            result = {"presample_ratio": ratio, "test_error": report.test_error, "seconds": round(report.seconds, 3)}
-            rows.append(target, answer._asdict() | result)
-            print(f"{answer.method} {answer.seed}, B / b = {ratio}: {report.test_error:.4f}", flush=True)
+        if not target.exists():
+            rows.append(target, {"experiment": made.name, "scale": scale, "machine": rows.machine()})
+        report = retrain(answer.seed, learning.task, answer.hyperparameters, learning.data, presample_ratio=ratio)
+        result = {"presample_ratio": ratio, "test_error": report.test_error, "seconds": round(report.seconds, 3)}
+        rows.append(target, answer._asdict() | result)
+        print(f"{answer.method} {answer.seed}, B / b = {ratio}: {report.test_error:.4f}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -104,7 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=Path, help="of the searches; default: those stored beside the experiment")
     chosen = parser.parse_args(arguments)
     path = chosen.rows or rows_file(chosen.experiment, chosen.scale)
-    run(experiment(chosen.experiment), chosen.scale, path)
+    try:
+        run(experiment(chosen.experiment), chosen.scale, path)
+    except ValueError as error:
+        parser.error(str(error))
     print(table(path, experiment(chosen.experiment).title))
 
 

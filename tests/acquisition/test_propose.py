@@ -33,12 +33,12 @@ def fits():
 
 
 def propose(
-    fits, seen: Observations, *, guard=False, nearby=False, thrift=1.0, levels=None,
+    fits, seen: Observations, *, guard=False, nearby=False, price_exponent=1.0, levels=None,
     acquisition: str = "information_gain_per_cost",
 ):  # fmt: skip
     """The program that a search runs, called just as it does, so that the tests share its compilations."""
     draws = (fits.error, fits.cost)
-    given = (np.asarray(guard), np.asarray(nearby), np.asarray(ERROR_BASIS), np.asarray(thrift))
+    given = (np.asarray(guard), np.asarray(nearby), np.asarray(ERROR_BASIS), np.asarray(price_exponent))
     return ibo._propose(KEY, seen, *draws, *given, levels=levels, acquisition=acquisition)
 
 
@@ -49,9 +49,9 @@ def test_twice_the_cost_is_half_the_acquisition(fits):
     np.testing.assert_allclose(np.append(dear.x, dear.s), np.append(cheap.x, cheap.s), atol=1e-3)
 
 
-def test_thrift_is_the_exponent_of_the_price(fits):
-    cheap, free = propose(fits, observations(8), thrift=0.5), propose(fits, observations(8), thrift=0.0)
-    dear = propose(fits, observations(8, lambda x, s: np.log(4 * (0.2 + s))), thrift=0.5)
+def test_price_exponent_is_the_exponent_of_the_price(fits):
+    cheap, free = propose(fits, observations(8), price_exponent=0.5), propose(fits, observations(8), price_exponent=0.0)
+    dear = propose(fits, observations(8, lambda x, s: np.log(4 * (0.2 + s))), price_exponent=0.5)
     np.testing.assert_allclose(dear.acquisition, cheap.acquisition / 2, rtol=1e-4)
     unpriced = propose(fits, observations(8), acquisition="information_gain")
     np.testing.assert_allclose([*free.x, free.s], [*unpriced.x, unpriced.s], atol=1e-5)

@@ -39,3 +39,14 @@ def test_answers_are_retrained_once_at_their_own_ratios(path, capsys):
     assert errors["fabolas-is"][0] == pytest.approx(sum(row["test_error"] for row in found[1:]) / 5)
     assert errors["random"] == {0: last["random"]["test_error"]}
     assert f"| ibo | 1 | {found[0]['test_error']:.4f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "said"), [("digits", "searches that have ended"), ("tabular", "to train networks")])
+def test_what_cannot_be_retrained_is_said(path, name, said, tmp_path, capsys):
+    searches = tmp_path / path.name
+    if name == "tabular":
+        searches.write_bytes(path.read_bytes())
+    with pytest.raises(SystemExit):
+        as_trained.main([name, "--scale", "smoke", "--rows", str(searches)])
+    assert said in capsys.readouterr().err
+    assert not as_trained.results_file(searches).exists()

@@ -187,9 +187,9 @@ def test_interrupted_ibo_equals_uninterrupted(tmp_path):
 def test_prices_cool_with_the_evaluations_and_in_the_default_protocol_only(monkeypatch):
     seen, suggest = [], ibo.suggest
 
-    def watched(*arguments, left=1.0, **settings):
-        seen.append(left)
-        return suggest(*arguments, left=left, **settings)
+    def watched(*arguments, share_left=1.0, **settings):
+        seen.append(share_left)
+        return suggest(*arguments, share_left=share_left, **settings)
 
     monkeypatch.setattr(ibo, "suggest", watched)
     tune(FORRESTER, evaluations=FORRESTER.initial + 4, cost="work", seed=3, progress=False)

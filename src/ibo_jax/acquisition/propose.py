@@ -63,7 +63,7 @@ def propose(
     guard: Bool[AnyArray, ""],
     nearby: Bool[AnyArray, ""],
     error_basis: Basis | Float[AnyArray, "3"] = ERROR_BASIS,
-    thrift: float | Float[AnyArray, ""] = 1.0,
+    price_exponent: float | Float[AnyArray, ""] = 1.0,
     *,
     levels: Levels,
     acquisition: Acquisition = "information_gain_per_cost",
@@ -79,7 +79,7 @@ def propose(
         guard: propose the recommendation at the target instead of the maximiser.
         nearby: gain information about where around the recommendation the optimum is, not about where anywhere.
         error_basis: how the error may depend on the fidelity, as in the fit.
-        thrift: exponent of the price, 1 for gain per price, 0 where no price counts.
+        price_exponent: exponent of the price, 1 for gain per price, 0 where no price counts.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         acquisition: "information_gain_per_cost" (about the optimum at the target, per predicted cost and median
             overhead; equation 6 of Ariafar et al. 2021, the overhead as RoBO can add), "information_gain" or
@@ -110,7 +110,8 @@ def propose(
         pool, scores = jax.lax.cond(nearby, lambda: (near, log_ei(models.error, near, best)), lambda: (pool, scores))
         always = jnp.concatenate([recommendation[None], jnp.where(nearby, near[:KEPT], kept)])
         beliefs = _believe(key_representers, key_base, models, pool, scores, always)
-        price = _log_price(models, observations, thrift) if acquisition == "information_gain_per_cost" else _free
+        priced = acquisition == "information_gain_per_cost"
+        price = _log_price(models, observations, price_exponent) if priced else _free
         x, s, value = _maximise_gain(key_candidates, price, beliefs, pool, scores, always, levels, reach)
         entropy = jnp.where(nearby, jnp.nan, jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs)))
 
@@ -151,11 +152,11 @@ def _best_of(score, pool: Float[AnyArray, "point dimension"], scores: Float[AnyA
     return reach(ends[chosen]), values[chosen]
 
 
-def _log_price(models: Surrogates, observations: Observations, thrift):
-    """`thrift` times the log of predicted cost plus median overhead of what is evaluated, as a function of (x, s)."""
+def _log_price(models: Surrogates, observations: Observations, price_exponent):
+    """The exponent times the log of predicted cost plus median overhead of the evaluated, as a function of (x, s)."""
     evaluated = jnp.asarray(observations.mask & ~observations.pending)
     log_overhead = jnp.log(jnp.nanmedian(jnp.where(evaluated, observations.overhead, jnp.nan)))
-    return lambda x, s: thrift * jnp.logaddexp(models.log_cost(x, s), log_overhead)
+    return lambda x, s: price_exponent * jnp.logaddexp(models.log_cost(x, s), log_overhead)
 
 
 def _free(x, s):

@@ -40,10 +40,10 @@ class Suggestion(NamedTuple):
 class Suggest(Protocol):
     """`suggest(key, observations, state) -> (suggestion, state)`; needs at least one observation that is not pending.
 
-    `left` is the share of the evaluations beyond the initial design that may still be made, 1 if their number is not
-    what limits the search.
+    `share_left` is the share of the evaluations beyond the initial design that may still be made, 1 if their number is
+    not what limits the search.
     """
 
     def __call__(
-        self, key: PRNGKeyArray, observations: Observations, state: State | None, *, left: float = 1.0
+        self, key: PRNGKeyArray, observations: Observations, state: State | None, *, share_left: float = 1.0
     ) -> tuple[Suggestion, State | None]: ...

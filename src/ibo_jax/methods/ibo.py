@@ -51,7 +51,7 @@ def suggest(
     error_basis: Basis = ERROR_BASIS,
     warped: bool = True,
     cells: Cells = (),
-    left: float = 1.0,
+    share_left: float = 1.0,
 ) -> tuple[Suggestion, State | None]:
     """One iteration of Algorithm 1 (lines 3 to 5): where to evaluate next, and the answer so far.
 
@@ -69,8 +69,8 @@ def suggest(
         error_basis: how the error may depend on the fidelity (`surrogate.kernels.Basis`).
         warped: model the objective after a monotone warping to normality (`surrogate.warping`).
         cells: what x can reach, `SearchSpace.cells`; nothing else is proposed.
-        left: share of the evaluations that may still be made, by which the price is cooled [LeeEtAl2020]: where their
-            number is the budget, a cheap one saves nothing that could be spent, and the last ones should be the best.
+        share_left: of the evaluations, in [0, 1], 1 if their number is not the budget: the exponent of the price
+            [LeeEtAl2020]. Where it is, a cheap one saves nothing that could be spent.
 
     Example:
         >>> from ibo_jax.observations import append, empty
@@ -94,7 +94,7 @@ def suggest(
         np.asarray(guard),
         np.asarray(local),
         np.asarray(error_basis),
-        np.asarray(left),
+        np.asarray(share_left),
         levels=levels,
         acquisition=acquisition,
         cells=cells,

@@ -16,10 +16,10 @@ def suggest(
     state: State | None = None,
     *,
     fidelity: float = 0.0,
-    left: float = 1.0,
+    share_left: float = 1.0,
 ) -> tuple[Suggestion, None]:
     """A uniform point at the given encoded fidelity; the answer is the observed best."""
-    del state, left
+    del state, share_left
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     seen = observations.mask & ~observations.pending & np.isfinite(observations.objective)
     best = int(np.argmin(np.where(seen, observations.objective, np.inf)))

@@ -73,10 +73,10 @@ def propose(
     x, s = proposer.design
     known = bool(np.any(observations.mask & ~observations.pending))
     if slot >= len(x) and known:
-        left = 1.0
+        share_left = 1.0
         if evaluations is not None and slot < evaluations:
-            left = (evaluations - slot) / (evaluations - len(x))
-        suggestion, state = proposer.suggest(key, observations, state, left=left)
+            share_left = (evaluations - slot) / (evaluations - len(x))
+        suggestion, state = proposer.suggest(key, observations, state, share_left=share_left)
         if slot + 1 == evaluations and suggestion.reason != "random":
             suggestion = suggestion._replace(
                 x=suggestion.recommendation,
