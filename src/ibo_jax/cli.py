@@ -133,13 +133,14 @@ def _print_answer(result: "Result", directory: Path) -> None:
         "validation error": result.validation_error,
         "predicted error": result.predicted_error,
         "test error": result.test_error,
+        "test error as trained": result.test_error_as_trained,
         "warning": result.message,
         **_files(directory),
         "report": directory / "report.html",
     }
     for name, fact in facts.items():
         if fact is not None and fact != "":
-            print(f"{name:<20} {number(fact)}")
+            print(f"{name:<22} {number(fact)}")
 
 
 def _is_descent(directory: Path) -> bool:
@@ -179,6 +180,7 @@ def _show(chosen: argparse.Namespace) -> int:
     from ibo_jax.study import rows
     from ibo_jax.study.progress import best_error, table
     from ibo_jax.study.result import Result
+    from ibo_jax.study.tune import ERRORS
 
     if _is_descent(chosen.directory):
         return _show_descent(chosen.directory)
@@ -191,7 +193,7 @@ def _show(chosen: argparse.Namespace) -> int:
     if "slots" not in summary:
         print(f"not finished: {len(found)} of {summary['evaluations'] or '?'} trials")
         return 0
-    errors = {name: summary[name] for name in ("predicted_error", "validation_error", "test_error")}
+    errors = {name: summary.get(name) for name in ERRORS}
     answer = Result(summary["best"], **errors, rows=found, directory=chosen.directory, message=summary["message"])
     _print_answer(answer, chosen.directory)
     return 0
@@ -211,7 +213,7 @@ def _show_descent(directory: Path) -> int:
         print(f"not finished: {len(found)} epochs")
         return 0
     errors = (summary["validation_error"], summary["test_error"])
-    _print_answer(Result(summary["best"], None, *errors, found, directory, summary["message"]), directory)
+    _print_answer(Result(summary["best"], None, *errors, None, found, directory, summary["message"]), directory)
     return 0
 
 

@@ -1,6 +1,6 @@
 """What one evaluation of a problem returned, and the states it can end in."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 __all__ = ["FINAL_STATES", "OBSERVED_STATES", "Outcome", "Report", "State"]
 
@@ -36,8 +36,17 @@ class Outcome(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The final answer retrained by plain SGD on training and validation data, judged once on the test set."""
+    """The final answer retrained on training and validation data, judged once on the test set.
+
+    Attributes:
+        test_error: share of wrong predictions.
+        test_loss: mean cross-entropy.
+        seconds: of training.
+        params: of the trained network, for inputs as it sees them, (inputs - mean) / scale of the `Dataset`; None if
+            there is none.
+    """
 
     test_error: float
     test_loss: float
     seconds: float
+    params: Any = None

@@ -13,6 +13,7 @@ from ibo_jax.problems.training import training_problem
 from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, Float, SearchSpace
 from ibo_jax.training.datasets import load, take
 from ibo_jax.training.networks import MLP
+from ibo_jax.training.trainer import retrain
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,20 @@ def test_every_method_trains_the_problem_as_it_means_to(digits, name):
         assert digits.evaluate(3, h, outcome.presample_ratio).error == outcome.error
 
 
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_an_answer_is_retrained_plainly_and_as_its_method_trains(digits, name):
+    method = METHODS[name]
+    seen = digits.seen(method.axis, method.importance)
+    h = digits.space.decode(np.full(digits.space.dimension, 0.5))
+    task, data = digits.learning
+    assert seen.report(3, h)[:2] == retrain(3, task, h, data)[:2]
+    if method.importance == "off":
+        assert seen.report_as_trained is None
+    else:
+        ratio = seen.evaluate(3, h, seen.fidelity.target).presample_ratio
+        assert seen.report_as_trained(3, h)[:2] == retrain(3, task, h, data, presample_ratio=ratio)[:2]
+
+
 def test_a_problem_is_seen_with_what_was_changed_in_it(digits):
     """Fields that a user replaced stay; a problem without parts of data says so."""
     changed = dataclasses.replace(digits, transform="identity", initial=2)
@@ -88,7 +103,9 @@ def test_few_examples_have_subsets_from_the_largest_batch_on_but_no_task_of_a_qu
 
 @pytest.mark.parametrize("protocol", ["paper", "scripts"])
 def test_plain_training_is_plain_under_every_protocol(protocol):
-    seen = catalogue.problem("digits-mlp", scale="smoke", protocol=protocol).seen("presample", "off")
+    problem = catalogue.problem("digits-mlp", scale="smoke", protocol=protocol)
+    assert (problem.report_as_trained is None) == (protocol == "paper")  # where a step of it would score all examples
+    seen = problem.seen("presample", "off")
     h = seen.space.decode(np.full(seen.space.dimension, 0.5))
     assert seen.fidelity.levels == (1.0,)
     assert seen.evaluate(1, h, seen.fidelity.decode(1.0)).presample_ratio == 1

@@ -108,6 +108,8 @@ def test_every_method_tunes_the_digits(digits, name):
     result = tune(digits, name, evaluations=7, seed=1, cost="work", progress=False)
     assert {row["state"] for row in result.rows} <= {"ok", "pruned"}
     assert result.test_error < 0.3
+    plain = name not in methods.METHODS or methods.METHODS[name].importance == "off"
+    assert plain == (result.test_error_as_trained is None)
 
 
 @pytest.mark.slow

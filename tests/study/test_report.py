@@ -99,6 +99,7 @@ def test_page_holds_the_answer_every_trial_and_all_figures():
             "best": best["hyperparameters"],
             "validation_error": 0.0123,
             "test_error": 0.0345,
+            "test_error_as_trained": 0.0321,
             "message": "the final training failed",
         },
     )
@@ -106,7 +107,8 @@ def test_page_holds_the_answer_every_trial_and_all_figures():
     cells = parsed(text).cells
     assert text.count("<svg") == 6
     assert "<b>0.0123</b>" in text
-    assert "<b>0.0345</b>" in text
+    assert "<b>0.0345</b><span>test error, retrained plainly</span>" in text
+    assert "<b>0.0321</b><span>test error, as trained</span>" in text
     assert "30 of 30" in text
     assert f"<b>{best['hyperparameters']['learning_rate']:.4g}</b>" in text
     assert cells[:: len(cells) // 30] == [str(number) for number in range(1, 31)]

@@ -162,10 +162,25 @@ def test_report_is_made_once_and_its_failure_costs_nothing(tmp_path):
         result = tune(problem, "random", evaluations=3, storage=tmp_path, progress=False)
         assert result.test_error == rows.summary(tmp_path)["test_error"] == 0.25
     assert made == [result.hyperparameters]
+    assert result.test_error_as_trained is None
     broken = Problem(**{**vars(BRANIN), "report": lambda *_: 1 / 0})
     result = tune(broken, "random", evaluations=3, progress=False)
     assert result.test_error is None
     assert "the final training failed: ZeroDivisionError" in result.message
+
+
+def test_an_answer_is_judged_plainly_and_as_trained(tmp_path):
+    reports = {"report": lambda *_: Report(0.25, 1.0, 2.0), "report_as_trained": lambda *_: Report(0.2, 1.0, 2.0)}
+    for _ in range(2):
+        result = tune(dataclasses.replace(BRANIN, **reports), evaluations=3, storage=tmp_path, progress=False)
+        assert (result.test_error, result.test_error_as_trained, result.message) == (0.25, 0.2, "")
+    assert rows.summary(tmp_path)["test_error_as_trained"] == 0.2
+    broken = dataclasses.replace(BRANIN, **reports | {"report_as_trained": lambda *_: 1 / 0})
+    result = tune(broken, evaluations=3, progress=False)
+    assert (result.test_error, result.test_error_as_trained) == (0.25, None)
+    assert "the final training as trained failed: ZeroDivisionError" in result.message
+    unreported = dataclasses.replace(BRANIN, **reports | {"report": None})
+    assert tune(unreported, evaluations=3, progress=False).test_error_as_trained is None
 
 
 def test_interrupted_ibo_equals_uninterrupted(tmp_path):

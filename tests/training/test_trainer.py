@@ -220,9 +220,20 @@ def test_augmentation_is_applied_in_training_only(digits):
 def test_retraining_uses_training_and_validation_data_and_reports_the_test_set(digits):
     final = datasets.merged(digits)._replace(valid_inputs=digits.test_inputs, valid_labels=digits.test_labels)
     assert len(final.train_labels) == 1397
-    report, outcome = retrain(4, TASK, HYPERPARAMETERS, digits), train(4, TASK, HYPERPARAMETERS, 1, final)
-    assert (report.test_error, report.test_loss) == (outcome.error, outcome.history["loss"][-1])
-    assert report.seconds > 0
+    for ratio in (1, 3):
+        report = retrain(4, TASK, HYPERPARAMETERS, digits, presample_ratio=ratio, switch="variance", draw="systematic")
+        outcome = train(4, TASK, HYPERPARAMETERS, ratio, final, switch="variance", draw="systematic")
+        assert outcome.importance_share > 0 or ratio == 1
+        assert (report.test_error, report.test_loss) == (outcome.error, outcome.history["loss"][-1])
+        assert report.seconds > 0
+
+
+def test_a_retrained_network_comes_with_its_parameters(digits):
+    report = retrain(0, TASK, HYPERPARAMETERS, digits)
+    inputs = (digits.test_inputs - digits.mean) / digits.scale
+    logits = network(HYPERPARAMETERS).apply({"params": report.params}, jnp.asarray(inputs, jnp.float32), train=False)
+    wrong = np.argmax(logits, axis=-1) != digits.test_labels
+    assert np.mean(wrong) == pytest.approx(report.test_error, abs=0.5 / len(wrong))
 
 
 def bits(outcome):

@@ -38,9 +38,11 @@ class Problem:
         transform: scale on which the error is modelled, "log" for positive errors, "identity" for any value.
         floor: smallest error that is told apart from zero (half an example), used by the log.
         guess: error of guessing, what a diverged evaluation counts as; NaN if unknown (it is then not observed).
-        report: retrains the answer and judges it on the test set, if there is one.
-        view: the same problem with subsets or tasks as its fidelity, `view(axis, importance)`, see `seen`; it brings an
-            `evaluate` of its own.
+        report: retrains the answer plainly and judges it on the test set, if there is one.
+        report_as_trained: the same, trained as an evaluation at the target fidelity is; None where that is plain too.
+            Asked beside `report`.
+        view: the same problem with subsets or tasks as its fidelity, `view(axis, importance)`, see `seen`; it brings
+            `evaluate` and `report_as_trained` of its own.
         optimum: the known best value at the target fidelity, for synthetic problems.
         description: a line for people, shown by `ibo-jax problems`.
         evaluations: default total of evaluations.
@@ -61,6 +63,7 @@ class Problem:
     floor: float = 1e-6
     guess: float = field(default=float("nan"))
     report: FinalReport | None = None
+    report_as_trained: FinalReport | None = None
     view: View | None = None
     optimum: float | None = None
     description: str = ""
@@ -82,11 +85,12 @@ class Problem:
             plain = self.fidelity.plain
             if importance != "off" or plain is None:
                 return self
-            return replace(self, fidelity=self.fidelity._replace(low=plain, high=plain))
+            return replace(self, fidelity=self.fidelity._replace(low=plain, high=plain), report_as_trained=None)
         if self.view is None:
             raise ValueError(
                 f"expected a problem that can train on a part of its data, got {self.name!r}, which has no view of "
                 "that kind; make it by training_problem, or choose a method that needs none"
             )
         other = self.view(axis, importance)
-        return replace(self, evaluate=other.evaluate, fidelity=other.fidelity)
+        changed = ("evaluate", "fidelity", "report_as_trained")
+        return replace(self, **{name: getattr(other, name) for name in changed})

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import optax
 
 from ibo_jax.importance import Draw, Switch
 from ibo_jax.outcomes import Outcome, Report
-from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, TASK_SHARE, check_axis, sample_of, subset_sizes
+from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, TASK_SHARE, Sample, check_axis, sample_of, subset_sizes
 from ibo_jax.problems.base import Learning, Problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, SearchSpace
 from ibo_jax.training import trainer
@@ -93,9 +93,6 @@ def training_problem(
     for hyperparameters in corners:
         _check_task(name, task, hyperparameters, fidelity, data)
 
-    def report(seed: int, hyperparameters: Hyperparameters) -> Report:
-        return trainer.retrain(seed, task, hyperparameters, data)
-
     def view(axis: Axis, importance: Importance) -> Problem:
         smallest = max(task.batch_size(hyperparameters) for hyperparameters in corners)
         part = TASK if axis == "task" else subset_sizes(smallest, examples)
@@ -104,30 +101,57 @@ def training_problem(
                              f"batch, got one of {smallest}; narrow the batch size")  # fmt: skip
         for hyperparameters in corners:
             _check_task(name, task, hyperparameters, part, data, on_subsets=True)
-        return made(part, importance)
+        return made(_Training(task, data, switch, draw, part, importance))
 
-    def made(fidelity: Fidelity, importance: Importance) -> Problem:
-        def evaluate(
-            seed: int,
-            hyperparameters: Hyperparameters,
-            value: float,
-            on_epoch: Callable[[int, float], bool] | None = None,
-        ) -> Outcome:
-            batch_size = task.batch_size(hyperparameters)
-            ratio, subset_size = sample_of(fidelity, value, importance, seed, batch_size, examples)
-            return trainer.train(
-                seed, task, hyperparameters, ratio, data, switch=switch, draw=draw, subset_size=subset_size,
-                on_epoch=on_epoch,
-            )  # fmt: skip
-
+    def made(training: _Training) -> Problem:
+        # at the target of a share every step would score the whole training set
+        plain = training.importance == "off" or training.fidelity.name == PRESAMPLE_SHARE.name
         return Problem(
-            name, space, evaluate, fidelity, floor=0.5 / data.valid_labels.size,
-            guess=guessing_error(data.valid_labels), report=report, view=view, description=description,
+            name, space, training.evaluate, training.fidelity, floor=0.5 / data.valid_labels.size,
+            guess=guessing_error(data.valid_labels), report=training.report,
+            report_as_trained=None if plain else training.report_as_trained, view=view, description=description,
             evaluations=evaluations, initial=initial, epochs=epochs, learning=Learning(task, data),
             setup={"training_examples": examples, "validation_examples": len(data.valid_labels)},
         )  # fmt: skip
 
-    return made(fidelity, "searched")
+    return made(_Training(task, data, switch, draw, fidelity, "searched"))
+
+
+class _Training(NamedTuple):
+    """What a problem does at its points: a fidelity says how many examples are scored, or which are trained on."""
+
+    task: trainer.Task
+    data: Dataset
+    switch: Switch
+    draw: Draw
+    fidelity: Fidelity
+    importance: Importance
+
+    def evaluate(
+        self,
+        seed: int,
+        hyperparameters: Hyperparameters,
+        value: float,
+        on_epoch: Callable[[int, float], bool] | None = None,
+    ) -> Outcome:
+        ratio, subset_size = self._sample(seed, hyperparameters, value)
+        return trainer.train(
+            seed, self.task, hyperparameters, ratio, self.data, switch=self.switch, draw=self.draw,
+            subset_size=subset_size, on_epoch=on_epoch,
+        )  # fmt: skip
+
+    def report(self, seed: int, hyperparameters: Hyperparameters) -> Report:
+        return trainer.retrain(seed, self.task, hyperparameters, self.data)
+
+    def report_as_trained(self, seed: int, hyperparameters: Hyperparameters) -> Report:
+        ratio = self._sample(seed, hyperparameters, self.fidelity.target).presample_ratio
+        return trainer.retrain(
+            seed, self.task, hyperparameters, self.data, presample_ratio=ratio, switch=self.switch, draw=self.draw
+        )  # fmt: skip
+
+    def _sample(self, seed: int, hyperparameters: Hyperparameters, value: float) -> Sample:
+        batch_size = self.task.batch_size(hyperparameters)
+        return sample_of(self.fidelity, value, self.importance, seed, batch_size, len(self.data.train_labels))
 
 
 def _default_batch_size(space: SearchSpace) -> Callable[[Hyperparameters], int]:

@@ -171,7 +171,7 @@ def _run(run: Run, at: Checkpoint) -> Result:
 
         write_report(run.directory)
     result = at.facts["result"]
-    fields = (result["best"], None, result["validation_error"], result["test_error"])
+    fields = (result["best"], None, result["validation_error"], result["test_error"], None)
     return Result(*fields, found, run.directory, result["message"])
 
 

@@ -18,9 +18,11 @@ from ibo_jax.study.result import Result
 from ibo_jax.study.rows import Row
 from ibo_jax.study.search import Search, Slots, observed, prepare, state_after
 from ibo_jax.study.storage import is_final
+from ibo_jax.types import Hyperparameters
 
 __all__ = ["evaluate_all", "run", "tune"]
 
+ERRORS = ("predicted_error", "validation_error", "test_error", "test_error_as_trained")
 POLL_SECONDS = 0.5  # between looks at what other workers do
 
 
@@ -138,13 +140,13 @@ def _conclude(search: Search) -> Result:
         store.note("result", kept)
     if store.directory is not None:
         _report(store.directory)
-    fields = (kept["best"], kept["predicted_error"], kept["validation_error"], kept["test_error"])
-    return Result(*fields, found, store.directory, kept["message"])
+    errors = {name: kept.get(name) for name in ERRORS}
+    return Result(kept["best"], **errors, rows=found, directory=store.directory, message=kept["message"])
 
 
 def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
     problem, seen = search.problem, observed(search, slots)
-    answer: dict[str, Any] = dict.fromkeys(("best", "predicted_error", "validation_error", "test_error", "test_loss"))
+    answer: dict[str, Any] = dict.fromkeys(("best", *ERRORS, "test_loss", "test_loss_as_trained"))
     if not np.any(seen.mask & ~seen.pending):
         last = next((row["message"] for row in reversed(found) if row["message"]), "")
         return {**answer, "message": f"no evaluation succeeded; the last one said: {last}"}
@@ -162,17 +164,26 @@ def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
         "best": best,
         "predicted_error": search.scale.natural(suggestion.incumbent_objective),
         "validation_error": max(same, key=lambda row: row["s"])["error"] if same else None,
-        "message": "",
     }
-    if problem.report is not None:
+    return answer | _judged(problem, seed_of(search.proposer, slot), best)
+
+
+def _judged(problem: Problem, seed: int, best: Hyperparameters) -> dict[str, Any]:
+    """The answer on the test set. What fails here becomes a message: the search is worth more than its last step."""
+    judged: dict[str, Any] = {}
+    messages = []
+    for suffix, report in (("", problem.report), ("_as_trained", problem.report_as_trained)):
+        training = "the final training" + suffix.replace("_", " ")
+        if problem.report is None or report is None:
+            continue
         try:
-            report = problem.report(seed_of(search.proposer, slot), best)
-            answer |= {"test_error": report.test_error, "test_loss": report.test_loss}
-            if not math.isfinite(report.test_loss):
-                answer["message"] = f"the final training diverged: its test loss is {report.test_loss}"
-        except Exception as error:  # the search is worth more than its last step
-            answer["message"] = f"the final training failed: {type(error).__name__}: {error}"
-    return answer
+            found = report(seed, best)
+            judged |= {f"test_error{suffix}": found.test_error, f"test_loss{suffix}": found.test_loss}
+            if not math.isfinite(found.test_loss):
+                messages.append(f"{training} diverged: its test loss is {found.test_loss}")
+        except Exception as error:
+            messages.append(f"{training} failed: {type(error).__name__}: {error}")
+    return {**judged, "message": "; ".join(messages)}
 
 
 def _report(directory: Path) -> None:

@@ -16,7 +16,7 @@ import optax
 from ibo_jax import importance
 from ibo_jax.outcomes import Outcome, Report
 from ibo_jax.training.datasets import Dataset, guessing_error, merged
-from ibo_jax.training.networks import Network, as_network
+from ibo_jax.training.networks import Network, Params, as_network
 from ibo_jax.training.programs import Programs, compiled, split
 from ibo_jax.training.steps import Examples, Learner, Sampling, Subset
 from ibo_jax.types import Array, Hyperparameters, PRNGKeyArray, Steps
@@ -61,7 +61,7 @@ class Task:
 
 
 class _Measured(NamedTuple):
-    """One epoch as numbers; `seconds` is the training time so far."""
+    """One epoch as numbers; `seconds` is the training time so far, `params` are good until the next epoch begins."""
 
     error: float
     loss: float
@@ -70,6 +70,7 @@ class _Measured(NamedTuple):
     importance_share: float
     seconds: float
     finite: bool
+    params: Params
 
 
 def train(
@@ -113,6 +114,49 @@ def train(
     Raises:
         ValueError: a batch that is empty or larger than the training set, a ratio below 1, too few outputs.
     """
+    return _train(seed, task, hyperparameters, presample_ratio, data, switch, draw, subset_size, validate, on_epoch)[0]
+
+
+def retrain(
+    seed: int,
+    task: Task,
+    hyperparameters: Hyperparameters,
+    data: Dataset,
+    *,
+    presample_ratio: float = 1,
+    switch: importance.Switch = "published",
+    draw: importance.Draw = "multinomial",
+) -> Report:
+    """Trains the answer on training and validation data together and judges it on the test set.
+
+    By plain SGD, as the published protocol does, unless a presample ratio B / b is given; `switch` and `draw` as of
+    `train`.
+
+    Example:
+        >>> from ibo_jax.training import datasets, networks, optimizers
+        >>> task = Task(lambda h: networks.MLP(10, units=32, layers=1), lambda h, steps: optimizers.adam(h["rate"]),
+        ...             epochs=3, batch_size=lambda h: 32)
+        >>> retrain(0, task, {"rate": 1e-2}, datasets.load("digits")).test_error < 0.2
+        True
+    """
+    final = merged(data)._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
+    outcome, params = _train(seed, task, hyperparameters, presample_ratio, final, switch, draw, validate=False)
+    return Report(outcome.error, outcome.history["loss"][-1], outcome.cost_seconds, params)
+
+
+def _train(
+    seed: int,
+    task: Task,
+    hyperparameters: Hyperparameters,
+    presample_ratio: float | int,
+    data: Dataset,
+    switch: importance.Switch,
+    draw: importance.Draw,
+    subset_size: int | None = None,
+    validate: bool = True,
+    on_epoch: Callable[[int, float], bool] | None = None,
+) -> tuple[Outcome, Params]:
+    """What `train` says of a training, and the parameters at its end."""
     batch_size = int(task.batch_size(hyperparameters))
     population = len(data.train_labels) if subset_size is None else subset_size
     _check(task, batch_size, presample_ratio, population, len(data.train_labels))
@@ -142,26 +186,8 @@ def train(
         "pruned": f"stopped after {len(epochs)} of {task.epochs} epochs",
     }.get(state, "")
     steps, guessing = population // batch_size, guessing_error(data.valid_labels)
-    return _outcome(state, epochs, programs, sampling, steps, guessing, compile_seconds, message)
-
-
-def retrain(
-    seed: int, task: Task, hyperparameters: Hyperparameters, data: Dataset, *, presample_ratio: float = 1
-) -> Report:
-    """Trains the answer on training and validation data together and judges it on the test set.
-
-    By plain SGD, as the published protocol does, unless a presample ratio B / b is given.
-
-    Example:
-        >>> from ibo_jax.training import datasets, networks, optimizers
-        >>> task = Task(lambda h: networks.MLP(10, units=32, layers=1), lambda h, steps: optimizers.adam(h["rate"]),
-        ...             epochs=3, batch_size=lambda h: 32)
-        >>> retrain(0, task, {"rate": 1e-2}, datasets.load("digits")).test_error < 0.2
-        True
-    """
-    final = merged(data)._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
-    outcome = train(seed, task, hyperparameters, presample_ratio, final, validate=False)
-    return Report(outcome.error, outcome.history["loss"][-1], outcome.cost_seconds)
+    outcome = _outcome(state, epochs, programs, sampling, steps, guessing, compile_seconds, message)
+    return outcome, jax.device_get(epochs[-1].params)
 
 
 def _subset(seed: int, population: int, size: int) -> Subset:
@@ -187,7 +213,8 @@ def _epochs(
             wrong, loss = (float(value) for value in programs.evaluate(state.params, rates, judging))
             error = wrong / judging.labels.size
             finite = bool(np.isfinite(loss))
-        yield _Measured(error, loss, float(info.loss), float(info.tau), float(info.importance_share), seconds, finite)
+        numbers = (error, loss, float(info.loss), float(info.tau), float(info.importance_share), seconds)
+        yield _Measured(*numbers, finite, state.params)
 
 
 def _outcome(
@@ -203,7 +230,8 @@ def _outcome(
     share = float(np.mean([measured.importance_share for measured in epochs]))
     by_importance = round(share * steps * len(epochs))
     passes = PASSES * sampling.batch_size * steps * len(epochs) + sampling.presample_size * by_importance
-    history = {name: [float(getattr(e, name)) for e in epochs] for name in _Measured._fields if name != "finite"}
+    series = ("error", "loss", "train_loss", "tau", "importance_share", "seconds")
+    history = {name: [float(getattr(e, name)) for e in epochs] for name in series}
     return Outcome(
         state=state,
         error=guessing if state == "diverged" else epochs[-1].error,
