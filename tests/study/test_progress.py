@@ -29,7 +29,7 @@ def test_screen_shows_the_newest_trials_and_what_is_left(rows):
     screen.note("trial 5: training at s 1")
     text = shown(screen)
     best = progress.number(progress.best_error(rows))
-    for said in ("branin, random, seed 0", "4 of 8 trials", f"best {best}", "elapsed 1:01", "trial 5: training at s 1"):
+    for said in ("branin, random, seed 0", "4 of 8 trials", f"lowest {best}", "elapsed 1:01", "trial 5: training at s 1"):
         assert said in text
     assert len([line for line in text.splitlines() if line.rstrip().endswith("ok")]) == 4
 
@@ -52,11 +52,12 @@ def test_lines_say_each_trial_once(rows, capsys):
     lines.update(rows, 3.0)
     said = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in said] == [f"trial {number}/4" for number in (1, 2, 3, 4)]
+    assert f", cost {rows[0]['cost_seconds']:.3g}, left" in said[0]  # of a function no seconds
     resumed = progress.Lines("s", 4, None)
     resumed.update(rows[:3], 0.0)
     resumed.update(rows, 1.0)
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("resumed after 3 trials, best ")
+    assert said[0].startswith("resumed after 3 trials, lowest ")
     assert len(said) == 2
 
 
@@ -68,7 +69,7 @@ def test_lines_say_each_trial_once_where_workers_finish_out_of_order(rows, capsy
     lines.update(rows, 2.0)
     said = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in said] == ["trial 1/4", "trial 3/4", "trial 2/4"]
-    assert ["best 0.4" in said[0], "best 0.2" in said[1], "best 0.2" in said[2]] == [True] * 3
+    assert ["lowest 0.4" in said[0], "lowest 0.2" in said[1], "lowest 0.2" in said[2]] == [True] * 3
 
 
 def test_lines_say_what_came_of_an_interrupted_trial(rows, capsys):

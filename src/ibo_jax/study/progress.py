@@ -47,7 +47,7 @@ class Lines(Progress):
         if self.said is None:
             self.said = {_end(row) for row in rows}
             if rows:
-                print(f"resumed after {len(rows)} trials, best {number(best_error(rows))}", flush=True)
+                print(f"resumed after {len(rows)} trials, lowest {number(best_error(rows))}", flush=True)
         for row in rows:  # in the order of slots, in which workers need not finish
             if _end(row) not in self.said:
                 self.said.add(_end(row))
@@ -59,11 +59,10 @@ class Lines(Progress):
         said = [
             f"trial {row['number'] + 1}{total}",
             f"{row['state']} {number(row['error'])}",
-            f"best {number(best_error(rows))}",
+            f"lowest {number(best_error(rows))}",
             f"predicted best {number(row['predicted_error'])}",
             f"{self.fidelity} {number(row['fidelity'])} ({row['reason']})",
-            "" if row["presample_ratio"] is None else f"importance steps {row['importance_share']:.0%}",
-            f"cost {row['cost_seconds']:.2f} s",
+            *_of_training(row),
             f"left {clock(seconds_left(rows, self.evaluations, self.seconds, elapsed))}",
         ]
         return ", ".join(text for text in (*said, row["warning"], row["message"]) if text)
@@ -100,7 +99,7 @@ class Screen(Progress):
         of = self.evaluations or "?"
         status = [
             f"{len(self.rows)} of {of} trials",
-            f"best {number(best_error(self.rows))}",
+            f"lowest {number(best_error(self.rows))}",
             f"predicted best {number(predicted)}",
             f"elapsed {clock(elapsed)}",
             f"left {clock(seconds_left(self.rows, self.evaluations, self.seconds, elapsed))}",
@@ -130,11 +129,12 @@ def make_progress(
 def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | None = None) -> Table:
     """Slots as a table that fits 80 columns; the best of them stands out.
 
-    "predicted" is the predicted error of the incumbent at the target, "IS share" the share of importance steps.
+    "predicted" is the predicted error of the incumbent at the target, "IS share" the share of importance steps,
+    "cost" in seconds, if it is that of a training.
     """
     found = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     axis = "B/b" if fidelity == "presample_ratio" else fidelity
-    for name in ("trial", "error", "predicted", axis, "IS share", "train s", "compile", "suggest"):
+    for name in ("trial", "error", "predicted", axis, "IS share", "cost", "compile", "suggest"):
         found.add_column(name, justify="right", no_wrap=True)
     found.add_column("by")
     found.add_column("state", max_width=60, overflow="ellipsis", no_wrap=True)
@@ -188,6 +188,13 @@ def clock(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _of_training(row: Row) -> list[str]:
+    """What a training did and took; of a function its cost, which may be in units of its own."""
+    if row["presample_ratio"] is None:
+        return [f"cost {row['cost_seconds']:.3g}"]
+    return [f"importance steps {row['importance_share']:.0%}", f"cost {row['cost_seconds']:.2f} s"]
 
 
 def _end(row: Row) -> tuple[int, str]:
