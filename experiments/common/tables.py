@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t as student_t
 
-from experiments.common.curves import AXES, QUARTILES, Curves, at, common_end
+from experiments.common.curves import AXES, QUARTILES, Curves, at, common_end, end
 from experiments.common.settings import BASELINE
 
 CONFIDENCE = 0.95
@@ -64,15 +64,23 @@ def paired(differences: Sequence[float]) -> Paired:
 
 
 def markdown(curves: Curves) -> str:
-    """Tables at the end of the common budget, in seconds of training, in work where that differs, and in trials."""
+    """Tables at the end of the common budget, in seconds of training, in work where that differs, and in trials.
+
+    And of every method after all of its trials, where their numbers differ.
+    """
     parts = []
     for axis in ("training", "trials") if _is_recorded(curves) else ("training", "work", "trials"):
-        end = common_end(curves, axis)
-        errors = {method: {seed: at(run, axis, end) for seed, run in runs.items()} for method, runs in curves.items()}
-        parts += [f"After {end:.4g} {AXES[axis]}, where the first method stops:", "", *_summaries(errors), ""]
+        spent = common_end(curves, axis)
+        errors = {method: {seed: at(run, axis, spent) for seed, run in runs.items()} for method, runs in curves.items()}
+        parts += [f"After {spent:.4g} {AXES[axis]}, where the first method stops:", "", *_summaries(errors), ""]
         if axis == "training" and not _is_recorded(curves):
             parts += [_prices(curves), ""]
         parts += _compared(errors)
+    trials = {method: f"{end(runs, 'trials'):g}" for method, runs in curves.items()}
+    if len(set(trials.values())) > 1:
+        errors = {method: {seed: float(run.error[-1]) for seed, run in runs.items()} for method, runs in curves.items()}
+        each = ", ".join(f"{method} {number}" for method, number in trials.items())
+        parts += [f"Each after all of its trials ({each}):", "", *comparison(errors)]
     return "\n".join(parts)
 
 

@@ -197,6 +197,16 @@ def test_the_written_table_has_the_numbers_at_the_common_end(found):
     assert "| es | 3 | 0.7000 ± 0.2000 | 0.7000 [0.6000, 0.8000] | 0.9000 |" in after_work
 
 
+def test_methods_of_unequal_numbers_of_trials_are_also_tabled_each_at_its_own_end(found):
+    assert "Each after all" not in tables.markdown(found)
+    longer = {**found, "es": {seed: run._replace(trials=2 * run.trials) for seed, run in found["es"].items()}}
+    text = tables.markdown(longer)
+    after_all = text[text.index("Each after all of its trials (ibo 3, es 6)") :]
+    assert "| es | 3 | 0.3167 ± 0.1607 |" in after_all
+    assert "| es | 3 | +0.1167 |" in after_all
+    assert "| es | 3 | 0.3167 ± 0.1607 |" not in text[text.index("After 3 trials") : text.index("Each after all")]
+
+
 def test_work_that_is_the_recorded_seconds_is_tabled_once(found):
     found = {"ibo": {seed: run._replace(work=run.training) for seed, run in found["ibo"].items()}}
     assert "operations" not in tables.markdown(found)

@@ -29,7 +29,8 @@ def test_screen_shows_the_newest_trials_and_what_is_left(rows):
     screen.note("trial 5: training at s 1")
     text = shown(screen)
     best = progress.number(progress.best_error(rows))
-    for said in ("branin, random, seed 0", "4 of 8 trials", f"lowest {best}", "elapsed 1:01", "trial 5: training at s 1"):
+    header, count = "branin, random, seed 0", "4 of 8 trials"
+    for said in (header, count, f"lowest {best}", "elapsed 1:01", "trial 5: training at s 1"):
         assert said in text
     assert len([line for line in text.splitlines() if line.rstrip().endswith("ok")]) == 4
 
