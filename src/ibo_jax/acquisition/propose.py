@@ -88,12 +88,7 @@ def propose(
     """
     key_pool, key_representers, key_base, key_candidates = jax.random.split(key, 4)
     models = surrogates(observations, error, cost, error_basis)
-    points, mask = models.error.data.x[0], jnp.asarray(observations.mask)
-    means, evaluated = mean_at_target(models.error, points), mask & ~jnp.asarray(observations.pending)
-    best = jnp.min(jnp.where(mask, means, jnp.inf), axis=1)  # what an improvement improves on, pending ones included
-    evaluated_mean = jnp.where(evaluated, jnp.mean(means, axis=0), jnp.inf)
-    order = jnp.argsort(evaluated_mean)
-    kept = points[jnp.where(jnp.arange(KEPT) < jnp.sum(evaluated), order[:KEPT], order[0])]
+    kept, incumbent_mean, best = _best_evaluated(models, observations)
 
     def reach(x):
         return snap(x, cells)
@@ -118,7 +113,7 @@ def propose(
     x, s = jnp.where(guard, recommendation, x), jnp.where(guard, 1.0, s)
     mean, sd = models.objective(x, s)
     incumbent_mean, recommendation_mean = (
-        models.error_location + models.error_scale * value for value in (evaluated_mean[order[0]], recommendation_mean)
+        models.error_location + models.error_scale * value for value in (incumbent_mean, recommendation_mean)
     )
     return Proposal(
         x=x,
@@ -133,6 +128,17 @@ def propose(
         recommendation_mean=recommendation_mean,
         entropy=entropy,
     )
+
+
+def _best_evaluated(models: Surrogates, observations: Observations):
+    """The `KEPT` evaluated x of lowest predicted mean at the target, the lowest of these means, and what an improvement
+    improves on in each draw, pending points included."""
+    points, mask = models.error.data.x[0], jnp.asarray(observations.mask)
+    means, evaluated = mean_at_target(models.error, points), mask & ~jnp.asarray(observations.pending)
+    evaluated_mean = jnp.where(evaluated, jnp.mean(means, axis=0), jnp.inf)
+    order = jnp.argsort(evaluated_mean)
+    kept = points[jnp.where(jnp.arange(KEPT) < jnp.sum(evaluated), order[:KEPT], order[0])]
+    return kept, evaluated_mean[order[0]], jnp.min(jnp.where(mask, means, jnp.inf), axis=1)
 
 
 def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"], reach: Reach):
