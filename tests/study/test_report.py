@@ -107,7 +107,7 @@ def test_page_holds_the_answer_every_trial_and_all_figures():
     cells = parsed(text).cells
     assert text.count("<svg") == 6
     assert "<b>0.0123</b>" in text
-    assert "<b>0.0345</b><span>test error, retrained plainly</span>" in text
+    assert "<b>0.0345</b><span>test error, plainly</span>" in text
     assert "<b>0.0321</b><span>test error, as trained</span>" in text
     assert "30 of 30" in text
     assert f"<b>{best['hyperparameters']['learning_rate']:.4g}</b>" in text

@@ -216,19 +216,24 @@ def _best(trials: Sequence[Row], summary: Row) -> Row:
 def _answer(trials: Sequence[Row], summary: Row) -> list[tuple[str, str]]:
     elapsed = column(trials, "elapsed_seconds")
     total = float(np.nanmax(elapsed)) if np.isfinite(elapsed).any() else math.nan
-    as_trained = summary.get("test_error_as_trained")
     what, found = "validation error" if _log(summary) else "objective", summary.get("validation_error")
     if found is None:
         errors = column(trials, "error")
         what, found = f"lowest {what} so far", float(np.nanmin(errors)) if np.isfinite(errors).any() else None
     return [
         (what, number(found)),
-        ("test error, retrained plainly", number(summary.get("test_error"))),
-        *([("test error, as trained", number(as_trained))] if as_trained is not None else []),
+        *_test_errors(summary),
         ("evaluations", f"{len(trials)} of {summary['evaluations'] or len(trials)}"),
         ("wall time", duration(total)),
         *((f"of it {what}", duration(spent(trials, name))) for name, what in PARTS.items()),
     ]
+
+
+def _test_errors(summary: Row) -> list[tuple[str, str]]:
+    plainly, as_trained = (summary.get(name) for name in ("test_error", "test_error_as_trained"))
+    if as_trained is None:
+        return [("test error", number(plainly))]
+    return [("test error, plainly", number(plainly)), ("test error, as trained", number(as_trained))]
 
 
 def spent(trials: Sequence[Row], name: str) -> float:
