@@ -141,7 +141,7 @@ def retrain(
     """
     final = merged(data)._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
     outcome, params = _train(seed, task, hyperparameters, presample_ratio, final, switch, draw, validate=False)
-    return Report(outcome.error, outcome.history["loss"][-1], outcome.cost_seconds, params)
+    return Report(outcome.error, outcome.history["loss"][-1], outcome.cost_seconds, jax.device_get(params))
 
 
 def _train(
@@ -187,7 +187,7 @@ def _train(
     }.get(state, "")
     steps, guessing = population // batch_size, guessing_error(data.valid_labels)
     outcome = _outcome(state, epochs, programs, sampling, steps, guessing, compile_seconds, message)
-    return outcome, jax.device_get(epochs[-1].params)
+    return outcome, epochs[-1].params
 
 
 def _subset(seed: int, population: int, size: int) -> Subset:
