@@ -60,14 +60,14 @@ def four_chains():
     }
 
 
-def test_a_priori_random_points_are_as_alike_in_many_coordinates_as_in_six():
-    def squared_distance(dimension: int) -> float:
-        """Of two uniform points of the cube, in length scales."""
-        return dimension / 6 * float(np.exp(-2 * error_prior(dimension).location.log_length_scale[0]))
+def test_length_scales_are_expected_to_grow_beyond_six_coordinates_up_to_those_of_hvarfner():
+    def length(dimension: int) -> float:
+        return float(np.exp(error_prior(dimension).location.log_length_scale[0]))
 
-    assert squared_distance(24) == pytest.approx(squared_distance(6))
-    six, one = (error_prior(dimension).location.log_length_scale[0] for dimension in (6, 1))
-    assert six == one
+    assert length(1) == length(6) == pytest.approx(np.exp(-0.5))
+    assert length(12) == pytest.approx(8 * length(6))
+    assert length(24) == pytest.approx(np.exp(np.sqrt(2)) * np.sqrt(24))
+    assert np.all(np.diff([length(dimension) for dimension in range(6, 60)]) > 0)
 
 
 def test_a_coordinate_that_does_not_matter_says_so_against_the_prior():
