@@ -179,8 +179,7 @@ def _show(chosen: argparse.Namespace) -> int:
 
     from ibo_jax.study import rows
     from ibo_jax.study.progress import best_error, table
-    from ibo_jax.study.result import Result
-    from ibo_jax.study.tune import ERRORS
+    from ibo_jax.study.result import ERRORS, Result
 
     if _is_descent(chosen.directory):
         return _show_descent(chosen.directory)

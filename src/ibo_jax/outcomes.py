@@ -39,11 +39,11 @@ class Report(NamedTuple):
     """The final answer retrained on training and validation data, judged once on the test set.
 
     Attributes:
-        test_error: share of wrong predictions.
-        test_loss: mean cross-entropy.
-        seconds: of training.
-        params: of the trained network, for inputs as it sees them, (inputs - mean) / scale of the `Dataset`; None if
-            there is none.
+        test_error: a fraction, as `Outcome.error`.
+        test_loss: mean cross-entropy in nats, not finite if the training diverged.
+        seconds: of initialisation and training, compilation excluded.
+        params: of the trained network, NumPy arrays, for inputs as it sees them, (inputs - mean) / scale of the
+            `Dataset`; None if there is none.
     """
 
     test_error: float

@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 from ibo_jax.types import Value
 
-__all__ = ["Result"]
+__all__ = ["ERRORS", "Result"]
+
+ERRORS = ("predicted_error", "validation_error", "test_error", "test_error_as_trained")
+"""Fields of a `Result`, and keys of a study's summary."""
 
 
 class Result(NamedTuple):

@@ -14,7 +14,7 @@ from ibo_jax.study.attempt import refresh, take, work
 from ibo_jax.study.convert import plain
 from ibo_jax.study.parallel import assistants, check_parallel
 from ibo_jax.study.propose import propose, seed_of
-from ibo_jax.study.result import Result
+from ibo_jax.study.result import ERRORS, Result
 from ibo_jax.study.rows import Row
 from ibo_jax.study.search import Search, Slots, observed, prepare, state_after
 from ibo_jax.study.storage import is_final
@@ -22,7 +22,6 @@ from ibo_jax.types import Hyperparameters
 
 __all__ = ["evaluate_all", "run", "tune"]
 
-ERRORS = ("predicted_error", "validation_error", "test_error", "test_error_as_trained")
 POLL_SECONDS = 0.5  # between looks at what other workers do
 
 

@@ -47,10 +47,10 @@ def error_prior(dimension: int) -> Prior:
     Amplitude, noise, tilt and the width of the length scales were chosen on hartmann6 and borehole, their growth on
     borehole, protein and wing-weight, seeds of development all (experiments/benchmarks/NOTES.md).
     """
-    longer = -0.5 + 3.0 * _log_excess(dimension)
+    log_length = min(-0.5 + 3.0 * _log_excess(dimension), math.sqrt(2.0) + 0.5 * math.log(dimension))
     return _prior(
         dimension,
-        length_scale=(min(longer, math.sqrt(2.0) + 0.5 * math.log(dimension)), 0.45),
+        length_scale=(log_length, 0.45),
         amplitude=(2.0, 1.0),
         tilt=(0.0, 0.1),
         spread=(-1.0, 1.0),

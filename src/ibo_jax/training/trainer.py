@@ -129,8 +129,12 @@ def retrain(
 ) -> Report:
     """Trains the answer on training and validation data together and judges it on the test set.
 
-    By plain SGD, as the published protocol does, unless a presample ratio B / b is given; `switch` and `draw` as of
-    `train`.
+    Args:
+        presample_ratio: B / b; 1 is plain SGD, by which Ariafar et al. (2021) judge every answer.
+        switch, draw: as of `train`.
+
+    Returns:
+        What the test set says, and the parameters of the trained network.
 
     Example:
         >>> from ibo_jax.training import datasets, networks, optimizers
@@ -138,6 +142,9 @@ def retrain(
         ...             epochs=3, batch_size=lambda h: 32)
         >>> retrain(0, task, {"rate": 1e-2}, datasets.load("digits")).test_error < 0.2
         True
+
+    Raises:
+        ValueError: as `train`.
     """
     final = merged(data)._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
     outcome, params = _train(seed, task, hyperparameters, presample_ratio, final, switch, draw, validate=False)
