@@ -1,5 +1,7 @@
 """What one evaluation of a problem returned, and the states it can end in."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 __all__ = ["FINAL_STATES", "OBSERVED_STATES", "Outcome", "Report", "State"]
@@ -31,7 +33,7 @@ class Outcome(NamedTuple):
     compile_seconds: float = 0.0
     importance_share: float = 0.0
     presample_ratio: float | None = None
-    history: dict[str, list[float]] = {}
+    history: Mapping[str, Sequence[float]] = MappingProxyType({})
     message: str = ""
 
 

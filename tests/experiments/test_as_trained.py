@@ -1,8 +1,9 @@
 """Answers as their methods train: real trainings with importance, once each, on test data."""
 
+import numpy as np
 import pytest
 
-from experiments.common import as_trained, command, rows
+from experiments.common import as_trained, command, curves, rows
 from experiments.common.settings import experiment
 from ibo_jax.training.trainer import retrain
 
@@ -39,6 +40,21 @@ def test_answers_are_retrained_once_at_their_own_ratios(path, capsys):
     assert errors["fabolas-is"][0] == pytest.approx(sum(row["test_error"] for row in found[1:]) / 5)
     assert errors["random"] == {0: last["random"]["test_error"]}
     assert f"| ibo | 1 | {found[0]['test_error']:.4f}" in capsys.readouterr().out
+
+
+def test_every_answer_of_a_method_makes_a_curve(path):
+    last = as_trained.errors(path)
+    as_trained.main(["digits", "--scale", "smoke", "--rows", str(path), "--every", "ibo"])
+    found, plain = as_trained.whole_curves(path), curves.load(path)
+    assert {"ibo", "random"} <= found.keys()
+    assert as_trained.errors(path) == last
+    results = [row for row in rows.read(as_trained.results_file(path)) if row.get("method") == "ibo"]
+    known = {str(row["hyperparameters"]): row["test_error"] for row in results}
+    trials = {row["slot"]: row["incumbent"] for row in rows.read(path) if row["method"] == "ibo" and "slot" in row}
+    stored = [np.nan if trials[slot] is None else known[str(trials[slot])] for slot in sorted(trials)]
+    np.testing.assert_array_equal(found["ibo"][0].error, stored)
+    np.testing.assert_array_equal(found["ibo"][0].training, plain["ibo"][0].training)
+    np.testing.assert_array_equal(found["random"][0].error, plain["random"][0].error)
 
 
 @pytest.mark.parametrize(("name", "said"), [("digits", "searches that have ended"), ("tabular", "to train networks")])

@@ -98,17 +98,7 @@ def fit(
 
     begin = _sound_or_cold(chain, energy(chain.position))
     init_kernel, sample_kernel = hmc(energy, algo="NUTS")
-    start = init_kernel(
-        begin.position,
-        num_warmup=0,
-        step_size=begin.step_size,
-        inverse_mass_matrix=begin.inverse_mass,
-        adapt_step_size=False,
-        adapt_mass_matrix=False,
-        max_tree_depth=tree_depth,
-        rng_key=key_init,
-    )
-    start = start._replace(rng_key=key_run)
+    start = _start(init_kernel, key_init, begin, tree_depth)._replace(rng_key=key_run)
     warm_up = jnp.where(begin.cold, COLD_WARM_UP, WARM_UP)
     step_init, step_update = dual_averaging()
 
@@ -146,6 +136,20 @@ def _sound_or_cold(chain: Chain, energy: Float[AnyArray, ""]) -> Chain:
     """The chain, or a cold one without energy at its position: where the covariance of fewer observations was positive
     definite, that of more need not be."""
     return _where(jnp.isfinite(energy), chain, cold_chain(len(chain.position) - SCALARS))
+
+
+def _start(init_kernel, key, begin: Chain, tree_depth: int):
+    """The sampler's state at the beginning of a chain; all that is adapted is adapted in `fit`."""
+    return init_kernel(
+        begin.position,
+        num_warmup=0,
+        step_size=begin.step_size,
+        inverse_mass_matrix=begin.inverse_mass,
+        adapt_step_size=False,
+        adapt_mass_matrix=False,
+        max_tree_depth=tree_depth,
+        rng_key=key,
+    )
 
 
 def _set_adaptation(state, step_size, inverse_mass):
