@@ -50,6 +50,7 @@ def test_every_answer_of_a_method_makes_a_curve(path):
     assert as_trained.errors(path) == last
     results = [row for row in rows.read(as_trained.results_file(path)) if row.get("method") == "ibo"]
     known = {str(row["hyperparameters"]): row["test_error"] for row in results}
+    assert len(known) > 1
     trials = {row["slot"]: row["incumbent"] for row in rows.read(path) if row["method"] == "ibo" and "slot" in row}
     stored = [np.nan if trials[slot] is None else known[str(trials[slot])] for slot in sorted(trials)]
     np.testing.assert_array_equal(found["ibo"][0].error, stored)

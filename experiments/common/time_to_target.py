@@ -1,4 +1,4 @@
-"""How soon each method has an answer as good as that for which random search needs its whole budget."""
+"""Time to target: how soon each method has an answer as good as that for which random search needs its whole budget."""
 
 import numpy as np
 
@@ -7,9 +7,10 @@ from experiments.common.curves import QUARTILES, Curves, Run
 REFERENCE = "random"
 
 
-def shares(curves: Curves, axis: str = "total") -> dict[str, dict[int, float]]:
-    """By method and seed: what it has spent once its test error is first at most the last one of random search with
-    the same seed, as a share of all that the latter spends; infinite if it never is. Empty without random search.
+def shares(curves: Curves) -> dict[str, dict[int, float]]:
+    """By method and seed: seconds, of compilation and suggestions too, until its test error is first at most the last
+    one of random search with the same seed, as a share of all that the latter takes; infinite if it never is. Empty
+    without random search.
 
     Example:
         >>> cost = np.array([2.0, 4.0])
@@ -19,7 +20,7 @@ def shares(curves: Curves, axis: str = "total") -> dict[str, dict[int, float]]:
     """
     whole = curves.get(REFERENCE, {})
     found = {
-        method: {seed: _first(run, whole[seed].error[-1], axis) / float(getattr(whole[seed], axis)[-1])
+        method: {seed: _first(run, whole[seed].error[-1]) / float(whole[seed].total[-1])
                  for seed, run in runs.items() if seed in whole}
         for method, runs in curves.items()
     }  # fmt: skip
@@ -42,9 +43,9 @@ def markdown(curves: Curves) -> list[str]:
     return lines
 
 
-def _first(run: Run, goal: float, axis: str) -> float:
+def _first(run: Run, goal: float) -> float:
     reached = np.flatnonzero(run.error <= goal)  # NaN, before the first answer, is not
-    return float(getattr(run, axis)[reached[0]]) if len(reached) else float("inf")
+    return float(run.total[reached[0]]) if len(reached) else float("inf")
 
 
 def _number(share: float) -> str:
