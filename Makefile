@@ -8,7 +8,7 @@ TUNE ?= digits-mlp
 # What pip is told to install PyTorch: with the options of its CPU builds' index the peers need no gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 
-.PHONY: help install tune test test-all lint format figures dashboard peers clean
+.PHONY: help install tune test test-all lint format figures docs dashboard peers clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -47,6 +47,9 @@ format: .venv/.installed-test  ## rewrite to the style
 figures: .venv/.installed  ## redraw every figure under experiments/ from the stored rows
 	@find experiments -name plot.py | sort -r | sed 's|/|.|g; s|.py$$||' | xargs -n 1 -P 2 $(BIN)/python -m
 
+docs: .venv/.installed-docs  ## the documentation, what each function does, as pages in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 dashboard: .venv/.installed-dashboard  ## the newest study in a browser
 	$(BIN)/optuna-dashboard "sqlite:///$$(ls -t runs/*/study.db | head -1)"
 
@@ -58,4 +61,4 @@ peers:  ## the libraries that we are measured against, in .venv-peers
 	  done < experiments/benchmarks/peers/requirements.txt
 
 clean:  ## remove .venv and caches, keep runs/
-	rm -rf .venv .venv-peers build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-peers build site .pytest_cache .mypy_cache .ruff_cache

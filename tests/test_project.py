@@ -15,6 +15,8 @@ import yaml
 from cffconvert import Citation
 from packaging.requirements import Requirement
 
+import ibo_jax
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "ibo_jax"
 README = (ROOT / "README.md").read_text()
@@ -99,6 +101,18 @@ def documented(thing):
     """A NamedTuple without a docstring gets its signature as one, which does not count."""
     text = thing.__doc__ or ""
     return bool(text) and not text.startswith(f"{getattr(thing, '__name__', '')}(")
+
+
+def test_the_reference_has_all_public_names_and_no_others():
+    pages = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
+    named = set(re.findall(r"^::: (\S+)$", pages, flags=re.MULTILINE))
+    public = dict(public_names())
+    parts = {"importance", "surrogate", "acquisition", "methods", "training", "bilevel"}
+    modules = {name for name, thing in public.items() if inspect.ismodule(thing) and name.count(".") == 2}
+    assert named <= public.keys()
+    assert {name for name in modules if name.split(".")[1] in parts} <= named
+    functions = {f"ibo_jax.{name}" for name in ibo_jax.__all__ if callable(getattr(ibo_jax, name))}
+    assert functions - {"ibo_jax.Observations"} <= named  # that is on the page of its module
 
 
 def test_no_file_names_a_machine():

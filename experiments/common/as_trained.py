@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 def ratios(method: str) -> tuple[int, ...]:
     """Presample ratios at which a method's answer is trained.
 
-    Example:
+    Examples:
         >>> ratios("ibo"), ratios("fabolas"), ratios("tpe")
         ((6,), (1,), (1,))
     """

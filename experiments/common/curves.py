@@ -89,7 +89,7 @@ def common_end(curves: Curves, axis: str) -> float:
 def at(run: Run, axis: str, spent: float) -> float:
     """Error of the answer once that much is spent; NaN before the first one.
 
-    Example:
+    Examples:
         >>> run = Run(*(np.array(x) for x in ([2.0, 5.0], [3.0, 8.0], [4e9, 9e9], [1.0, 2.0], [0.4, 0.3])))
         >>> at(run, "training", 1.9), at(run, "training", 4.0), at(run, "total", 9.0)
         (nan, 0.4, 0.3)

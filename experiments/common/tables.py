@@ -38,7 +38,7 @@ class Paired(NamedTuple):
 def summary(errors: Sequence[float]) -> Summary:
     """What a method ends at.
 
-    Example:
+    Examples:
         >>> summary([0.1, 0.2, 0.6]).worst
         0.6
     """
@@ -51,7 +51,7 @@ def summary(errors: Sequence[float]) -> Summary:
 def paired(differences: Sequence[float]) -> Paired:
     """How far another method's errors are above IBO's.
 
-    Example:
+    Examples:
         >>> paired([0.01, 0.03]).mean
         0.02
     """

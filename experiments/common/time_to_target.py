@@ -12,7 +12,7 @@ def shares(curves: Curves) -> dict[str, dict[int, float]]:
     one of random search with the same seed, as a share of all that the latter takes; infinite if it never is. Empty
     without random search.
 
-    Example:
+    Examples:
         >>> cost = np.array([2.0, 4.0])
         >>> runs = {"ibo": np.array([0.3, 0.2]), "random": np.array([0.4, 0.3])}
         >>> shares({method: {0: Run(*4 * [cost], error)} for method, error in runs.items()})

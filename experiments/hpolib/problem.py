@@ -66,7 +66,7 @@ def table(name: str) -> Table:
 def key_of(hyperparameters: Hyperparameters) -> str:
     """Where the table has a configuration.
 
-    Example:
+    Examples:
         >>> key_of(SPACE.decode(np.zeros(SPACE.dimension)))
         '000000000'
     """

@@ -61,7 +61,7 @@ def compare(runs: Runs) -> dict[Key, Comparison]:
 def interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean and its two-sided interval by Student's t; of two values, or one, the smallest and the largest.
 
-    Example:
+    Examples:
         >>> tuple(round(end, 3) for end in interval(np.array([1.0, 2.0, 3.0])))
         (2.0, -0.484, 4.484)
     """

@@ -32,7 +32,7 @@ DATA = {"digits": "embedded"} | {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status.
 
-    Example:
+    Examples:
         >>> main(["tune", "forrester", "--method", "random", "--evaluations", "0"])
         2
     """

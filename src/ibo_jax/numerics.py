@@ -57,7 +57,7 @@ class in_float64:
     training cannot drop them; keyword arguments are static. BLAS is held to one thread: its threads spin, and on a
     shared machine thousands of small factorisations become 10-100 times slower (a fit of 0.07 s took up to 5 s).
 
-    Example:
+    Examples:
         >>> add = in_float64(lambda x, *, by: x + by)
         >>> add(np.ones(2), by=1e-12)[0] > 1.0, len(add.programs)
         (np.True_, 1)
@@ -83,7 +83,7 @@ class in_float64:
 def compiler_options() -> dict[str, Any]:
     """Those of `COMPILER_OPTIONS` that this version of XLA knows, as it refuses others; on other platforms none.
 
-    Example:
+    Examples:
         >>> compiler_options()["xla_cpu_multi_thread_eigen"]
         False
     """
@@ -143,7 +143,7 @@ def each_draw(function: Callable[..., R], *stacks: Any) -> R:
     it: with two cores two such calls at once wait for ever (seen with jaxlib 0.10.2). It is no slower: LAPACK works
     matrix by matrix anyway.
 
-    Example:
+    Examples:
         >>> each_draw(jnp.linalg.cholesky, jnp.stack([jnp.eye(2), 4.0 * jnp.eye(2)])).shape
         (2, 2, 2)
     """
@@ -161,7 +161,7 @@ def cholesky(matrix: Float[AnyArray, "n n"], jitter: float = 1e-9) -> Float[AnyA
 def inverse_of_lower(factor: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:
     """Inverse of a lower triangular matrix, by halves: half the work of solving for an identity that is taken as dense.
 
-    Example:
+    Examples:
         >>> inverse_of_lower(jnp.array([[2.0, 0.0], [1.0, 1.0]])).tolist()
         [[0.5, 0.0], [-0.5, 1.0]]
     """
@@ -177,7 +177,7 @@ def inverse_of_lower(factor: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:
 def gram_of_lower(lower: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:
     """L^T L of a lower triangular matrix, by halves: half the work of the product that takes it as dense.
 
-    Example:
+    Examples:
         >>> gram_of_lower(jnp.array([[2.0, 0.0], [1.0, 1.0]])).tolist()
         [[5.0, 1.0], [1.0, 1.0]]
     """

@@ -56,7 +56,7 @@ def append(
 ) -> Observations:
     """The same observations and one more, at the next capacity if the buffers are full.
 
-    Example:
+    Examples:
         >>> append(empty(2), np.array([0.1, 0.2]), fidelity=1.0, objective=-3.0, log_cost=0.5).size
         1
     """

@@ -94,7 +94,7 @@ Cells = tuple[Cell, ...]
 class SearchSpace:
     """Named dimensions in a fixed order, mapped one to one onto the unit cube.
 
-    Example:
+    Examples:
         >>> space = SearchSpace({"learning_rate": Float(1e-4, 1e-1, log=True), "width": Integer(16, 256, log=True)})
         >>> space.encode({"learning_rate": 1e-4, "width": 256}).round(2).tolist()
         [0.0, 1.0]
@@ -131,7 +131,7 @@ class SearchSpace:
         """What each dimension can reach; empty if that is all of the cube. More whole numbers than a table is good for
         count as a range without gaps.
 
-        Example:
+        Examples:
             >>> SearchSpace({"rate": Float(0, 1), "layers": Integer(1, 2)}).cells
             (Cell(width=1, values=()), Cell(width=1, values=(0.25, 0.75)))
         """

@@ -82,7 +82,7 @@ def believe(
 ) -> Belief:
     """The distribution of the optimum's place over the representers at s = 1, by joint samples of the function.
 
-    Example:
+    Examples:
         >>> from ibo_jax.surrogate.kernels import ERROR_BASIS
         >>> from ibo_jax.surrogate.likelihood import TrainingData
         >>> from ibo_jax.surrogate.model import error_prior

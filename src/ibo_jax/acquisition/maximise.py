@@ -46,7 +46,7 @@ def maximise(
     `function` takes all points at once, which is many times faster than one by one; no value may depend on another's
     point. A start without a value (NaN) stays, with -inf.
 
-    Example:
+    Examples:
         >>> x, value = maximise(lambda x: -jnp.sum((x - 0.3) ** 2, axis=1), jnp.array([[0.9, 0.5]]))
         >>> [round(float(coordinate), 2) for coordinate in x[0]]
         [0.3, 0.3]

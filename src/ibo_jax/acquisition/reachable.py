@@ -22,7 +22,7 @@ def snap(x: Float[AnyArray, "*point dimension"], cells: Cells) -> Float[AnyArray
     Args:
         cells: what each dimension can reach, `SearchSpace.cells`; empty if all of the cube can be reached.
 
-    Example:
+    Examples:
         >>> from ibo_jax.space import Cell
         >>> snap(jnp.array([0.4, 0.4, 0.3, 0.6]), (Cell(), Cell(values=(0.25, 0.75)), Cell(width=2))).tolist()
         [0.4000000059604645, 0.25, 0.0, 1.0]
@@ -46,7 +46,7 @@ def small_steps(cells: Cells, dimension: int, length: float) -> Float[np.ndarray
     """Standard deviations, by coordinate, of steps to near points: `length`, or as far as from the lowest whole
     number to the next; of a choice such that one in ten steps or so leads to another.
 
-    Example:
+    Examples:
         >>> from ibo_jax.space import Cell
         >>> small_steps((Cell(), Cell(values=(0.25, 0.75)), Cell(width=2)), 4, 0.05).tolist()
         [0.05, 0.5, 0.5, 0.5]

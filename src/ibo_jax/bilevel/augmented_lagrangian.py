@@ -79,7 +79,7 @@ def augmented(
 ) -> tuple[Array, tuple[Array, Array]]:  # fmt: skip
     """A at (w, lambda), and F and f there.
 
-    Example:
+    Examples:
         >>> functions = Functions(lambda w, data: w**2, lambda w, lam, data: (w - lam[0]) ** 2)
         >>> phi, w, lam = jnp.sum, jnp.array(3.0), jnp.zeros(1)
         >>> value, _ = augmented(functions, phi, Multipliers(2.0, 2.0), w, lam, None)
@@ -114,7 +114,8 @@ def minimise(
 
     Args:
         key: randomness of the batches, the same for all choices.
-        params, values: where every descent starts.
+        params: where every descent of the weights starts.
+        values: where every descent of lambda starts.
         phi: the optimal value, a pytree that can be called, as `OptimalValue` or a `jax.tree_util.Partial`.
         multipliers: of this pass.
         box: lowest and highest lambda.

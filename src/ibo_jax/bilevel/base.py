@@ -87,7 +87,7 @@ def updates(key: PRNGKeyArray, tuner: Tuner, epochs: int | None = None) -> Itera
     Raises:
         ValueError: more epochs than the tuner has room for.
 
-    Example:
+    Examples:
         >>> from ibo_jax import bilevel
         >>> from ibo_jax.problems import problem
         >>> tuner = bilevel.make("hypernet-local", problem("digits-l2", scale="smoke"))

@@ -61,7 +61,7 @@ def apply(
 def collapse(params: Params, hyperparameters: Float[Array, "hyperparameter"]) -> Params:
     """Parameters of the plain network at these hyperparameters, as its own `init` would make them.
 
-    Example:
+    Examples:
         >>> from ibo_jax.training.networks import as_network
         >>> network, at, inputs = as_network(linen.Dense(3)), jnp.array([0.5, -2.0]), jnp.ones((4, 5))
         >>> params = init(jax.random.key(0), network, inputs, at)

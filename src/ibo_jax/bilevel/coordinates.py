@@ -14,7 +14,7 @@ __all__ = ["bounds", "by_name", "decoded", "vector"]
 def bounds(space: SearchSpace) -> Float[np.ndarray, "2 hyperparameter"]:
     """Lowest and highest values.
 
-    Example:
+    Examples:
         >>> from ibo_jax.space import Float as Real
         >>> bounds(SearchSpace({"l2": Real(1.0, math.e, log=True), "dropout": Real(0.0, 0.5)})).tolist()
         [[0.0, 0.0], [1.0, 0.5]]
@@ -41,7 +41,7 @@ def by_name(space: SearchSpace, values: Float[AnyArray, "*example hyperparameter
 def decoded(space: SearchSpace, values: Float[AnyArray, "hyperparameter"]) -> dict[str, Value]:
     """As a training would get them: within their bounds, which an exponential may miss, and whole numbers rounded.
 
-    Example:
+    Examples:
         >>> from ibo_jax.space import Float as Real
         >>> decoded(SearchSpace({"l2": Real(1e-4, 1.0, log=True), "units": Integer(1, 8)}), np.array([0.1, 2.6]))
         {'l2': 1.0, 'units': 3}

@@ -16,7 +16,7 @@ __all__ = ["beside", "design"]
 def design(low: Float[np.ndarray, "d"], high: Float[np.ndarray, "d"]) -> Float[np.ndarray, "point d"]:
     """Lambda of the first solves: ten in a row, five times five, or at least eight Sobol points a dimension.
 
-    Example:
+    Examples:
         >>> design(np.array([-10.0]), np.array([-1.0])).ravel().tolist()
         [-10.0, -9.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0]
     """
@@ -36,7 +36,7 @@ def beside(
 
     A Latin hypercube: each coordinate has one in the middle of every `count`-th of that range.
 
-    Example:
+    Examples:
         >>> beside(np.array([-4.0]), np.array([-10.0]), np.array([0.0]), 10, 2).ravel().tolist()
         [-3.5, -4.5]
     """

@@ -53,7 +53,7 @@ def mlp(
         activation: after each hidden layer.
         scale: of the last kernel; at 0 the first response is the same for all hyperparameters.
 
-    Example:
+    Examples:
         >>> classifier = lambda key: {"kernel": 0.01 * jax.random.normal(key, (784, 10)), "bias": jnp.zeros(10)}
         >>> [count(made) for made in (mlp(classifier, 1), linear(classifier, 10), factorised(classifier, 7850))]
         [400450, 86350, 164860]

@@ -67,7 +67,8 @@ def tuner(
         algorithm: "global" learns the response everywhere in the first four fifths of the epochs, and then follows
             it; "local" does both in every step.
         epochs: number of updates, by default that of the problem's trainings.
-        response_rate, hyper_rate: of Adam, for the hypernet and for the hyperparameters.
+        response_rate: of Adam, for the hypernet.
+        hyper_rate: of Adam, for the hyperparameters.
         scale: standard deviation of the hyperparameters that "local" draws, where a range is 2 long.
         samples: hyperparameters drawn a step.
         hidden: widths of the hypernet's hidden layers, by default one of 50 for a small network, none for a large one.

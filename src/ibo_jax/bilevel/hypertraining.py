@@ -77,7 +77,7 @@ def steps(
         samples: hyperparameters drawn a response step.
         bounds: lambda-hat is put back between them.
 
-    Example:
+    Examples:
         >>> from ibo_jax.bilevel.hypernets import mlp
         >>> def train_loss(w, lam, batch):  # one weight that is drawn to 1 by data and to 0 by exp(lam)
         ...     return (w[0] - 1.0) ** 2 + jnp.exp(lam[0]) * w[0] ** 2

@@ -30,7 +30,7 @@ def judge(learning: Learning) -> Judge:
 
     One program for each part, whatever the hyperparameters: they are traced, whole numbers too.
 
-    Example:
+    Examples:
         >>> from ibo_jax.problems.catalogue import problem
         >>> learning, h = problem("digits-l2", scale="smoke").learning, {"l2_hidden": 0.1, "l2_output": 0.1}
         >>> params = learning.task.learner(h, 1).init(jax.random.key(0), jax.numpy.zeros((1, 8, 8, 1)))

@@ -86,7 +86,7 @@ def anchored(
     [AlexandrovEtAl2001] ask that of a model within a trust region, so that descents on it go the right way. A solve
     tells both: where w minimises f(., lambda), d phi / d lambda is df / dlambda at that w (envelope theorem).
 
-    Example:
+    Examples:
         >>> points, low, high = np.linspace(-2.0, 2.0, 4)[:, None], np.array([-2.0]), np.array([2.0])
         >>> phi, _ = fit(jax.random.key(0), points, points[:, 0] ** 2, np.ones(4, bool), low, high)
         >>> better = anchored(phi, jnp.ones(1), jnp.ones(()), 2.0 * jnp.ones(1))
@@ -116,13 +116,14 @@ def fit(
         points: padded lambda at which the lower level was solved.
         values: what was reached there.
         mask: which rows there are; padding may hold anything.
-        low, high: the box of lambda.
+        low: the lowest lambda of the box.
+        high: the highest.
         chain: of the previous fit, None for the first.
         rough: solves that stop short of the optimum. They tell its shape, as a low fidelity does, and count as exact
             while there are no others.
         positive: model the logarithm, so that errors are relative: for losses over orders of magnitude.
 
-    Example:
+    Examples:
         >>> points, low, high = np.linspace(-2.0, 2.0, 9)[:, None], np.array([-2.0]), np.array([2.0])
         >>> phi, _ = fit(jax.random.key(0), points, points[:, 0] ** 2, np.ones(9, bool), low, high)
         >>> bool(abs(phi(np.array([1.2])) - 1.44) < 0.02)

@@ -28,7 +28,7 @@ def by_name(
 ) -> dict[str, Array]:
     """The hyperparameters as a network sees them, one array each, whole numbers as such in float32.
 
-    Example:
+    Examples:
         >>> from ibo_jax.space import Float as Real
         >>> space = SearchSpace({"dropout": Real(0.0, 0.5), "holes": Integer(0, 3), "l2": Real(1e-4, 1.0, log=True)})
         >>> {name: round(float(value), 3) for name, value in by_name(space, jnp.zeros(3)).items()}

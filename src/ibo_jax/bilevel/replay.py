@@ -42,7 +42,7 @@ def constant(hyperparameters: Mapping[str, Value], epochs: int, steps: int) -> d
 def replay(problem: Problem, schedule: Mapping[str, Float[np.ndarray, "epoch step"]], *, seed: int = 0) -> Replayed:
     """Trains plainly from scratch; all schedules with equally many steps in an epoch share a program.
 
-    Example:
+    Examples:
         >>> from ibo_jax.problems import problem
         >>> digits = problem("digits-dropout", scale="smoke")
         >>> replayed = replay(digits, constant({"dropout_0": 0.1, "dropout_1": 0.1}, epochs=3, steps=31))

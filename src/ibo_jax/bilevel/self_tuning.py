@@ -48,7 +48,7 @@ def tuner(
         epochs: default five times as many as one training of the problem has.
         settings: fields of `Settings`.
 
-    Example:
+    Examples:
         >>> from ibo_jax.problems import problem
         >>> tuned = tuner(problem("digits-dropout", scale="smoke"), warm_up=1)
         >>> state, measures = tuned.update(jax.random.key(1), tuned.init(jax.random.key(0)))

@@ -1,6 +1,8 @@
 """Importance sampling of training examples, usable alone in any JAX training loop.
 
-Example: one importance-sampled step of any network and any Optax optimiser.
+Examples:
+    One importance-sampled step of any network and any Optax optimiser:
+
     >>> import jax, jax.numpy as jnp, optax
     >>> from ibo_jax.importance import loss, presample, resample, upper_bound
     >>> images, labels = jax.random.normal(jax.random.key(0), (100, 4)), jnp.arange(100) % 3

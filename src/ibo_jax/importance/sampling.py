@@ -27,7 +27,7 @@ class Selection(NamedTuple):
 def presample(key: PRNGKeyArray, population: int | Int[Array, ""], size: int) -> Int[Array, "presample"]:
     """`size` uniform indices of `population` examples, with replacement.
 
-    Example:
+    Examples:
         >>> index = presample(jax.random.key(0), 100, 8)
         >>> index.shape, bool(jnp.all((0 <= index) & (index < 100)))
         ((8,), True)
@@ -40,7 +40,7 @@ def probabilities(scores: Float[Array, "presample"]) -> Float[Array, "presample"
 
     So a network that diverges is trained on uniformly, and its loss tells.
 
-    Example:
+    Examples:
         >>> probabilities(jnp.array([1.0, 3.0])).tolist(), probabilities(jnp.zeros(2)).tolist()
         ([0.25, 0.75], [0.5, 0.5])
         >>> probabilities(jnp.array([1.0, jnp.inf])).tolist()
@@ -53,7 +53,7 @@ def probabilities(scores: Float[Array, "presample"]) -> Float[Array, "presample"
 def over_largest(scores: Float[Array, "presample"]) -> Float[Array, "presample"]:
     """Scores over the largest, whose sums neither vanish nor overflow; ones where that is zero or not finite.
 
-    Example:
+    Examples:
         >>> over_largest(jnp.array([1e-30, 4e-30])).tolist(), over_largest(jnp.array([1.0, jnp.nan])).tolist()
         ([0.25, 1.0], [1.0, 1.0])
     """
@@ -72,7 +72,7 @@ def draw(
     the same expectation and never more than one draw away from it, so less variance. Neither draws an index of
     probability zero.
 
-    Example:
+    Examples:
         >>> draw(jax.random.key(0), jnp.array([0.0, 0.25, 0.75]), 4, "systematic").tolist()
         [1, 2, 2, 2]
     """
@@ -97,7 +97,7 @@ def weights(
 
     The exponent is the k of the biased variant (Katharopoulos and Fleuret 2017, arXiv:1706.00043).
 
-    Example:
+    Examples:
         >>> weights(jnp.array([0.125, 0.125, 0.25, 0.5]), jnp.array([0, 0, 3])).tolist()
         [2.0, 2.0, 0.5]
     """
@@ -117,7 +117,7 @@ def resample(
 ) -> Selection:
     """A batch of `size` drawn by score, and its weights: `probabilities`, `draw` and `weights` in one call.
 
-    Example:
+    Examples:
         >>> indices, weights = resample(jax.random.key(0), jnp.array([0.0, 1.0, 0.0, 0.0]), 2)
         >>> indices.tolist(), weights.tolist()
         ([1, 1], [0.25, 0.25])

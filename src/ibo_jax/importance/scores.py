@@ -21,7 +21,7 @@ def loss(logits: Float[Array, "*example class_"], labels: Int[Array, "*example"]
 
     As a score it is an ablation: late in training it ranks worse than `upper_bound` and overstates its own tau.
 
-    Example:
+    Examples:
         >>> [f"{nats:.4f}" for nats in loss(jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([0, 1]))]
         ['0.6931', '9.0001']
     """
@@ -36,7 +36,7 @@ def upper_bound(logits: Float[Array, "*example class_"], labels: Int[Array, "*ex
     The recommended score (Katharopoulos and Fleuret, section 3.2). One minus the label's probability is summed from
     the other classes, so that confident examples keep their rank.
 
-    Example:
+    Examples:
         >>> [f"{score:.4f}" for score in upper_bound(jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([0, 0]))]
         ['0.7071', '0.0002']
     """
@@ -58,7 +58,7 @@ def gradient_norm(
     Args:
         apply: `apply(params, inputs) -> logits` on a batch.
 
-    Example:
+    Examples:
         >>> inputs, labels = jnp.array([[3.0, 4.0], [0.0, 1.0]]), jnp.array([0, 1])
         >>> norms = gradient_norm(lambda params, inputs: inputs @ params, jnp.zeros((2, 2)), inputs, labels)
         >>> [f"{norm:.4f}" for norm in norms]

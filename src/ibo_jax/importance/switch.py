@@ -22,7 +22,7 @@ def tau(scores: Float[Array, "example"]) -> Float[Array, ""]:
 
     The closed form of (1 - |g - 1/N|^2 / |g|^2)^(-1/2) (Algorithm 1); 1 where `probabilities` are uniform.
 
-    Example:
+    Examples:
         >>> float(tau(jnp.array([0.0, 0.0, 0.0, 5.0]))), float(tau(jnp.ones(4)))
         (2.0, 1.0)
     """
@@ -41,7 +41,7 @@ def moving_average(
 def threshold(presample_size: int, batch_size: int) -> float:
     """Cost of an importance step over a uniform one, (B + 3b) / (3b), a backward pass being two forwards (eq. 29).
 
-    Example:
+    Examples:
         >>> [threshold(ratio * 64, 64) for ratio in (3, 6)]
         [2.0, 3.0]
     """
@@ -57,7 +57,7 @@ def pays(
     variance of the presample itself (drawn from the data set) and compares variances, not their roots; it is the
     better rule where r is small. Both compare the variance of a gradient with its cost.
 
-    Example:
+    Examples:
         >>> taus = jnp.array([1.9, 2.1, 2.5])
         >>> pays(taus, 96, 32).tolist(), pays(taus, 96, 32, "variance").tolist()
         ([False, True, True], [False, False, True])

@@ -72,7 +72,7 @@ def suggest(
         share_left: of the evaluations, in [0, 1], 1 if their number is not the budget: the exponent of the price
             [LeeEtAl2020]. Where it is, a cheap one saves nothing that could be spent.
 
-    Example:
+    Examples:
         >>> from ibo_jax.observations import append, empty
         >>> observations = empty(1)
         >>> for x in (0.1, 0.5, 0.9):

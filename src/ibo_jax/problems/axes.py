@@ -45,7 +45,7 @@ class Sample(NamedTuple):
 def subset_sizes(smallest: int, examples: int) -> Fidelity:
     """From the largest batch, the smallest subset that can be trained on, to all training examples.
 
-    Example:
+    Examples:
         >>> subset_sizes(256, 50_000).decode(0.5)
         3578
     """
@@ -57,7 +57,7 @@ def sample_of(
 ) -> Sample:
     """What a training at a value of the fidelity sees; `seed` draws a random presample ratio.
 
-    Example:
+    Examples:
         >>> sample_of(PRESAMPLE_RATIO, 3, "searched", 0, 32, 50_000)
         Sample(presample_ratio=3, subset_size=None)
     """

@@ -31,7 +31,7 @@ def names() -> tuple[str, ...]:
 def describe(name: str, scale: str = "cpu") -> str:
     """A line for people: what is trained on what, how long, and what a study of default size takes.
 
-    Example:
+    Examples:
         >>> describe("mnist-fcn", "cpu")
         'fully connected network on MNIST, RMSprop; 8 epochs, 25 evaluations: 10 minutes on two cores'
     """

@@ -224,7 +224,7 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
 def size(hyperparameters: dict, name: str) -> int:
     """A whole number, searched by itself or by its exponent.
 
-    Example:
+    Examples:
         >>> size({"units": 48}, "units"), size({"log2_units": 5}, "units")
         (48, 32)
     """

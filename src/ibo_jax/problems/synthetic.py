@@ -82,7 +82,7 @@ def value(name: str, unit: np.ndarray | Sequence, s: np.ndarray | float = 1.0) -
         unit: points [..., dimension] of the unit cube.
         s: fidelity, broadcast against the points; the target by default.
 
-    Example:
+    Examples:
         >>> round(float(value("branin", [(np.pi + 5) / 15, 2.275 / 15])), 6)
         0.397887
     """

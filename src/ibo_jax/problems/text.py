@@ -53,7 +53,7 @@ def text_problem(
         clip: largest norm of a gradient.
         space: hyperparameters of `SPACE` to be searched, the others being zero; default all.
 
-    Example:
+    Examples:
         >>> import calendar
         >>> problem = text_problem(calendar.__file__, length=16, units=8, epochs=1)
         >>> outcome = problem.evaluate(0, dict.fromkeys(problem.space.names, 0.1), 1)

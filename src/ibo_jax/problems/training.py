@@ -61,12 +61,13 @@ def training_problem(
         penalty: `penalty(params, hyperparameters)`, added to the loss.
         augment: `augment(key, inputs, hyperparameters)`, on inputs as stored.
         fidelity: the ratio of presample and batch, "presample_ratio", or `PRESAMPLE_SHARE`.
-        switch, draw: see `training.trainer.train`.
+        switch: when importance sampling starts, see `training.trainer.train`.
+        draw: how a batch is drawn from the presample, likewise.
         description: a line for people.
         evaluations: default total of evaluations.
         initial: default size of the initial design.
 
-    Example:
+    Examples:
         >>> from flax import linen
         >>> from ibo_jax.space import Float, Integer
         >>> from ibo_jax.training.datasets import load

@@ -33,7 +33,7 @@ jax.monitoring.register_event_duration_secs_listener(_listen)  # once a process:
 def stopwatch() -> Iterator[Stopwatch]:
     """Counts while the block runs.
 
-    Example:
+    Examples:
         >>> with stopwatch() as watch:
         ...     _ = jax.jit(lambda x: x + 1)(1.0)
         >>> watch.seconds > 0

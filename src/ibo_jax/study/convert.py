@@ -95,7 +95,7 @@ def distributions(space: SearchSpace, fidelity: Fidelity) -> dict[str, BaseDistr
 def dimension(found: BaseDistribution) -> Dimension:
     """Optuna's distribution as a dimension; of choices and steps their number, see `inward` and `outward`.
 
-    Example:
+    Examples:
         >>> dimension(IntDistribution(16, 256, log=True))
         Integer(low=16, high=256, log=True)
         >>> dimension(FloatDistribution(0.5, 1.0, step=0.25))

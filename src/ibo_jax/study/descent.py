@@ -104,7 +104,7 @@ def run(ready: Run) -> Result:
     The answer is the epoch of the lowest score, as it was trained: nothing is retrained. Its network is kept in the
     checkpoint (`best`).
 
-    Example:
+    Examples:
         >>> from ibo_jax.problems.catalogue import problem
         >>> result = run(prepare(problem("digits-l2", scale="smoke"), "hypernet-local", epochs=2, progress=False))
         >>> len(result.rows), sorted(result.hyperparameters)

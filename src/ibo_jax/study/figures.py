@@ -70,7 +70,7 @@ Series = Float[np.ndarray, "trial"]
 class Axis(NamedTuple):
     """One searched dimension as it is drawn: bounds and scale, or the choices of a categorical one.
 
-    Example:
+    Examples:
         >>> Axis("learning_rate", 1e-4, 1e-2, log=True).unit(np.array([1e-3])).round(3).tolist()
         [0.5]
     """
@@ -243,7 +243,7 @@ def svg(figure: Figure) -> str:
 def best_so_far(error: Series) -> Series:
     """Running minimum that ignores NaN.
 
-    Example:
+    Examples:
         >>> best_so_far(np.array([np.nan, 0.3, 0.4, 0.1])).tolist()
         [nan, 0.3, 0.3, 0.1]
     """

@@ -22,7 +22,7 @@ def factorial_grid(space: SearchSpace, points: int) -> dict[str, list[Value]]:
     Args:
         points: at least 1.
 
-    Example:
+    Examples:
         >>> from ibo_jax.space import Float
         >>> space = SearchSpace({"rate": Float(1e-4, 1e-2, log=True), "layers": Integer(1, 2), "drop": Float(0.0, 1.0)})
         >>> {name: [round(value, 5) for value in levels] for name, levels in factorial_grid(space, 13).items()}

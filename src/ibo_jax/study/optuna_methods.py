@@ -106,7 +106,7 @@ def choose(method: OptunaMethod, seed: int, slots: Mapping[int, list[FrozenTrial
         seed: of this choice.
         slots: attempts by slot. Completed, pruned and running ones teach what Optuna lets them; failed ones nothing.
 
-    Example:
+    Examples:
         >>> from optuna.distributions import FloatDistribution
         >>> method = OptunaMethod("tpe", "example", {"x": FloatDistribution(0.0, 1.0)}, 0, None, {})
         >>> choice = choose(method, 1, {})

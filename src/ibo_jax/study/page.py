@@ -48,7 +48,7 @@ def captioned(figure: Figure | None, caption: str, absent: str = "") -> str:
 def duration(seconds: float | None) -> str:
     """Seconds as a person says them.
 
-    Example:
+    Examples:
         >>> duration(4.25), duration(133.0), duration(7300.0)
         ('4.2 s', '2 min 13 s', '2 h 1 min')
     """

@@ -157,7 +157,7 @@ def best_error(rows: Sequence[Row]) -> float | None:
 def seconds_left(rows: Sequence[Row], evaluations: int | None, seconds: float | None, elapsed: float) -> float | None:
     """Wall seconds until the budget is spent, if the next slots take as long as the last ones; None if unknown.
 
-    Example:
+    Examples:
         >>> rows = [{"suggest_seconds": 1.0, "evaluate_seconds": 2.0}] * 4
         >>> seconds_left(rows, 10, None, 12.0)
         18.0
@@ -172,7 +172,7 @@ def seconds_left(rows: Sequence[Row], evaluations: int | None, seconds: float | 
 def number(value: Any) -> str:
     """A value as short text: four significant digits, a dash where there is none.
 
-    Example:
+    Examples:
         >>> number(0.000123456), number(128), number(None), number(math.nan)
         ('0.0001235', '128', '-', '-')
     """

@@ -83,7 +83,7 @@ class IBOSampler(BaseSampler):
         ValueError: an unknown name; later, from the study: several objectives, a fidelity that is missing or of the
             wrong kind, a completed trial without its cost.
 
-    Example:
+    Examples:
         >>> def objective(trial):
         ...     x, ratio = trial.suggest_float("x", 0, 1), trial.suggest_int("presample_ratio", 1, 6)
         ...     trial.set_user_attr("cost", float(ratio))

@@ -70,7 +70,7 @@ def tune(
             damaged or of another search, workers without a folder or with a problem that cannot be sent to them.
             Nothing was trained.
 
-    Example:
+    Examples:
         >>> from ibo_jax.problems.synthetic import SYNTHETIC
         >>> result = tune(SYNTHETIC["forrester"], "random", evaluations=50, progress=False)
         >>> result.validation_error < -5

@@ -50,7 +50,7 @@ class KernelParameters(NamedTuple):
 def matern52(r2: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
     """Matern-5/2 correlation of a squared scaled distance, with a derivative that is finite at zero.
 
-    Example:
+    Examples:
         >>> float(matern52(jnp.zeros(())))
         1.0
     """
@@ -82,7 +82,7 @@ class MultiTaskKernel(tinygp.kernels.Kernel):
     process of its own; l is `tilt`, d is exp(`log_spread`). With one feature this is the published (1, phi) Sigma
     (1, phi')^T, Sigma_11 = 1. The error's features vanish at the target s = 1: amplitude is the variance there.
 
-    Example:
+    Examples:
         >>> parameters = KernelParameters(jnp.zeros(2), *jnp.zeros(4))
         >>> kernel = MultiTaskKernel(parameters, jnp.array(ERROR_BASIS))
         >>> kernel((jnp.zeros((3, 2)), jnp.ones(3)), (jnp.zeros((4, 2)), jnp.ones(4))).shape

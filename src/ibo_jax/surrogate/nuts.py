@@ -80,7 +80,7 @@ def fit(
     Returns:
         parameters with a leading axis of `draws`; if the chain is not finite they are those of the prior's location.
 
-    Example:
+    Examples:
         >>> from ibo_jax.surrogate.model import error_prior
         >>> x = jnp.linspace(0.0, 1.0, 8)[:, None]
         >>> data = TrainingData(x, jnp.ones(8), jnp.sin(6 * x[:, 0]), jnp.ones(8, bool), jnp.array([1.0, 0.0, 0.0]))

@@ -40,7 +40,7 @@ class Posterior(NamedTuple):
 def condition(parameters: KernelParameters, data: TrainingData) -> Posterior:
     """The process with these hyperparameters given standardised data; Rasmussen & Williams (2006), algorithm 2.1.
 
-    Example:
+    Examples:
         >>> from ibo_jax.surrogate.kernels import ERROR_BASIS
         >>> from ibo_jax.surrogate.model import error_prior
         >>> seen = TrainingData(

@@ -52,7 +52,7 @@ def surrogates(
         cost: draws of the log cost's hyperparameters, as many.
         error_basis: how the error may depend on the fidelity, as in the fit.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ibo_jax.observations import append, empty
         >>> from ibo_jax.surrogate.model import cost_prior, error_prior

@@ -23,7 +23,7 @@ POWERS = (0.0, 2.0)  # in this range every real number has an inverse image, so 
 class Warping(NamedTuple):
     """y -> YeoJohnson((y - location) / scale); a `power` of 1 only standardises.
 
-    Example:
+    Examples:
         >>> warping = fit_warping(np.array([-3.0, -1.0, -0.5, -0.2, -0.1, 0.0]))
         >>> warping.power > 1.0, warping.invert(warping(np.array([-0.7]))).round(6)
         (True, array([-0.7]))

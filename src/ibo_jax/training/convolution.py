@@ -35,7 +35,7 @@ def conv(
     On CPU it is computed as told above, and its gradient knows reverse mode only. Elsewhere, and in
     `with plainly(True):`, it is the plain one.
 
-    Example:
+    Examples:
         >>> conv(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2)), stride=2).shape
         (1, 2, 2, 2)
     """
@@ -60,7 +60,7 @@ def _convolve(inputs: Array, kernel: Array, stride: int, pads: Pads) -> Array:
 def neighbours_of(channels: int, filters: int) -> int:
     """How many are fastest together, as measured: the zeros between their windows are multiplied too.
 
-    Example:
+    Examples:
         >>> neighbours_of(1, 8), neighbours_of(3, 16), neighbours_of(3, 64)
         (4, 2, 1)
     """
@@ -80,7 +80,7 @@ def by_neighbours(
     `pads` are pixels before and after, of rows and of columns. What is not finite spreads to neighbours, within its
     example.
 
-    Example:
+    Examples:
         >>> by_neighbours(jnp.ones((1, 3, 5, 1)), jnp.ones((3, 3, 1, 1)), 1, ((0, 0), (0, 0)), 2).ravel().tolist()
         [9.0, 9.0, 9.0]
     """

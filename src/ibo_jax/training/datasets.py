@@ -63,7 +63,7 @@ def split_arrays(
         name: for messages and reports.
         seed: of the shuffling.
 
-    Example:
+    Examples:
         >>> data = split_arrays(np.zeros((100, 4)), np.arange(100) % 3)
         >>> len(data.train_labels), len(data.valid_labels), len(data.test_labels), data.num_classes
         (60, 20, 20, 3)
@@ -115,7 +115,7 @@ def load(
         split: seed of the split of the digits into 1,000 / 397 / 400; the others have one split, 0.
         download: let TFDS fetch and prepare what is missing (needs the internet).
 
-    Example:
+    Examples:
         >>> data = load("digits")
         >>> data.train_inputs.shape, data.train_inputs.dtype, len(data.valid_labels), len(data.test_labels)
         ((1000, 8, 8, 1), dtype('uint8'), 397, 400)
@@ -155,7 +155,7 @@ def merged(dataset: Dataset) -> Dataset:
 
     Where the test set stands in for validation the training part already is all there is.
 
-    Example:
+    Examples:
         >>> len(merged(load("digits")).train_labels)
         1397
     """
@@ -170,7 +170,7 @@ def merged(dataset: Dataset) -> Dataset:
 def take(dataset: Dataset, *, train: int | None = None, valid: int | None = None, test: int | None = None) -> Dataset:
     """The first so many examples of each part; `mean` and `scale` stay those of the whole.
 
-    Example:
+    Examples:
         >>> len(take(load("digits"), train=100).train_labels)
         100
     """
@@ -186,7 +186,7 @@ def take(dataset: Dataset, *, train: int | None = None, valid: int | None = None
 def guessing_error(labels: np.ndarray) -> float:
     """Error of always naming the most frequent class.
 
-    Example:
+    Examples:
         >>> guessing_error(np.array([0, 2, 2, 2]))
         0.25
     """

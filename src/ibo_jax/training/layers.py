@@ -26,7 +26,7 @@ def max_pool(
     Ties share the gradient. It is that of maxima of two: the gradient of `jnp.max` divides by the number of entries
     that equal the maximum, of which XLA finds none (0 / 0) where it computes them anew and rounds otherwise.
 
-    Example:
+    Examples:
         >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 3).tolist()
         [[[[10.0]]]]
     """
@@ -54,7 +54,7 @@ def layer_norm(
     The form that Katharopoulos & Fleuret (2018) put in place of batch normalisation, which would couple the examples
     that importance sampling must score one by one.
 
-    Example:
+    Examples:
         >>> layer_norm(jnp.array([[1.0, 3.0]]), jnp.array(1.0), jnp.zeros(2), epsilon=0.0).tolist()
         [[-1.0, 1.0]]
     """
@@ -70,7 +70,7 @@ def dropout(key: PRNGKeyArray, inputs: Float[Array, "*axes"], rate: Rate, *, who
     The rate may be traced; at zero the result is exactly the input. It must be below one (not checked). With `whole`
     a channel is dropped at all places of an example or at none (of images: spatial; of sequences: locked dropout).
 
-    Example:
+    Examples:
         >>> dropout(jax.random.key(0), jnp.ones(3), 0.0).tolist()
         [1.0, 1.0, 1.0]
         >>> dropout(jax.random.key(0), jnp.ones((2, 3)), jnp.array([0.0, 0.999])).tolist()
@@ -103,7 +103,7 @@ def with_penalty(outputs: Float[Array, "..."], penalty: Float[Array, ""]) -> Flo
     So a layer can punish its activations, and nothing that calls it needs to know: the reported loss leaves the penalty
     out, and no weight of an example scales it. It counts once for each time that a derivative of `outputs` is taken.
 
-    Example:
+    Examples:
         >>> jax.grad(lambda x: 3 * with_penalty(x, x**2))(jnp.float32(5.0)).item()
         13.0
     """

@@ -43,7 +43,7 @@ class Network(NamedTuple):
 def as_network(module: Any) -> Network:
     """The `Network` of a Flax Linen module that is called with `(inputs)` or `(inputs, train)`; a `Network` stays one.
 
-    Example:
+    Examples:
         >>> network = as_network(MLP(classes=10, units=16, layers=2))
         >>> params = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
         >>> network.apply(params, jnp.zeros((3, 8, 8, 1)), train=False, key=None).shape
@@ -82,7 +82,7 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
 
     The module is rebuilt inside every trace and its weights replaced: nothing of that reaches the compiled program.
 
-    Example:
+    Examples:
         >>> network = from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs))
         >>> params = network.init(jax.random.key(0), jnp.zeros((1, 4)))
         >>> network.apply(params, jnp.zeros((2, 4)), train=False, key=None).shape
@@ -220,7 +220,7 @@ def squared_kernels(params: Params, *, exclude: str = "") -> Float[Array, ""]:
 
     Times a weight it is Keras' L2 penalty.
 
-    Example:
+    Examples:
         >>> params = {"hidden": {"kernel": jnp.full((2,), 3.0), "bias": jnp.ones(2)}, "output": {"kernel": jnp.ones(4)}}
         >>> float(squared_kernels(params)), float(squared_kernels(params, exclude="output"))
         (22.0, 18.0)

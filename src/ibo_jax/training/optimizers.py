@@ -23,7 +23,7 @@ def inverse_time_decay(learning_rate: Rate, decay: Rate) -> optax.Schedule:
 def step_drop(learning_rate: Rate, factor: Rate, steps_per_epoch: Steps, every: int = DROP_EPOCHS) -> optax.Schedule:
     """lr factor^floor((1 + e) / every) in epoch e = 0, 1, ...: the first drop comes at epoch `every` - 1.
 
-    Example:
+    Examples:
         >>> schedule = step_drop(1.0, 0.5, steps_per_epoch=10, every=3)
         >>> [float(schedule(10 * epoch)) for epoch in range(6)]
         [1.0, 1.0, 0.5, 0.5, 0.5, 0.25]

@@ -54,7 +54,7 @@ class Programs(NamedTuple):
 def split(hyperparameters: Hyperparameters) -> tuple[dict[str, np.float32], tuple[tuple[str, Value], ...]]:
     """Real numbers, to be traced, and the rest, to be compiled in.
 
-    Example:
+    Examples:
         >>> split({"learning_rate": 0.5, "width": 32})
         ({'learning_rate': np.float32(0.5)}, (('width', 32),))
     """

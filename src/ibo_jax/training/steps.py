@@ -165,7 +165,7 @@ def epoch(
 def all_finite(tree: Any) -> Bool[Array, ""]:
     """Whether no leaf holds NaN or infinity.
 
-    Example:
+    Examples:
         >>> bool(all_finite({"kernel": jnp.ones((2, 3)), "bias": jnp.array([0.0, jnp.inf])}))
         False
     """

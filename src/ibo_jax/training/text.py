@@ -20,7 +20,7 @@ def windows(path: Path | str, *, length: int = 64, characters: int | None = None
         length: of a window.
         characters: take so many of each part only, the first.
 
-    Example:
+    Examples:
         >>> import calendar
         >>> data = windows(calendar.__file__, length=32)
         >>> data.train_inputs.shape == data.train_labels.shape, data.train_inputs[0, 1] == data.train_labels[0, 0]

@@ -103,7 +103,7 @@ def train(
         Series in `history`, a value an epoch: `error` and `loss` of validation, `train_loss`, `tau` (moving average
         at the end of the epoch), `importance_share`, `seconds` (of training so far, initialisation included).
 
-    Example:
+    Examples:
         >>> from ibo_jax.training import datasets, networks, optimizers
         >>> task = Task(lambda h: networks.MLP(10, units=h["units"], layers=1),
         ...             lambda h, steps: optimizers.adam(h["rate"]), epochs=3, batch_size=lambda h: 32)
@@ -131,12 +131,13 @@ def retrain(
 
     Args:
         presample_ratio: B / b; 1 is plain SGD, by which Ariafar et al. (2021) judge every answer.
-        switch, draw: as of `train`.
+        switch: as of `train`.
+        draw: as of `train`.
 
     Returns:
         What the test set says, and the parameters of the trained network.
 
-    Example:
+    Examples:
         >>> from ibo_jax.training import datasets, networks, optimizers
         >>> task = Task(lambda h: networks.MLP(10, units=32, layers=1), lambda h, steps: optimizers.adam(h["rate"]),
         ...             epochs=3, batch_size=lambda h: 32)
