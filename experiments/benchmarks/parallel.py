@@ -109,7 +109,7 @@ def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
         ):
             grid = np.linspace(0.0, min(budget, max(curve[-1, 0] for curve in runs.values())), 200)
             sample = np.array([[at(curve, clock) for clock in grid] for curve in runs.values()])
-            draw(axes, grid, sample, "-", colour, f"{workers} worker{'s' * (workers > 1)} ({len(runs)} seeds)")
+            draw(axes, grid, sample, colour, f"{workers} worker{'s' * (workers > 1)} ({len(runs)} seeds)")
 
 
 def main() -> None:

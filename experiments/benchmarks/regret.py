@@ -38,7 +38,8 @@ BUDGETS = {"hartmann6": 121.0, "branin": 16.0, "forrester": 8.0,
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 REGRETS = ("regret_recommendation", "regret_incumbent")
 BASELINE = "ei"
-COLOURS = (*plt.get_cmap("tab10").colors, *plt.get_cmap("Dark2").colors)  # as many as there are methods and peers
+COLOURS = dict(zip((*methods.NAMES, *peers.PEERS), (*plt.get_cmap("tab10").colors, *plt.get_cmap("Dark2").colors),
+                   strict=False))  # fmt: skip
 
 
 def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[str, Any]]:
@@ -174,14 +175,15 @@ def upper_bound(differences: list[float]) -> str:
 
 
 def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
-    """Median regret against cost with quartiles: the recommendation as a line, the incumbent dashed."""
+    """Median regret of the recommendation against cost; with quartiles for IBO and the lowest of the others."""
     grid = np.linspace(0.0, budget, 200)
-    with axes_of_regret(f"{problem} (dashed: the incumbent)", "cost after the initial design", path) as axes:
-        for colour, (method, runs) in zip(COLOURS, curves.items(), strict=False):
-            for column, style in zip(REGRETS, ("-", "--"), strict=True):
-                sample = np.array([[at(curve, column, spent) for spent in grid] for curve in runs.values()])
-                label = f"{method} ({len(runs)} seeds)" if style == "-" else "_nolegend_"
-                draw(axes, grid, sample, style, colour, label)
+    samples = {method: np.array([[at(curve, REGRETS[0], spent) for spent in grid] for curve in runs.values()])
+               for method, runs in curves.items()}  # fmt: skip
+    others = {method: np.median(sample[:, -1]) for method, sample in samples.items() if method != "ibo"}
+    with axes_of_regret(problem, "cost after the initial design", path) as axes:
+        for method, sample in samples.items():
+            quartiles = method in ("ibo", min(others, key=others.__getitem__, default=""))
+            draw(axes, grid, sample, COLOURS[method], f"{method} ({len(sample)} seeds)", quartiles=quartiles)
 
 
 @contextlib.contextmanager
@@ -195,11 +197,11 @@ def axes_of_regret(title: str, x: str, path: Path) -> Iterator[Axes]:
     plt.close(figure)
 
 
-def draw(axes: Axes, x: np.ndarray, sample: np.ndarray, style: str, colour: Any, label: str) -> None:
-    """The median of a sample, a row a seed; and its quartiles, if it is a whole line."""
+def draw(axes: Axes, x: np.ndarray, sample: np.ndarray, colour: Any, label: str, *, quartiles: bool = True) -> None:
+    """The median of a sample, a row a seed, and its quartiles."""
     low, median, high = np.quantile(np.maximum(sample, 1e-8), (0.25, 0.5, 0.75), axis=0)
-    axes.plot(x, median, style, color=colour, label=label)
-    if style == "-":
+    axes.plot(x, median, color=colour, label=label)
+    if quartiles:
         axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 

@@ -7,10 +7,9 @@ from experiments.bilevel_vs_search import plot
 from experiments.bilevel_vs_search.runs import run
 from experiments.bilevel_vs_search.settings import METHODS, SCALES
 from experiments.common import rows
+from experiments.common.settings import folder_of
 from ibo_jax.problems import catalogue
 from ibo_jax.study.cache import enable_compilation_cache
-
-HERE = Path(__file__).parent
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -22,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="folder of rows and figures; default here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     scale = SCALES[chosen.scale]
-    folder = chosen.out or (Path("runs/bilevel_vs_search") if chosen.scale == "smoke" else HERE)
+    folder = chosen.out or folder_of("bilevel_vs_search", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)
     path, seconds = folder / f"rows-{chosen.scale}.jsonl", chosen.seconds or scale.seconds
     enable_compilation_cache()

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from experiments.bilevel_vs_search.trained import retrained, trained
+from experiments.common.trained import retrained, trained
 from ibo_jax import bilevel, tune
 from ibo_jax.bilevel.judge import judge
 from ibo_jax.problems.base import Problem

@@ -13,12 +13,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from experiments.common import rows, workers
+from experiments.common import pages, rows, workers
 from experiments.common.cell import is_complete, trials_of
-from experiments.common.settings import Cell, Experiment, registered, rows_file
+from experiments.common.settings import RUNS, Cell, Experiment, registered, rows_file
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-RUNS = Path("runs") / "experiments"
 
 
 def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +45,8 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
     for message in dict.fromkeys(said for _, said in failures):  # data that are not there fail every cell alike
         which = "; ".join(f"{cell.method}, seed {cell.seed}" for cell, said in failures if said == message)
         print(f"failed: {which}: {message}", file=sys.stderr)
+    for file in pages.draw(path, experiment.title):
+        print(rows.relative(file))
     return FAILED if failures else 0
 
 
@@ -142,7 +143,12 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, metavar="K", help="cells at once, a process of one thread each")
     parser.add_argument("--cost", choices=("seconds", "work"), default="seconds", help="work repeats bit for bit")
     parser.add_argument("--protocol", choices=("default", "paper", "scripts"), default="default")
-    parser.add_argument("--rows", type=Path, metavar="FILE", help="default: rows-SCALE.jsonl beside the settings")
+    parser.add_argument(
+        "--rows",
+        type=Path,
+        metavar="FILE",
+        help="default: beside the settings, for smoke under runs/",
+    )
     parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help=f"of the studies; default: {RUNS}")
     return parser
 

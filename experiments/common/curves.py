@@ -1,13 +1,11 @@
 """From rows to arrays: the answer's test error by cost and by trial, over seeds. Only cells that have ended count."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from experiments.common import rows
 from experiments.common.settings import METHODS
 
 AXES = {
@@ -18,6 +16,7 @@ AXES = {
 }
 QUARTILES = (0.25, 0.5, 0.75)
 
+Cost = Literal["training", "work"]
 Series = Float[np.ndarray, "trial"]
 
 
@@ -53,21 +52,26 @@ class Band(NamedTuple):
     worst: Series
 
 
-def load(path: Path) -> dict[str, dict[int, Run]]:
-    """Every cell that has ended, methods in the order in which they are shown."""
-    found: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
+def load(found: list[dict[str, Any]]) -> dict[str, dict[int, Run]]:
+    """Every cell in the rows that has ended, methods in the order in which they are shown."""
+    cells: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
     ended: dict[tuple[str, int], int] = {}
-    for row in rows.read(path):
+    for row in found:
         if "slot" in row:
-            found.setdefault((row["method"], row["seed"]), {})[row["slot"]] = row
+            cells.setdefault((row["method"], row["seed"]), {})[row["slot"]] = row
         elif "ended" in row:
             ended[row["method"], row["seed"]] = row["ended"]["trials"]
     curves: dict[str, dict[int, Run]] = {}
-    for method, seed in sorted(found, key=lambda cell: (_order(cell[0]), cell)):
-        trials = found[method, seed]
+    for method, seed in sorted(cells, key=lambda cell: (_order(cell[0]), cell)):
+        trials = cells[method, seed]
         if len(trials) == ended.get((method, seed)):
             curves.setdefault(method, {})[seed] = _run([trials[slot] for slot in sorted(trials)])
     return curves
+
+
+def cost(found: list[dict[str, Any]]) -> Cost:
+    """The axis of what the searches counted as cost: by work they may have run on any machine."""
+    return "work" if any(row.get("cost") == "work" for row in found) else "training"
 
 
 def of(curves: Curves, methods: Iterable[str]) -> Curves:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from experiments.common.curves import AXES, Band, Curves, Runs, band, end
+from experiments.common.curves import AXES, Band, Cost, Curves, Runs, band, end
 from experiments.common.settings import METHODS
 from ibo_jax.study.figures import INK, STYLE
 
@@ -23,30 +23,32 @@ COLOURS = dict(
     )
 )  # fmt: skip
 """Told apart within each group of `settings.GROUPS`; IBO is the same in both."""
-PANELS = ("training", "total", "trials", "worst")
+PANELS: dict[Cost, tuple[str, ...]] = {"training": ("training", "total", "trials", "worst"),
+                                       "work": ("work", "trials", "worst")}  # fmt: skip
 
 
 @matplotlib.rc_context(STYLE)
-def comparison(curves: Curves, title: str) -> Figure:
-    """Test error of the answer: median and quartiles by seconds of training, by all seconds and by trials,
-    and the worst run by seconds of training; each to its own end, with a line where the first one stops."""
-    figure = Figure(figsize=(10, 7.2), layout="constrained")
-    panels = dict(zip(PANELS, figure.subplots(2, 2, sharey=True).flat, strict=True))
+def comparison(curves: Curves, title: str, cost: Cost = "training") -> Figure:
+    """Test error of the answer: median and quartiles by what counted as cost, by all seconds if that is seconds, and
+    by trials, and the worst run by cost; each to its own end, with a line where the first one stops."""
+    names = PANELS[cost]
+    figure = Figure(figsize=(10, 7.2) if len(names) == 4 else (12, 4.2), layout="constrained")
+    panels = dict(zip(names, figure.subplots(2, 2).flat if len(names) == 4 else figure.subplots(1, 3), strict=True))
     for name, axes in panels.items():
-        axis = "training" if name == "worst" else name
+        axis = cost if name == "worst" else name
         ends = {method: end(runs, axis) for method, runs in curves.items()}
         for method, runs in curves.items():
             _draw(axes, method, band(runs, axis, ends[method]), f"{method} ({len(runs)} seeds)", worst=name == "worst")
         if min(ends.values()) < max(ends.values()):
             axes.axvline(min(ends.values()), color=INK, lw=0.8, ls=":", label="end of the common budget")
         axes.set_title("worst run" if name == "worst" else "median and quartiles")
-        axes.set(xlabel=AXES[axis], xlim=(0, 1.02 * max(ends.values())))
+        axes.set(xlabel=AXES[axis], xlim=(0, 1.02 * max(ends.values())), ylabel="test error of the answer")
+        _log_scale(axes, 1.1 * max(_top(runs, worst=name == "worst") for runs in curves.values()))
+        if axes is not panels[cost] and name != "worst":
+            axes.sharey(panels[cost])
     panels["trials"].xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in (panels["training"], panels["trials"]):
-        axes.set_ylabel("test error of the answer")
-    _log_scale(panels["training"], 1.1 * max(_top(runs) for runs in curves.values()))
     figure.suptitle(title, fontsize=11)
-    handles, labels = panels["training"].get_legend_handles_labels()
+    handles, labels = panels[cost].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
     return figure
 
@@ -78,12 +80,13 @@ def _draw(axes: Axes, method: str, band: Band, label: str, *, worst: bool) -> No
         axes.fill_between(x, low, high, step="post", color=colour, alpha=0.18 if first else 0.1, linewidth=0)
 
 
-def _top(runs: Runs) -> float:
-    """The worst run at the end, or the upper quartile after a quarter of the trials: what is above for a moment, or
-    before, would press all else together."""
+def _top(runs: Runs, *, worst: bool) -> float:
+    """The upper quartile after a quarter of the trials, or the worst run after half of them: what is above before
+    would press all else together."""
     until = end(runs, "trials")
     whole = band(runs, "trials", until)
-    return float(max(whole.worst[-1], whole.high[whole.x >= 0.25 * until].max()))
+    shown, share = (whole.worst, 0.5) if worst else (whole.high, 0.25)
+    return float(shown[whole.x >= share * until].max())
 
 
 def _changes(x: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:

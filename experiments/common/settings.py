@@ -12,9 +12,13 @@ BASELINE = "ibo"
 PAPER = ("ibo", "es", "es-is", "fabolas", "fabolas-is", "mtbo")
 OTHERS = ("ei", "random", "grid", "tpe", "gp", "hyperband", "bohb")
 METHODS = (*PAPER, *OTHERS)
-GROUPS = {"paper": PAPER, "others": (BASELINE, *OTHERS)}  # a figure and a table each: thirteen curves are unreadable
+GROUPS = {
+    "published": PAPER,
+    "others": (BASELINE, *OTHERS),
+}  # a figure each: thirteen curves are too many
 
 ROOT = Path(__file__).parents[1]
+RUNS = Path("runs") / "experiments"
 MakeProblem = Callable[[str, str, int], Problem]
 NO_METHOD: Mapping[str, int] = MappingProxyType({})
 
@@ -67,9 +71,19 @@ class Cell(NamedTuple):
 
     @property
     def variant(self) -> str:
-        """Names the file of rows: the scale, and what differs from the default protocol and cost."""
-        other = [part for part in (self.protocol, self.cost) if part not in ("default", "seconds")]
-        return "-".join([self.scale, *other])
+        """Names the file of rows."""
+        return variant(self.scale, self.protocol, self.cost)
+
+
+def variant(scale: str, protocol: str = "default", cost: str = "seconds") -> str:
+    """The scale, and what differs from the default protocol and cost.
+
+    Examples:
+        >>> variant("cpu"), variant("cpu", "paper", "work")
+        ('cpu', 'cpu-protocol-paper-work')
+    """
+    other = {f"-protocol-{protocol}": protocol != "default", f"-{cost}": cost != "seconds"}
+    return scale + "".join(part for part, differs in other.items() if differs)
 
 
 def catalogued(name: str, *, split_by_seed: bool = False) -> MakeProblem:
@@ -102,6 +116,11 @@ def experiments() -> list[Experiment]:
     return [module.EXPERIMENT for module in modules if hasattr(module, "EXPERIMENT")]
 
 
+def folder_of(name: str, scale: str) -> Path:
+    """Where the rows of an experiment lie: beside its settings, those of scale `smoke` under `runs/`."""
+    return (RUNS if scale == "smoke" else ROOT) / name
+
+
 def rows_file(name: str, variant: str) -> Path:
-    """Where the rows of a variant of an experiment lie."""
-    return ROOT / name / f"rows-{variant}.jsonl"
+    """The rows of a variant of an experiment."""
+    return folder_of(name, variant.partition("-")[0]) / f"rows-{variant}.jsonl"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import t as student_t
 
-from experiments.common.curves import AXES, QUARTILES, Curves, at, common_end, end
+from experiments.common.curves import AXES, QUARTILES, Cost, Curves, at, common_end, end
 from experiments.common.settings import BASELINE
 
 CONFIDENCE = 0.95
@@ -63,13 +63,14 @@ def paired(differences: Sequence[float]) -> Paired:
     return Paired(count, mean, mean - half, mean + half, int((sample < 0).sum()), int((sample > 0).sum()))
 
 
-def markdown(curves: Curves) -> str:
-    """Tables at the end of the common budget, in seconds of training, in work where that differs, and in trials.
+def markdown(curves: Curves, cost: Cost = "training") -> str:
+    """Tables at the end of the common budget: in seconds of training if those are the cost, in work where that
+    differs, and in trials.
 
     And of every method after all of its trials, where their numbers differ.
     """
     parts = []
-    for axis in ("training", "trials") if _is_recorded(curves) else ("training", "work", "trials"):
+    for axis in ("training", "trials") if _is_recorded(curves) else dict.fromkeys((cost, "work", "trials")):
         spent = common_end(curves, axis)
         errors = {method: {seed: at(run, axis, spent) for seed, run in runs.items()} for method, runs in curves.items()}
         parts += [f"After {spent:.4g} {AXES[axis]}, where the first method stops:", "", *_summaries(errors), ""]

@@ -2,19 +2,18 @@
 
     TFDS_DATA_DIR=... python -m experiments.hypernet_mnist --scale cpu
 
-Rows are appended to `rows-SCALE.jsonl` seed by seed, `smoke` ones to `runs/hypernet_mnist`; what is there is not run
-again. Then the figures are drawn.
+Rows are appended to `rows-SCALE.jsonl` seed by seed; what is there is not run again. Then the figures are drawn.
 """
 
 import argparse
 from pathlib import Path
 
 from experiments.common import rows
+from experiments.common.settings import folder_of
 from experiments.hypernet_mnist import curve, large, plot, weights
 from experiments.hypernet_mnist.settings import SCALES
 from ibo_jax.study.cache import enable_compilation_cache
 
-HERE = Path(__file__).parent
 PARTS = {"curve": curve.run, "weights": weights.run, "large": large.run}
 
 
@@ -24,9 +23,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--out", type=Path, help="folder of the rows; default here, and runs/hypernet_mnist for smoke")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
-    folder = chosen.out or (Path("runs/hypernet_mnist") if chosen.scale == "smoke" else HERE)
+    folder = chosen.out or folder_of("hypernet_mnist", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)
     enable_compilation_cache()
     path, setting = folder / f"rows-{chosen.scale}.jsonl", SCALES[chosen.scale]

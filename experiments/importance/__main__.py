@@ -11,11 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from experiments.common.settings import folder_of
 from experiments.importance import seconds, summary, variance
 from experiments.importance.settings import CASES, SCALES
 from ibo_jax.study.cache import enable_compilation_cache
-
-HERE = Path(__file__).parent
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -25,9 +24,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--networks", nargs="+", choices=("mlp", "cnn", "resnet"), help="default all of the scale")
     parser.add_argument("--limit", type=int, default=sys.maxsize, help="stop after so many trainings")
-    parser.add_argument("--out", type=Path, help="folder of the rows; default here, and runs/importance for smoke")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
-    folder = chosen.out or (Path("runs/importance") if chosen.scale == "smoke" else HERE)
+    folder = chosen.out or folder_of("importance", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)
     networks = chosen.networks or list(CASES[chosen.scale])
     if chosen.check == "table":

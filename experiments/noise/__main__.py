@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 from experiments.common import rows
+from experiments.common.settings import folder_of
 from experiments.noise import believed, plot, record
 from experiments.noise.settings import SCALES, SLICES
 from ibo_jax.study.cache import enable_compilation_cache
-
-HERE = Path(__file__).parent
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -22,9 +21,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--limit", type=int, default=sys.maxsize, help="stop after so many trainings")
-    parser.add_argument("--out", type=Path, help="folder of the rows; default here, and runs/noise for smoke")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
-    folder = chosen.out or (Path("runs/noise") if chosen.scale == "smoke" else HERE)
+    folder = chosen.out or folder_of("noise", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)
     enable_compilation_cache()
     path = folder / f"noise-{chosen.scale}.jsonl"

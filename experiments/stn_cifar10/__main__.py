@@ -15,12 +15,12 @@ from typing import Any
 import jax
 
 from experiments.common import rows
+from experiments.common.settings import folder_of
 from ibo_jax.bilevel.self_tuning import tuner
 from ibo_jax.problems import problem
 from ibo_jax.study import descent
 from ibo_jax.study.cache import enable_compilation_cache
 
-HERE = Path(__file__).parent
 EPOCHS = {"smoke": 2, "cpu": 25, "paper": 400}
 # Rates of "cpu" are for some hundred steps; those of "paper" are the published ones, the defaults.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -55,12 +55,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", choices=EPOCHS, default="cpu")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=25.0, help="of each seed, over restarts")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of the rows")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments" / "stn_cifar10")
     chosen = parser.parse_args(arguments)
     enable_compilation_cache()
+    out = chosen.out or folder_of("stn_cifar10", chosen.scale)
     for seed in range(chosen.seeds):
-        run(chosen.scale, seed, chosen.minutes, chosen.out, chosen.runs)
+        run(chosen.scale, seed, chosen.minutes, out, chosen.runs)
 
 
 if __name__ == "__main__":

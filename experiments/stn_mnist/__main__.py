@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 
 from experiments.common import self_tuning
+from experiments.common.settings import folder_of
 from ibo_jax.bilevel.self_tuning import tuner
 from ibo_jax.problems import problem, training_problem
 from ibo_jax.problems.base import Problem
@@ -25,7 +26,6 @@ from ibo_jax.training import optimizers
 from ibo_jax.training.convnets import LeNet
 from ibo_jax.training.datasets import take
 
-HERE = Path(__file__).parent
 PLAIN = PRESAMPLE_RATIO._replace(high=1)  # half of the smallest set holds no presample of six batches
 EPOCHS = {"search": {"smoke": 3, "cpu": 40}, "starts": {"smoke": 2, "cpu": 80}}
 # Chosen on seed 100 for trainings of a few hundred steps; published: 3e-3 in some ten thousand.
@@ -69,11 +69,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", choices=("smoke", "cpu"), default="cpu")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of the rows")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     enable_compilation_cache()
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
-    {"search": search, "starts": starts}[chosen.part](chosen.scale, seeds, chosen.out / f"rows-{chosen.scale}.jsonl")
+    run, out = {"search": search, "starts": starts}[chosen.part], chosen.out or folder_of("stn_mnist", chosen.scale)
+    run(chosen.scale, seeds, out / f"rows-{chosen.scale}.jsonl")
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common import self_tuning
+from experiments.common.settings import folder_of
 from ibo_jax.bilevel.self_tuning import tuner
 from ibo_jax.problems.text import text_problem
 from ibo_jax.space import Float
 from ibo_jax.study.cache import enable_compilation_cache
 
-HERE = Path(__file__).parent
 SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"characters": 2000, "length": 16, "units": 8, "epochs": 2, "batch_size": 16},
     "cpu": {"characters": 16_000, "length": 32, "units": 48, "epochs": 25, "batch_size": 16, "learning_rate": 3.0},
@@ -69,14 +69,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", choices=SIZES, default="cpu")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of the rows")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     if chosen.text is None:
         parser.error("expected a text file, got none; name one by --text or in IBO_JAX_TEXT")
     enable_compilation_cache()
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
-    run = {"search": search, "starts": starts}[chosen.part]
-    run(chosen.text, chosen.scale, seeds, chosen.out / f"rows-{chosen.scale}.jsonl")
+    run, out = {"search": search, "starts": starts}[chosen.part], chosen.out or folder_of("stn_text", chosen.scale)
+    run(chosen.text, chosen.scale, seeds, out / f"rows-{chosen.scale}.jsonl")
 
 
 if __name__ == "__main__":

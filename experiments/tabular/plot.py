@@ -2,20 +2,17 @@
 
 from pathlib import Path
 
-from experiments import plot
-from experiments.common import curves, redraw, rows
+from experiments.common import pages, redraw, rows
 from experiments.tabular import as_trained
 
 HERE = Path(__file__).parent
+TITLE = "Recorded trainings as their methods train"
 
 
 def draw(folder: Path) -> list[Path]:
     """A figure of each group of methods and a table, for each file of rows."""
-    written: list[Path] = []
-    for path in rows.files(folder, "rows-*.jsonl"):
-        trained = as_trained.curves(rows.read(path), curves.load(path))
-        written += plot.redraw(path, "Recorded trainings as their methods train", trained, "-as-trained")
-    return written
+    return [file for path in rows.files(folder, "rows-*.jsonl")
+            for file in pages.write(path, TITLE, as_trained.curves(rows.read(path)), suffix="-as-trained")]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.bilevel_vs_search.trained import retrained, trained
 from experiments.common import rows
+from experiments.common.settings import folder_of
+from experiments.common.trained import retrained, trained
 from experiments.value_function_mnist import plot
 from experiments.value_function_mnist.settings import CELLS, METHODS, Cell, problem
 from ibo_jax import tune
@@ -18,7 +19,6 @@ from ibo_jax.bilevel.judge import Judged, judge
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.cache import enable_compilation_cache
 
-HERE = Path(__file__).parent
 TUNERS = {"value-function": "corrected", "value-function, published": "published"}
 
 
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="+", metavar="NAME", default=[*TUNERS, *METHODS])
     parser.add_argument("--out", type=Path, help="folder of rows and figures; default here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
-    folder = chosen.out or (Path("runs/value_function_mnist") if chosen.scale == "smoke" else HERE)
+    folder = chosen.out or folder_of("value_function_mnist", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"rows-{chosen.scale}.jsonl"
     enable_compilation_cache()

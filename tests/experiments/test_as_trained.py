@@ -20,6 +20,10 @@ def path(tmp_path_factory):
     return path
 
 
+def last_errors(path):
+    return as_trained.last_errors(as_trained.retrained(rows.read(path), rows.read(as_trained.results_file(path))))
+
+
 def test_answers_are_retrained_once_at_their_own_ratios(path, capsys):
     asked = ["digits", "--scale", "smoke", "--rows", str(path)]
     as_trained.main(asked)
@@ -34,7 +38,7 @@ def test_answers_are_retrained_once_at_their_own_ratios(path, capsys):
     as_trained.main(asked)
     assert rows.read(as_trained.results_file(path)) == [about, *found]
 
-    errors = as_trained.errors(path)
+    errors = last_errors(path)
     last = {row["method"]: row for row in rows.read(path) if "slot" in row}
     assert errors["ibo"] == {0: found[0]["test_error"]}
     assert errors["fabolas-is"][0] == pytest.approx(sum(row["test_error"] for row in found[1:]) / 5)
@@ -43,17 +47,17 @@ def test_answers_are_retrained_once_at_their_own_ratios(path, capsys):
 
 
 def test_every_answer_of_a_method_makes_a_curve(path):
-    last = as_trained.errors(path)
+    last = last_errors(path)
     as_trained.main(["digits", "--scale", "smoke", "--rows", str(path), "--every", "ibo"])
-    found, plain = as_trained.whole_curves(path), curves.load(path)
-    assert {"ibo", "random"} <= found.keys()
-    assert as_trained.errors(path) == last
-    results = [row for row in rows.read(as_trained.results_file(path)) if row.get("method") == "ibo"]
-    known = {str(row["hyperparameters"]): row["test_error"] for row in results}
+    stored, results = rows.read(path), rows.read(as_trained.results_file(path))
+    found, plain = as_trained.retrained(stored, results), curves.load(stored)
+    assert as_trained.whole(stored, results) == ["ibo", "random"]
+    assert last_errors(path) == last
+    known = {str(row["hyperparameters"]): row["test_error"] for row in results if row.get("method") == "ibo"}
     assert len(known) > 1
-    trials = {row["slot"]: row["incumbent"] for row in rows.read(path) if row["method"] == "ibo" and "slot" in row}
-    stored = [np.nan if trials[slot] is None else known[str(trials[slot])] for slot in sorted(trials)]
-    np.testing.assert_array_equal(found["ibo"][0].error, stored)
+    trials = {row["slot"]: row["incumbent"] for row in stored if row["method"] == "ibo" and "slot" in row}
+    wanted = [np.nan if trials[slot] is None else known[str(trials[slot])] for slot in sorted(trials)]
+    np.testing.assert_array_equal(found["ibo"][0].error, wanted)
     np.testing.assert_array_equal(found["ibo"][0].training, plain["ibo"][0].training)
     np.testing.assert_array_equal(found["random"][0].error, plain["random"][0].error)
 

@@ -9,9 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from experiments import plot
 from experiments.benchmarks import regret
-from experiments.common import curves, figures, rows, tables, time_to_target
+from experiments.common import curves, figures, pages, rows, tables, time_to_target
 from experiments.common.settings import GROUPS, METHODS
 from experiments.table1 import plot as table1
 
@@ -45,7 +44,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def found(path):
-    return curves.load(path)
+    return curves.load(rows.read(path))
 
 
 def test_runs_are_the_ended_cells_in_the_order_of_methods(found):
@@ -65,7 +64,7 @@ def test_an_extended_cell_that_has_not_ended_again_is_left_out(path):
     with path.open("a") as file:
         file.write(json.dumps({"method": "ibo", "seed": 0, "slot": 3, "cost_seconds": 1, "compile_seconds": 0,
                                "suggest_seconds": 0, "cost_work": 0, "test_error": 0.1}) + "\n")  # fmt: skip
-    assert list(curves.load(path)["ibo"]) == [1, 2]
+    assert list(curves.load(rows.read(path))["ibo"]) == [1, 2]
 
 
 def test_bands_are_quantiles_of_steps(found):
@@ -93,12 +92,13 @@ def test_thinned_bands_keep_exact_values_and_the_end():
     assert set(zip(*thin, strict=True)) <= set(zip(*whole, strict=True))
 
 
-def test_plotted_lines_are_the_stored_values(found):
+@pytest.mark.parametrize("cost", ["training", "work"])
+def test_plotted_lines_are_the_stored_values(found, cost):
     found = curves.of(found, ("ibo", "es"))
-    figure = figures.comparison(found, "title")
-    panels = dict(zip(figures.PANELS, figure.axes, strict=True))
+    figure = figures.comparison(found, "title", cost)
+    panels = dict(zip(figures.PANELS[cost], figure.axes, strict=True))
     for name, axes in panels.items():
-        axis = "training" if name == "worst" else name
+        axis = cost if name == "worst" else name
         *lines, common = axes.lines if name != "trials" else (*axes.lines, None)  # all have as many trials
         assert len(lines) == len(found)
         if common is not None:
@@ -126,10 +126,10 @@ def test_colours_differ_within_a_group():
 
 
 def test_a_redraw_is_the_same_bytes(path):
-    written = plot.redraw(path, "Title", curves.load(path))
-    assert [file.name for file in written] == ["smoke-paper.svg", "smoke-others.svg", "smoke.md"]
+    written = pages.draw(path, "Title")
+    assert [file.name for file in written] == ["smoke-published.svg", "smoke-others.svg", "smoke.md"]
     before = [file.read_bytes() for file in written]
-    assert plot.redraw(path, "Title", curves.load(path)) == written
+    assert pages.draw(path, "Title") == written
     assert [file.read_bytes() for file in written] == before
     assert max(map(len, before)) < 100_000
 
@@ -146,7 +146,7 @@ def test_the_last_bits_of_positions_leave_a_figure_as_it_is(tmp_path):
 
 
 def test_nothing_is_drawn_without_an_ended_cell(tmp_path):
-    assert plot.redraw(tmp_path / "rows-cpu.jsonl", "Title", {}) == []
+    assert pages.draw(tmp_path / "rows-cpu.jsonl", "Title") == []
 
 
 def test_rows_need_neither_their_folder_nor_git(tmp_path, monkeypatch):

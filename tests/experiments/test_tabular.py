@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from experiments.common import rows
-from experiments.common.curves import Run
 from experiments.tabular import as_trained
 from experiments.tabular.problem import EPOCHS, EXAMPLES, SPACE, accuracy, features, forests, table, tabular
 from experiments.tabular.record import RECORDED, record, views
@@ -82,14 +81,20 @@ def test_answers_are_judged_as_their_methods_train_them():
                  for ratio in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)}  # fmt: skip
     wanted = {"ibo": predicted[6.0], "es": predicted[1.0], "tpe": predicted[1.0],
               "es-is": np.mean([predicted[ratio] for ratio in predicted if ratio > 1])}  # fmt: skip
-    found = as_trained.errors([(method, MIDDLE) for method in wanted])
-    np.testing.assert_allclose(found, list(wanted.values()))
+    found = as_trained.curves([row for method in wanted for row in searched(method, MIDDLE)])
+    assert {method: runs[0].error[0] for method, runs in found.items()} == pytest.approx(wanted)
 
 
 def test_curves_as_trained_keep_the_costs_and_the_trials_without_an_answer():
-    run = Run(*(np.array(x) for x in ([1.0, 2.0], [1.5, 3.0], [1.0, 2.0], [1.0, 2.0], [np.nan, 0.4])))
-    found = [{"method": "ibo", "seed": 0, "slot": n, "incumbent": answer} for n, answer in enumerate((None, MIDDLE))]
-    trained = as_trained.curves(found, {"ibo": {0: run}})["ibo"][0]
-    np.testing.assert_array_equal(trained.training, run.training)
+    trained = as_trained.curves(searched("ibo", None, MIDDLE))["ibo"][0]
+    np.testing.assert_array_equal(trained.training, [2.0, 4.0])
     assert np.isnan(trained.error[0])
-    assert trained.error[1] == pytest.approx(as_trained.errors([("ibo", MIDDLE)])[0])
+    assert trained.error[1] == as_trained.curves(searched("ibo", MIDDLE))["ibo"][0].error[0]
+
+
+def searched(method, *answers):
+    """Rows of a search with these answers after its trials."""
+    costs = dict.fromkeys(("cost_seconds", "compile_seconds", "suggest_seconds", "cost_work"), 2.0)
+    trials = [{"method": method, "seed": 0, "slot": slot, "incumbent": answer, "test_error": answer and 0.4, **costs}
+              for slot, answer in enumerate(answers)]  # fmt: skip
+    return [*trials, {"method": method, "seed": 0, "ended": {"trials": len(answers)}}]
