@@ -50,8 +50,7 @@ def trained(inputs=INPUTS, labels=LABELS, outputs=3, space=LINE, **options):
     data = options.pop("data", None) or split_arrays(inputs, labels)
     return training_problem(
         "mine", space, data, network=lambda h: linen.Dense(outputs),
-        optimizer=lambda h, steps: optax.sgd(h["learning_rate"]),
-        **{"epochs": 1, "batch_size": lambda h: 4, **options},
+        **{"epochs": 1, "batch_size": lambda h: 4, "optimizer": lambda h, _: optax.sgd(h["learning_rate"]), **options},
     )  # fmt: skip
 
 
@@ -134,14 +133,14 @@ BAD_CALLS = {
         r"expected labels in 0\.\.1, got 0\.\.2",
     ),
     "negative labels": (lambda: split_arrays(INPUTS, LABELS - 1), r"expected labels in 0.*got -1"),
-    "labels that are no numbers": (lambda: split_arrays(INPUTS, LABELS.astype(float)), "whole-number labels"),
+    "labels that are no numbers": (lambda: split_arrays(INPUTS, LABELS + 0.5), "one class an example"),
     "one-hot labels": (lambda: split_arrays(INPUTS, np.eye(3, dtype=int)[LABELS]), "argmax"),
     "NaN in data": (lambda: split_arrays(spoiled(), LABELS), "expected finite inputs, got NaN or infinity"),
     "infinity in data": (lambda: split_arrays(spoiled(value=np.inf), LABELS), "expected finite inputs"),
     "lengths differ": (lambda: split_arrays(INPUTS, LABELS[:-1]), "as many labels as inputs, got 59 and 60"),
     "no data": (lambda: split_arrays(INPUTS[:0], LABELS[:0]), "at least one example"),
-    "batch larger than data": (lambda: trained(batch_size=lambda h: 1000), "narrow the batch size"),
-    "presample larger than data": (lambda: trained(batch_size=lambda h: 10), "narrow the batch size or the fidelity"),
+    "batch larger than data": (lambda: trained(batch_size=lambda h: 1000), "lower `batch_size`, or its range"),
+    "presample larger than data": (lambda: trained(batch_size=lambda h: 10), "or that of the fidelity"),
     "hyperparameter not in the space": (
         lambda: trained(batch_size=lambda h: h["batch"]),
         "every hyperparameter that the functions read, got no 'batch'",
@@ -250,6 +249,37 @@ def test_a_study_that_is_not_this_one_is_left_alone(what, tmp_path, capsys):
     assert said.startswith("ibo-jax: expected")
     assert len(said.splitlines()) == 1
     assert (tmp_path / "study.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"inputs": -INPUTS}, "found data .* instead of"),
+        ({"labels": (LABELS + 1) % 3}, "found data .* instead of"),
+        ({"outputs": 4}, "found trained .*15 parameters.* instead of .*20 parameters"),
+        ({"optimizer": lambda h, steps: optax.adam(h["learning_rate"])}, "numbers of the optimiser"),
+    ],
+    ids=["inputs", "labels", "network", "optimiser"],
+)
+def test_other_data_or_another_network_is_another_search(changes, message, tmp_path):
+    tune(trained(), "random", evaluations=1, storage=tmp_path, progress=False)
+    with pytest.raises(ValueError, match=message):
+        tune(trained(**changes), "random", evaluations=2, storage=tmp_path, progress=False)
+    assert len(tune(trained(), "random", evaluations=1, storage=tmp_path, progress=False).rows) == 1
+
+
+def test_small_data_and_plain_batch_sizes_do():
+    assert tune(trained(batch_size=None), "ibo", evaluations=1, progress=False).rows[0]["state"] == "ok"
+    assert trained(batch_size=5).learning.task.batch_size({}) == 5
+    assert trained(batch_size=None).learning.task.batch_size({}) == 36 // 6
+
+
+def test_a_search_without_an_answer_says_why():
+    def evaluate(seed, hyperparameters, value):
+        raise KeyError("depth")
+
+    with pytest.warns(UserWarning, match="no evaluation succeeded; the last one said: KeyError: 'depth'"):
+        tune(problem_like(evaluate=evaluate), "random", evaluations=2, progress=False)
 
 
 def test_a_changed_space_is_another_search(tmp_path):

@@ -56,7 +56,14 @@ def test_show_and_report(tmp_path, capsys):
     assert cli.main(["show", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "forrester, random, seed 0" in shown
+    assert cli.main(["show", str(tmp_path / "study.db")]) == 0
+    assert capsys.readouterr().out == shown
     assert "validation error" in shown
+
+
+def test_a_folder_that_cannot_be_made_is_named(capsys):
+    assert cli.main(["tune", "forrester", "--method", "random", "--evaluations", "1", "--out", "/dev/null/study"]) == 2
+    assert "expected to work in /dev/null" in capsys.readouterr().err
 
 
 def test_problems(capsys):

@@ -5,6 +5,7 @@ saved.
 """
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -80,13 +81,19 @@ def _parser() -> argparse.ArgumentParser:
     problems.set_defaults(run=_problems)
 
     show = commands.add_parser("show", help="the trials of a study and its answer")
-    show.add_argument("directory", type=Path, metavar="DIR")
+    show.add_argument("directory", type=_folder, metavar="DIR")
     show.set_defaults(run=_show)
 
     report = commands.add_parser("report", help="write report.html of a study, running ones included")
-    report.add_argument("directory", type=Path, metavar="DIR")
+    report.add_argument("directory", type=_folder, metavar="DIR")
     report.set_defaults(run=_report)
     return parser
+
+
+def _folder(text: str) -> Path:
+    """A study's folder, also by a file in it."""
+    path = Path(text)
+    return path.parent if path.is_file() else path
 
 
 def _tune(chosen: argparse.Namespace) -> int:
@@ -155,7 +162,7 @@ def _files(directory: Path) -> dict[str, Any]:
     if _is_descent(directory):
         return {"checkpoint": directory / "checkpoint.msgpack"} | rows
     study = directory / "study.db"
-    return {"study": f"{study} (optuna-dashboard sqlite:///{study})"} | rows
+    return {"study": f"{study} (optuna-dashboard {shlex.quote(f'sqlite:///{study}')})"} | rows
 
 
 def _problems(chosen: argparse.Namespace) -> int:
@@ -227,6 +234,10 @@ def _report(chosen: argparse.Namespace) -> int:
 
 
 def _refuse(error: Exception) -> int:
+    if isinstance(error, OSError) and error.strerror:
+        error = ValueError(
+            f"expected to work in {error.filename}, got: {error.strerror}; choose another folder by --out"
+        )
     print(f"ibo-jax: {error}", file=sys.stderr)
     return BAD_INPUT
 

@@ -146,11 +146,13 @@ def test_what_is_observed():
         study.add_trial(create_trial(state=state, params={"x": x, "presample_ratio": 6}, distributions=kinds, **more))
 
     add(TrialState.COMPLETE, 0.1, value=1.0, user_attrs={"cost": 3})
+    add(TrialState.COMPLETE, 0.15, value=1.0)  # somebody else's, of unknown cost
     add(TrialState.FAIL, 0.2)
     add(TrialState.PRUNED, 0.3, value=2.0)
     add(TrialState.RUNNING, 0.4)
     add(TrialState.COMPLETE, 0.5, value=math.inf, user_attrs={"cost": 3})
-    found = sampler._observed(study, study.trials, sampler._axes(kinds))
+    with pytest.warns(UserWarning, match="earlier trials without the attribute 'cost' are not learnt from"):
+        found = sampler._observed(study, study.trials, sampler._axes(kinds))
     assert found.x[: found.size, 0].tolist() == [0.1, 0.4]
     assert found.pending[: found.size].tolist() == [False, True]
     assert found.fidelity[: found.size].tolist() == [1.0, 1.0]

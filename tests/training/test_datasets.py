@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ibo_jax.training import image_files
-from ibo_jax.training.datasets import check, load, merged, split_arrays, take
+from ibo_jax.training.datasets import check, fingerprint, load, merged, split_arrays, take
 
 
 class Records:
@@ -192,8 +192,23 @@ def test_split_arrays_of_a_user():
     np.testing.assert_array_equal(np.sort(whole[:, 0]), np.sort(inputs[:, 0].astype(np.float32)))
     own = split_arrays(inputs, labels, test=(inputs[:9], labels[:9]), num_classes=6)
     assert (len(own.test_labels), own.num_classes, len(own.train_labels)) == (9, 6, 160)
-    images = split_arrays(np.zeros((20, 4, 4, 3), np.uint8), np.zeros(20, int))
+    images = split_arrays(np.zeros((20, 4, 4, 3), np.uint8), np.arange(20) % 2)
     assert (images.train_inputs.dtype, images.mean.shape) == (np.uint8, (3,))
+
+
+@pytest.mark.parametrize("kind", [float, bool, np.uint8])
+def test_whole_labels_of_any_type_are_taken(kind):
+    labels = np.arange(20) % 2
+    one, other = (split_arrays(np.arange(60.0).reshape(20, 3), given) for given in (labels, labels.astype(kind)))
+    np.testing.assert_array_equal(one.train_labels, other.train_labels)
+    assert other.train_labels.dtype == np.int32
+
+
+def test_fingerprints_tell_data_of_one_size_apart():
+    inputs, labels = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+    given = ((inputs, labels), (-inputs, labels), (2 * inputs, labels), (inputs, (labels + 1) % 3))
+    assert len({fingerprint(split_arrays(*each)) for each in given}) == len(given)
+    assert fingerprint(split_arrays(inputs, labels)) == fingerprint(split_arrays(inputs * (1 + 1e-9), labels))
 
 
 FINE = np.ones((20, 3))
@@ -206,7 +221,10 @@ FINE = np.ones((20, 3))
         (FINE * np.inf, np.zeros(20, int), {}, "NaN or infinity"),
         (FINE, np.zeros(19, int), {}, "got 19 and 20"),
         (FINE[:0], np.zeros(0, int), {}, "at least one example"),
-        (FINE, np.zeros(20), {}, "whole-number labels"),
+        (FINE, np.full(20, 0.5), {}, "one class an example.*regression is not supported"),
+        (FINE, np.full(20, "a"), {}, "return_inverse"),
+        (FINE, np.zeros((20, 1), int), {}, "flatten"),
+        (FINE, np.zeros(20, int), {}, "at least two classes, got 1"),
         (FINE, np.eye(20, dtype=int), {}, "argmax"),
         (FINE, np.arange(20) - 1, {}, "got -1..18"),
         (FINE, np.arange(20), {"num_classes": 5}, r"0\.\.4, got 0\.\.19"),

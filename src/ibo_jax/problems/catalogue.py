@@ -71,8 +71,8 @@ def problem(name: str, *, scale: str = "cpu", protocol: str = "default", split: 
 
 def _check(name: str, scale: str, protocol: str) -> None:
     if name not in names():
-        close = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {close[0]!r}" if close else "`ibo-jax problems` lists them"
+        close = difflib.get_close_matches(name.lower(), names(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "`ibo-jax problems` lists them"
         raise ValueError(f"expected a problem of {', '.join(names())}, got {name!r}; {hint}")
     scales = SETTINGS.get(name, SCALES)
     if scale not in scales:

@@ -14,12 +14,13 @@ from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, TASK_SHARE, Sample, che
 from ibo_jax.problems.base import Learning, Problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, SearchSpace
 from ibo_jax.training import trainer
-from ibo_jax.training.datasets import Dataset, check, guessing_error
+from ibo_jax.training.datasets import Dataset, check, fingerprint, guessing_error
 from ibo_jax.training.networks import Network, as_network
 from ibo_jax.types import Array, Axis, Hyperparameters, Importance, PRNGKeyArray, Steps, Value
 
 __all__ = ["PRESAMPLE_SHARE", "training_problem"]
 
+BATCH_SIZE = 64
 NOT_TRACEABLE = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -35,7 +36,7 @@ def training_problem(
     network: Callable[[Hyperparameters], Network | Any],
     optimizer: Callable[[Hyperparameters, Steps], optax.GradientTransformation],
     epochs: int,
-    batch_size: Callable[[Hyperparameters], int] | None = None,
+    batch_size: int | Callable[[Hyperparameters], int] | None = None,
     penalty: Callable[[Any, Hyperparameters], Array] | None = None,
     augment: Callable[[PRNGKeyArray, Array, Hyperparameters], Array] | None = None,
     fidelity: Fidelity = PRESAMPLE_RATIO,
@@ -57,7 +58,8 @@ def training_problem(
         network: the network, a Flax module or an `init`/`apply` pair.
         optimizer: `optimizer(hyperparameters, steps_per_epoch)`, an Optax transformation.
         epochs: length of every training.
-        batch_size: default the hyperparameter "batch_size" if the space has one, else 64.
+        batch_size: default the hyperparameter "batch_size" if the space has one, else 64, or what fits six times into
+            the training set.
         penalty: `penalty(params, hyperparameters)`, added to the loss.
         augment: `augment(key, inputs, hyperparameters)`, on inputs as stored.
         fidelity: the ratio of presample and batch, "presample_ratio", or `PRESAMPLE_SHARE`.
@@ -89,10 +91,10 @@ def training_problem(
     check_axis(name, fidelity)
     if epochs < 1:
         raise ValueError(f"{name}: expected at least one epoch, got {epochs}; train longer")
-    task = trainer.Task(network, optimizer, epochs, batch_size or _default_batch_size(space), penalty, augment)
     corners, examples = _corners(space), len(data.train_labels)
-    for hyperparameters in corners:
-        _check_task(name, task, hyperparameters, fidelity, data)
+    sizes = _batch_sizes(batch_size, space, examples)
+    task = trainer.Task(network, optimizer, epochs, sizes, penalty, augment)
+    trained = [_check_task(name, task, hyperparameters, fidelity, data) for hyperparameters in corners]
 
     def view(axis: Axis, importance: Importance) -> Problem:
         smallest = max(task.batch_size(hyperparameters) for hyperparameters in corners)
@@ -112,7 +114,8 @@ def training_problem(
             guess=guessing_error(data.valid_labels), report=training.report,
             report_as_trained=None if plain else training.report_as_trained, view=view, description=description,
             evaluations=evaluations, initial=initial, epochs=epochs, learning=Learning(task, data),
-            setup={"training_examples": examples, "validation_examples": len(data.valid_labels)},
+            setup={"training_examples": examples, "validation_examples": len(data.valid_labels),
+                   "data": fingerprint(data), "trained": trained},
         )  # fmt: skip
 
     return made(_Training(task, data, switch, draw, fidelity, "searched"))
@@ -155,8 +158,15 @@ class _Training(NamedTuple):
         return sample_of(self.fidelity, value, self.importance, seed, batch_size, len(self.data.train_labels))
 
 
-def _default_batch_size(space: SearchSpace) -> Callable[[Hyperparameters], int]:
-    return (lambda h: int(h["batch_size"])) if "batch_size" in space.names else (lambda h: 64)
+def _batch_sizes(
+    given: int | Callable[[Hyperparameters], int] | None, space: SearchSpace, examples: int
+) -> Callable[[Hyperparameters], int]:
+    if callable(given):
+        return given
+    if given is None and "batch_size" in space.names:
+        return lambda h: int(h["batch_size"])
+    size = max(1, min(BATCH_SIZE, examples // int(PRESAMPLE_RATIO.target))) if given is None else given
+    return lambda h: size
 
 
 def _corners(space: SearchSpace) -> list[dict[str, Value]]:
@@ -176,7 +186,8 @@ def _check_task(
     data: Dataset,
     *,
     on_subsets: bool = False,
-) -> None:
+) -> str:
+    """Refuse what cannot be trained; how many parameters there are, and numbers in the state of the optimiser."""
     examples, at = len(data.train_labels), f"{name}, at {hyperparameters}"
     with _explained(at, sorted(hyperparameters)):
         batch_size = int(task.batch_size(hyperparameters))
@@ -185,29 +196,34 @@ def _check_task(
     if not 1 <= batch_size <= presample <= examples:
         raise ValueError(
             f"{at}: expected a batch size from 1, and times the largest presample ratio at most the {examples} "
-            f"training examples, got {batch_size} and {presample:g}; narrow the batch size or the fidelity"
+            f"training examples, got {batch_size} and {presample:g}; lower `batch_size`, or its "
+            "range or that of the fidelity"
         )
     rates = {key: value for key, value in hyperparameters.items() if isinstance(value, float)}
 
-    def outputs(rates: dict[str, Array], steps_per_epoch: Steps = examples // batch_size) -> tuple[Array, Array]:
+    def outputs(rates: dict[str, Array], steps_per_epoch: Steps = examples // batch_size) -> tuple[Array, Array, Any]:
         h = hyperparameters | rates
         network, inputs = as_network(task.network(h)), jnp.zeros((2, *data.train_inputs.shape[1:]), jnp.float32)
         params = network.init(jax.random.key(0), inputs)
         optimizer = task.optimizer(h, steps_per_epoch)
-        optimizer.update(params, optimizer.init(params), params)
+        state = optimizer.init(params)
+        optimizer.update(params, state, params)
         penalty = jnp.zeros(()) if task.penalty is None else jnp.asarray(task.penalty(params, h))
-        return network.apply(params, inputs, train=True, key=jax.random.key(0)), penalty
+        return network.apply(params, inputs, train=True, key=jax.random.key(0)), penalty, (params, state)
 
     with _explained(at, sorted(hyperparameters)):
         # the number of batches in a subset is traced, so that subsets of all sizes share a program
-        logits, loss = jax.eval_shape(outputs, rates, *([jnp.zeros((), jnp.int32)] if on_subsets else []))
+        logits, loss, held = jax.eval_shape(outputs, rates, *([jnp.zeros((), jnp.int32)] if on_subsets else []))
     if logits.shape[:-1] != (2, *data.train_labels.shape[1:]) or logits.shape[-1] < data.num_classes:
         raise ValueError(
             f"{at}: expected logits (example, class_) for the {data.num_classes} classes of {data.name}, got shape "
-            f"{logits.shape} for 2 examples; give the last layer an output for each class"
+            f"{logits.shape} for 2 examples; give the last layer an output for each class, numbered from 0 (the lowest "
+            f"label is {data.train_labels.min()})"
         )
     if loss.shape:
         raise ValueError(f"{at}: expected the penalty to be one number, got shape {loss.shape}; sum over parameters")
+    parameters, state = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in held)
+    return f"{parameters} parameters, {state} numbers of the optimiser"
 
 
 @contextlib.contextmanager

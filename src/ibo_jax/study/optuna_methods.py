@@ -75,7 +75,7 @@ def check(name: str, problem: Problem) -> None:
     if name == "gp" and importlib.util.find_spec("torch") is None:
         raise ValueError(
             "expected the package torch, which Optuna's Gaussian process needs, got none; "
-            "pip install 'ibo_jax[gp]', or choose another method"
+            ".venv/bin/pip install -c constraints.txt -e '.[gp]' in the checkout, or choose another method"
         )
 
 

@@ -129,12 +129,12 @@ def make_progress(
 def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | None = None) -> Table:
     """Slots as a table that fits 80 columns; the best of them stands out.
 
-    "predicted" is the predicted error of the incumbent at the target, "IS share" the share of importance steps,
-    "cost" in seconds, if it is that of a training.
+    "incumbent" is the error that was predicted for the best so far at the target, before the trial, "IS share" the
+    share of importance steps, "cost" in seconds, if it is that of a training.
     """
     found = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     axis = "B/b" if fidelity == "presample_ratio" else fidelity
-    for name in ("trial", "error", "predicted", axis, "IS share", "cost", "compile", "suggest"):
+    for name in ("trial", "error", "incumbent", axis, "IS share", "cost", "compile", "suggest"):
         found.add_column(name, justify="right", no_wrap=True)
     found.add_column("by")
     found.add_column("state", max_width=60, overflow="ellipsis", no_wrap=True)
@@ -150,8 +150,10 @@ def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | 
 
 
 def best_error(rows: Sequence[Row]) -> float | None:
-    """The lowest error observed, at any fidelity."""
-    return min((row["error"] for row in rows if row["state"] == "ok" and row["error"] is not None), default=None)
+    """The lowest error observed, at the highest fidelity of them all: those of a lower one may be biased."""
+    found = [(row["s"], row["error"]) for row in rows if row["state"] == "ok" and row["error"] is not None]
+    highest = max((s for s, _ in found), default=None)
+    return min((error for s, error in found if s == highest), default=None)
 
 
 def seconds_left(rows: Sequence[Row], evaluations: int | None, seconds: float | None, elapsed: float) -> float | None:

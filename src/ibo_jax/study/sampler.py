@@ -134,11 +134,13 @@ class IBOSampler(BaseSampler):
         self._seen_spaces = IntersectionSearchSpace()
         self._independent = RandomSampler(self._seed)
         self._proposers: dict[tuple[Cells, int, Fidelity], Proposer] = {}
+        self._began: int | None = None  # number of the first trial that this sampler was asked about
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """What is sampled together: the given space, or what all completed trials have in common."""
         if len(study.directions) != 1:
             raise ValueError(f"expected a study of one objective, got {len(study.directions)}; use another sampler")
+        self._began = trial.number if self._began is None else min(self._began, trial.number)
         if self._scale.transform == "log" and study.direction == StudyDirection.MAXIMIZE:
             raise ValueError('expected transform="identity" in a study that maximises, got "log"; drop it')
         found = self._seen_spaces.calculate(study) if self._given is None else dict(self._given)
@@ -182,8 +184,8 @@ class IBOSampler(BaseSampler):
         """A parameter on its own, at random."""
         if self._given is not None or study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             warnings.warn(
-                f"trial {trial.number}: {param_name} is not in every completed trial with the same bounds, or not in "
-                "the space given: it is drawn at random",
+                f"{param_name} is not in every completed trial with the same bounds, or not in the space given: it is "
+                "drawn at random",
                 stacklevel=2,
             )
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
@@ -207,17 +209,25 @@ class IBOSampler(BaseSampler):
                 continue
             if trial.state == TrialState.RUNNING:
                 found.append(Evaluation(*axes.encode(trial.params), pending=True))
-            elif trial.state == TrialState.COMPLETE and math.isfinite(trial.values[0]):
+            elif (
+                trial.state == TrialState.COMPLETE
+                and math.isfinite(trial.values[0])
+                and (paid := self._paid(trial)) is not None
+            ):
                 objective = self._scale._replace(sign=sign).model(trial.values[0])
-                found.append(Evaluation(*axes.encode(trial.params), objective, self._paid(trial)))
+                found.append(Evaluation(*axes.encode(trial.params), objective, paid))
         return observations(found, axes.space.dimension)
 
-    def _paid(self, trial: FrozenTrial) -> float:
+    def _paid(self, trial: FrozenTrial) -> float | None:
+        """The cost; None of an earlier trial that has none."""
         if self._cost == "duration":
             duration = trial.duration
             return max(duration.total_seconds(), 1e-6) if duration is not None else 1e-6
         paid = trial.user_attrs.get(self._cost)
-        if not isinstance(paid, int | float) or not 0 < paid < math.inf:
+        if not isinstance(paid, int | float | np.integer | np.floating) or not 0 < paid < math.inf:
+            if paid is None and (self._began is None or trial.number < self._began):
+                warnings.warn(f"earlier trials without the attribute {self._cost!r} are not learnt from", stacklevel=2)
+                return None
             raise ValueError(
                 f"expected trial {trial.number} to have a positive cost in its user attribute {self._cost!r}, "
                 f"got {paid!r}; call trial.set_user_attr({self._cost!r}, cost) in the objective"

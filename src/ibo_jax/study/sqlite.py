@@ -18,13 +18,19 @@ def open_sqlite(path: Path) -> RDBStorage:
     """The storage in a file, created if there is none.
 
     Raises:
-        ValueError: the file is damaged, no SQLite file, of another program, or of an Optuna that this one cannot read.
+        ValueError: the file is damaged, no SQLite file, of another program, or of an Optuna that this one cannot read;
+            it cannot be opened to be written.
     """
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             foreign = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             foreign -= TABLES
+    except sqlite3.OperationalError as error:  # it may be sound
+        raise ValueError(
+            f"expected a study that can be read and written at {path}, got: {error}; copy its folder to where you may "
+            "write, or use another one"
+        ) from error
     except sqlite3.DatabaseError as error:
         verdict, foreign = str(error), set()
     verdict = " ".join(verdict.split())

@@ -91,7 +91,10 @@ def tune(
         problem, method, evaluations=evaluations, seconds=seconds, seed=seed, storage=storage, cost=cost,
         protocol=protocol, progress=progress,
     )  # fmt: skip
-    return run(search, parallel)
+    result = run(search, parallel)
+    if result.hyperparameters is None and result.message:
+        warnings.warn(result.message, stacklevel=2)
+    return result
 
 
 def run(search: Search, parallel: int = 1) -> Result:

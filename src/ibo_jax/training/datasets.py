@@ -3,6 +3,7 @@
 Validation examples are the last of the official training set; the test set is for the final report only.
 """
 
+import zlib
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -10,10 +11,14 @@ from jaxtyping import Float, Int
 
 from ibo_jax.training import image_files
 
-__all__ = ["NAMES", "Dataset", "Normalisation", "check", "guessing_error", "load", "merged", "split_arrays", "take"]
+__all__ = [
+    "NAMES", "Dataset", "Normalisation", "check", "fingerprint", "guessing_error", "load", "merged", "split_arrays",
+    "take",
+]  # fmt: skip
 
 NAMES = ("digits", "mnist", "cifar10", "cifar100")
 Normalisation = Literal["standard", "unit", "zca"]
+SAMPLED = 256  # examples that a fingerprint looks at
 COUNTED_AT_ONCE = 1_000_000  # pixels; counting makes an eight-byte copy of them
 CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100}
 Inputs = np.ndarray
@@ -56,7 +61,7 @@ def split_arrays(
 
     Args:
         inputs: examples along the first axis, features or channels along the last.
-        labels: whole numbers from 0, one an example.
+        labels: classes as whole numbers from 0, one an example (floats and flags that are such do as well).
         valid_fraction: share of the examples to choose hyperparameters by.
         test: share of the examples for the final report, or a pair (inputs, labels) of its own.
         num_classes: default 1 + the largest label.
@@ -69,16 +74,17 @@ def split_arrays(
         (60, 20, 20, 3)
 
     Raises:
-        ValueError: lengths differ, an input is not finite, a label is out of range, or a part would be empty.
+        ValueError: lengths differ, an input is not finite, a label is out of range, there is one class only, or a part
+            would be empty.
     """
-    inputs, labels = _as_inputs(inputs), np.asarray(labels)
+    inputs, labels = _as_inputs(inputs), _as_labels(labels)
     _check_part(f"{name}: the data", inputs, labels, num_classes)
     test_size = round(test * len(labels)) if isinstance(test, int | float) else 0
     valid_size = round(valid_fraction * len(labels))
     order = np.random.default_rng(seed).permutation(len(labels))
     test_rows, valid_rows, train_rows = np.split(order, [test_size, test_size + valid_size])
     if not isinstance(test, int | float):
-        test_inputs, test_labels = _as_inputs(test[0]), np.asarray(test[1])
+        test_inputs, test_labels = _as_inputs(test[0]), _as_labels(test[1])
         _check_part(f"{name}: the test data", test_inputs, test_labels, num_classes)
     else:
         test_inputs, test_labels = inputs[test_rows], labels[test_rows]
@@ -88,6 +94,8 @@ def split_arrays(
         raise ValueError(f"{name}: expected examples in every part, got {sizes}; change valid_fraction or test")
     if num_classes is None:
         num_classes = 1 + int(max(labels.max(), test_labels.max()))
+    if num_classes < 2:
+        raise ValueError(f"{name}: expected at least two classes, got {num_classes}; there is nothing to learn")
     return Dataset(
         train_inputs, labels[train_rows].astype(np.int32), inputs[valid_rows], labels[valid_rows].astype(np.int32),
         test_inputs, test_labels.astype(np.int32), *_moments(train_inputs), num_classes, name,
@@ -193,6 +201,18 @@ def guessing_error(labels: np.ndarray) -> float:
     return 1 - float(np.bincount(np.ravel(labels)).max()) / labels.size
 
 
+def fingerprint(dataset: Dataset) -> str:
+    """What tells the training part from others of its size, in words; rounded, as processors differ in last digits.
+
+    Examples:
+        >>> fingerprint(load("digits"))
+        '(8, 8, 1) of mean 4.89, deviation 6.02, labels 1849'
+    """
+    sample = dataset.train_inputs[:: max(1, len(dataset.train_inputs) // SAMPLED)].astype(np.float64)
+    labels = zlib.crc32(np.ascontiguousarray(dataset.train_labels, np.int32).tobytes()) & 0xFFFF
+    return f"{sample.shape[1:]} of mean {sample.mean():.3g}, deviation {sample.std():.3g}, labels {labels:04x}"
+
+
 def check(dataset: Dataset) -> None:
     """Refuse data on which a training cannot mean anything.
 
@@ -214,6 +234,13 @@ def _as_inputs(inputs: Inputs) -> Inputs:
     return inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
 
 
+def _as_labels(labels: np.ndarray) -> np.ndarray:
+    """Whole numbers in whatever type they came; anything else as it is, to be refused."""
+    labels = np.asarray(labels)
+    whole = labels.dtype == bool or (np.issubdtype(labels.dtype, np.floating) and np.all(labels == np.rint(labels)))
+    return labels.astype(np.int32) if whole else labels
+
+
 def _check_part(what: str, inputs: Inputs, labels: np.ndarray, num_classes: int | None) -> None:
     if not len(labels):
         raise ValueError(f"{what}: expected at least one example, got none; check where the arrays come from")
@@ -221,8 +248,8 @@ def _check_part(what: str, inputs: Inputs, labels: np.ndarray, num_classes: int 
         raise ValueError(f"{what}: expected as many labels as inputs, got {len(labels)} and {len(inputs)}; align them")
     if labels.shape[1:] not in ((), inputs.shape[1:]) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
-            f"{what}: expected a vector of whole-number labels, or as many as inputs, got {labels.dtype} of shape "
-            f"{labels.shape}; one-hot labels need labels.argmax(-1)"
+            f"{what}: expected one class an example, a whole number from 0 (or one for each input, in text), got "
+            f"{labels.dtype} of shape {labels.shape}; {_advice(labels)}"
         )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (num_classes is not None and high >= num_classes):
@@ -232,6 +259,16 @@ def _check_part(what: str, inputs: Inputs, labels: np.ndarray, num_classes: int 
         )
     if inputs.dtype != np.uint8 and not np.isfinite(inputs).all():
         raise ValueError(f"{what}: expected finite inputs, got NaN or infinity; drop those examples or fill them in")
+
+
+def _advice(labels: np.ndarray) -> str:
+    if labels.dtype.kind in "OSU":
+        return "names become numbers by np.unique(labels, return_inverse=True)[1]"
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return "flatten them"
+    if labels.ndim > 1:
+        return "one-hot labels need labels.argmax(-1)"
+    return "regression is not supported: state a Problem of your own, which returns its error"
 
 
 def _moments(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
