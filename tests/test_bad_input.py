@@ -16,6 +16,7 @@ from ibo_jax import (
     Float,
     IBOSampler,
     Integer,
+    Outcome,
     Problem,
     SearchSpace,
     cli,
@@ -272,6 +273,12 @@ def test_small_data_and_plain_batch_sizes_do():
     assert tune(trained(batch_size=None), "ibo", evaluations=1, progress=False).rows[0]["state"] == "ok"
     assert trained(batch_size=5).learning.task.batch_size({}) == 5
     assert trained(batch_size=None).learning.task.batch_size({}) == 36 // 6
+
+
+def test_a_negative_error_has_no_logarithm():
+    below = problem_like(evaluate=lambda *_: Outcome("ok", -0.1), transform="log")
+    with pytest.raises(ValueError, match=r"errors of at least 0.*got -0.1; state transform='identity'"):
+        tune(below, "random", evaluations=2, progress=False)
 
 
 def test_a_search_without_an_answer_says_why():

@@ -167,3 +167,17 @@ def test_objectives_that_cannot_be_fitted_lead_to_a_random_point_and_a_warning(o
     assert 0.0 <= suggestion.x[0] <= 1.0
     assert suggestion.fidelity == 1.0
     assert suggestion.incumbent_objective == seen.objective[: seen.size].min()
+
+
+def test_a_function_that_is_known_leaves_the_gain_a_number():
+    """What is left of the prior's variance is then less than its rounding, at which a Cholesky factor fails."""
+    method, seen, state = make("ibo", Fidelity("s", 0.0, 1.0)), empty(1), None
+    points = list(zip((0.05, 0.3, 0.55, 0.8, 0.95), (1.0, 0.4, 1.0, 0.0, 0.4), strict=True))
+    for step in range(25):
+        if step >= len(points):
+            suggestion, state = method(jax.random.key(step), seen, state)
+            assert not suggestion.warning
+            points.append((suggestion.x[0], suggestion.fidelity))
+        x, s = points[step]
+        seen = append(seen, np.array([x]), s, (x - 0.4) ** 2 + 0.1 * (1 - s), np.log(1 + s))
+    assert abs(suggestion.recommendation[0] - 0.4) < 1e-3

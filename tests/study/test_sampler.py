@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 
 import numpy as np
 import optuna
@@ -87,18 +88,43 @@ def test_observations_take_scale_sign_and_pending():
     assert found.pending.tolist()[:2] == [False, True]
 
 
-def test_seeded_study_repeats_and_resumes(tmp_path):
+@pytest.mark.parametrize("method", ["random", "ibo"])
+def test_seeded_study_repeats_and_resumes(method, tmp_path):
     def sampler():
-        return IBOSampler("presample_ratio", cost="cost", method="random", initial=5, seed=1)
+        return IBOSampler("presample_ratio", cost="cost", method=method, initial=3, seed=1)
 
     whole = optuna.create_study(sampler=sampler())
-    whole.optimize(objective, n_trials=12)
+    whole.optimize(objective, n_trials=9)
     url = f"sqlite:///{tmp_path / 'study.db'}"
     for _ in range(3):
         study = optuna.create_study(storage=url, study_name="s", load_if_exists=True, sampler=sampler())
-        study.optimize(objective, n_trials=4)
+        study.optimize(objective, n_trials=3)
     # The first trial is drawn by Optuna's own generator, which the seed fixes as well.
     assert values(study) == values(whole)
+
+
+def test_parameters_drawn_alone_depend_on_seed_and_trial_only(tmp_path):
+    def conditional(trial):
+        return sum(trial.suggest_float(f"x{layer}", 0.0, 1.0) for layer in range(1 + trial.number % 2))
+
+    found, url = [], f"sqlite:///{tmp_path / 'study.db'}"
+    for storage, parts in ((None, [6]), (url, [2, 2, 2])):
+        for part in parts:
+            sampler = IBOSampler(method="random", initial=2, seed=3)
+            study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True, sampler=sampler)
+            with warnings.catch_warnings(action="ignore"):
+                study.optimize(conditional, n_trials=part)
+        found.append([trial.params for trial in study.trials])
+    assert found[0] == found[1]
+
+
+def test_running_trials_of_other_choices_are_left_out():
+    study = optuna.create_study(sampler=IBOSampler(method="random", initial=1, seed=0))
+    kinds = [{"k": optuna.distributions.CategoricalDistribution(choices)} for choices in (("a", "b"), ("a", "c"))]
+    study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.0, params={"k": "a"}, distributions=kinds[0]))
+    study.add_trial(create_trial(state=TrialState.RUNNING, params={"k": "c"}, distributions=kinds[1]))
+    study.optimize(lambda trial: float(trial.suggest_categorical("k", ("a", "b")) == "a"), n_trials=1)
+    assert study.trials[-1].state == TrialState.COMPLETE
 
 
 def test_known_space_starts_with_the_design():

@@ -31,6 +31,7 @@ from ibo_jax.types import AnyArray
 
 __all__ = ["Belief", "base_samples", "believe", "pathwise_gain", "symmetric_gain"]
 
+ROUNDING = 1e-12  # of the prior variance: what is left of it where the function is known may be less, and negative
 SHRINKAGE = 4.0  # pseudo-samples that pull a group's variance to the common one: small groups look too certain
 
 
@@ -101,7 +102,9 @@ def believe(
     target = (representers, jnp.ones(len(representers)))
     whitened = cross(posterior, *target)
     mean = posterior.whitened @ whitened
-    factor = cholesky(_prior(posterior, target, target) - whitened.T @ whitened)
+    prior = _prior(posterior, target, target)
+    rounding = ROUNDING * jnp.trace(prior) / len(prior) * jnp.eye(len(prior), dtype=prior.dtype)
+    factor = cholesky(prior - whitened.T @ whitened + rounding)
     values = mean + base @ factor.T
     group = jnp.argmin(values, axis=1)
     group_size = jnp.bincount(group, length=len(representers)).astype(values.dtype)

@@ -37,13 +37,13 @@ Reach = Callable[[Float[AnyArray, "*point dimension"]], Float[AnyArray, "*point 
 class Proposal(NamedTuple):
     """Where to go and what is predicted there, and the answers so far; objectives in the units of observations.
 
-    `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `acquisition` is NaN where the guard chose,
-    `entropy` (of the optimum's place) where it was not asked for.
+    `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `log_acquisition` is NaN where the guard
+    chose, `entropy` (of the optimum's place) where it was not asked for.
     """
 
     x: Float[AnyArray, "dimension"]
     s: Float[AnyArray, ""]
-    acquisition: Float[AnyArray, ""]
+    log_acquisition: Float[AnyArray, ""]
     mean: Float[AnyArray, ""]
     sd: Float[AnyArray, ""]
     log_cost: Float[AnyArray, ""]
@@ -118,7 +118,7 @@ def propose(
     return Proposal(
         x=x,
         s=s,
-        acquisition=jnp.where(guard, jnp.nan, value),
+        log_acquisition=jnp.where(guard, jnp.nan, value),
         mean=mean,
         sd=sd,
         log_cost=models.log_cost(x[None], s[None])[0],
@@ -212,7 +212,7 @@ def _maximise_gain(key, log_price, beliefs, pool, scores, always, levels: Levels
         ends = jnp.column_stack([jnp.repeat(frozen[:, :-1], len(levels), axis=0), every_level])
         values = log_rate(ends)
     chosen = jnp.argmax(values)
-    return reach(ends[chosen, :-1]), ends[chosen, -1], jnp.exp(values[chosen])
+    return reach(ends[chosen, :-1]), ends[chosen, -1], values[chosen]
 
 
 def _spread_fidelities(key, count: int, levels: Levels, dtype) -> Float[AnyArray, "count"]:

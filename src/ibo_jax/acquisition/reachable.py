@@ -44,7 +44,7 @@ def snap(x: Float[AnyArray, "*point dimension"], cells: Cells) -> Float[AnyArray
 
 def small_steps(cells: Cells, dimension: int, length: float) -> Float[np.ndarray, "dimension"]:
     """Standard deviations, by coordinate, of steps to near points: `length`, or as far as from the lowest whole
-    number to the next; of a choice such that one in ten steps or so leads to another.
+    number to the next; of a choice such that a quarter (two choices) to three quarters (ten) of them lead to another.
 
     Examples:
         >>> from ibo_jax.space import Cell

@@ -99,7 +99,8 @@ def suggest(
         acquisition=acquisition,
         cells=cells,
     )
-    if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd])):
+    value = 0.0 if guard else proposal.log_acquisition
+    if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd, value])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         return fallback._replace(warning="the surrogate was not finite: a random point was tried"), state
     reason = "guard" if guard else "nearby" if local else "acquisition"

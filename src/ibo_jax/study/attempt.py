@@ -53,6 +53,11 @@ def work(search: Search, ticket: Ticket) -> None:
         stop = search.optuna and optuna_methods.watch(search.optuna, search.store, ticket.slot, ticket.trial_id)
         outcome, wall = evaluate(search.problem, seed, ticket.hyperparameters, ticket.fidelity, stop)
         told = {**outcome._asdict(), "evaluate_seconds": wall, "elapsed_seconds": search.elapsed}
+        if outcome.state == "ok" and search.problem.transform == "log" and outcome.error < 0:
+            raise ValueError(
+                f"expected {search.problem.name} to have errors of at least 0, of which the logarithm is modelled, got "
+                f"{outcome.error}; state transform='identity' in the Problem"
+            )
         if outcome.state == "ok" and not search.paid(told) > 0:
             raise ValueError(
                 f"expected {search.problem.name} to state a cost_work > 0, got {outcome.cost_work}; "

@@ -61,7 +61,7 @@ def evaluate(
 
 def _in_floats(outcome: Outcome) -> Outcome:
     """Numbers as Python has them, whatever arrays the problem returned; a work that is not finite is unknown."""
-    error, seconds, work, compiling, share = (float(value) for value in (
+    error, seconds, work, compiling, share = (math.nan if value is None else float(value) for value in (
         outcome.error, outcome.cost_seconds, outcome.cost_work, outcome.compile_seconds, outcome.importance_share
     ))  # fmt: skip
     return outcome._replace(

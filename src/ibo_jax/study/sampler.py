@@ -3,6 +3,7 @@
 import functools
 import math
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -44,6 +45,12 @@ class _Axes(NamedTuple):
     @property
     def space(self) -> SearchSpace:
         return SearchSpace({name: dimension(found) for name, found in self.parameters.items()})
+
+    def hold(self, trial: FrozenTrial) -> bool:
+        """Whether a trial has all of them, within bounds and among choices."""
+        named = self.fidelity is NO_FIDELITY or self.fidelity.name in trial.params
+        return named and all(name in trial.params and _contains(found, trial.params[name])
+                             for name, found in self.parameters.items())  # fmt: skip
 
     def encode(self, values: Mapping[str, Any]) -> tuple[np.ndarray, float]:
         x = self.space.encode({name: inward(found, values[name]) for name, found in self.parameters.items()})
@@ -132,7 +139,6 @@ class IBOSampler(BaseSampler):
         self._given = space
         self._evaluations = evaluations if protocol == "default" else None
         self._seen_spaces = IntersectionSearchSpace()
-        self._independent = RandomSampler(self._seed)
         self._proposers: dict[tuple[Cells, int, Fidelity], Proposer] = {}
         self._began: int | None = None  # number of the first trial that this sampler was asked about
 
@@ -188,11 +194,9 @@ class IBOSampler(BaseSampler):
                 "drawn at random",
                 stacklevel=2,
             )
-        return self._independent.sample_independent(study, trial, param_name, param_distribution)
-
-    def reseed_rng(self) -> None:
-        """For workers that are copies of this one; what the method draws depends on seed and trial number only."""
-        self._independent.reseed_rng()
+        seeds = np.random.SeedSequence([self._seed, trial.number, zlib.crc32(param_name.encode())])
+        chance = RandomSampler(int(seeds.generate_state(1)[0]))  # as all else, by seed and trial number alone
+        return chance.sample_independent(study, trial, param_name, param_distribution)
 
     def _axes(self, parameters: Mapping[str, BaseDistribution]) -> _Axes:
         fidelity = (
@@ -202,10 +206,9 @@ class IBOSampler(BaseSampler):
 
     def _observed(self, study: Study, trials: Sequence[FrozenTrial], axes: _Axes) -> Observations:
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-        names = {*axes.parameters, axes.fidelity.name} - {""}
         found = []
         for trial in trials:
-            if not all(name in trial.params for name in names):
+            if not axes.hold(trial):
                 continue
             if trial.state == TrialState.RUNNING:
                 found.append(Evaluation(*axes.encode(trial.params), pending=True))
@@ -251,6 +254,13 @@ def _fidelity(name: str, parameters: Mapping[str, BaseDistribution]) -> Fidelity
         f"expected the fidelity {name!r} to be whole numbers from 1 or more, or a plain float, got {found}; "
         "change its distribution"
     )
+
+
+def _contains(found: BaseDistribution, value: Any) -> bool:
+    try:
+        return found._contains(found.to_internal_repr(value))
+    except ValueError:  # no choice of these
+        return False
 
 
 def _shape(shape: tuple[int, Fidelity]) -> list[Any]:
