@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
         compile_seconds: seconds spent in compilation.
         importance_share: share of the steps that were importance-sampled.
         presample_ratio: B / b, examples scored for each one trained on; None where nothing is trained.
-        history: per-epoch series by name (`error`, `loss`, `tau`, `importance_share`, `seconds`), for the report.
+        history: per-epoch series by name (`error`, `loss`, `train_loss`, `tau`, `importance_share`, `seconds`).
         message: why, where the state is not ok.
     """
 

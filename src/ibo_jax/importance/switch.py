@@ -55,7 +55,7 @@ def pays(
 
     "published": tau > c, the `threshold`. "variance": 1/r + 1/tau^2 < 1/c with r = B/b, which also counts the
     variance of the presample itself (drawn from the data set) and compares variances, not their roots; it is the
-    better rule where r is small. Both compare the variance of a gradient with its cost.
+    better rule where r is small.
 
     Examples:
         >>> taus = jnp.array([1.9, 2.1, 2.5])

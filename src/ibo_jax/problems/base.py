@@ -39,8 +39,8 @@ class Problem:
         floor: smallest error that is told apart from zero (half an example), used by the log.
         guess: error of guessing, what a diverged evaluation counts as; NaN if unknown (it is then not observed).
         report: retrains the answer plainly and judges it on the test set, if there is one.
-        report_as_trained: the same, trained as an evaluation at the target fidelity is; None where that is plain too.
-            Asked beside `report`.
+        report_as_trained: the same, trained as an evaluation at the target fidelity is; None where that is plain too,
+            or a share at whose target all examples are scored. Asked beside `report`.
         view: the same problem with subsets or tasks as its fidelity, `view(axis, importance)`, see `seen`; it brings
             `evaluate` and `report_as_trained` of its own.
         optimum: the known best value at the target fidelity, for synthetic problems.

@@ -170,12 +170,11 @@ def _batch_sizes(
 
 
 def _corners(space: SearchSpace) -> list[dict[str, Value]]:
-    """The two corners of the space: all lowest values or first choices, all highest or last."""
-    sides: list[dict[str, Value]] = [{}, {}]
-    for name, dimension in space.dimensions.items():
-        ends = dimension.choices if isinstance(dimension, Categorical) else (dimension.low, dimension.high)
-        sides[0][name], sides[1][name] = ends[0], ends[-1]
-    return sides
+    """Corners of the space: all lowest values, all highest, and between them as many as hold every choice."""
+    ends = {name: dimension.choices if isinstance(dimension, Categorical) else (dimension.low, dimension.high)
+            for name, dimension in space.dimensions.items()}  # fmt: skip
+    count = max(map(len, ends.values()), default=2)
+    return [{name: values[min(corner, len(values) - 1)] for name, values in ends.items()} for corner in range(count)]
 
 
 def _check_task(
