@@ -19,7 +19,7 @@ from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import training_problem
 from ibo_jax.space import Float, SearchSpace
 from ibo_jax.training.convnets import LeNet
-from ibo_jax.training.datasets import Dataset, Normalisation, load, take
+from ibo_jax.training.datasets import Dataset, Normalisation, load
 from ibo_jax.training.networks import MLP
 from ibo_jax.types import Array, Hyperparameters
 
@@ -107,9 +107,10 @@ def subset(source: str, images: int, seed: int, normalise: Normalisation) -> Dat
     whole = load(source, valid_size=0 if source != "digits" else None, normalise=normalise)
     order = np.random.default_rng(seed).permutation(len(whole.train_labels))[:images]
     inputs, labels, cut = whole.train_inputs[order], whole.train_labels[order], 3 * images // 5
-    return take(whole)._replace(
-        train_inputs=inputs[:cut], train_labels=labels[:cut], valid_inputs=inputs[cut:], valid_labels=labels[cut:]
-    )
+    return whole._replace(
+        train_inputs=inputs[:cut], train_labels=labels[:cut], valid_inputs=inputs[cut:], valid_labels=labels[cut:],
+        valid_is_test=False,
+    )  # fmt: skip
 
 
 def _network(kind: str, classes: int, h: Hyperparameters) -> linen.Module:

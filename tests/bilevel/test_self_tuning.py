@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from ibo_jax import bilevel
-from ibo_jax.bilevel import hypernetwork, relaxation, self_tuning, value_function
+from ibo_jax.bilevel import alternation, hypernetwork, relaxation, self_tuning, value_function
 from ibo_jax.bilevel.judge import judge
 from ibo_jax.bilevel.replay import constant, replay
 from ibo_jax.problems import problem
@@ -99,6 +99,15 @@ def test_hyperparameters_rest_in_the_warm_up_and_scales_where_they_are_not_tuned
 
 
 @pytest.mark.slow
+def test_every_example_has_a_perturbation_of_its_own():
+    centre, raw = jnp.array([1.0, -2.0]), jnp.array([0.0, 1.0])
+    values = alternation._perturbed(jax.random.key(0), (centre, raw), 4000)
+    assert len(np.unique(np.asarray(values), axis=0)) == 4000
+    deviation = np.asarray(jax.nn.softplus(raw))
+    np.testing.assert_allclose(np.mean(values, axis=0), centre, atol=4 * deviation.max() / 4000**0.5)
+    np.testing.assert_allclose(np.std(values, axis=0), deviation, rtol=4 / 8000**0.5)
+
+
 def test_entropy_widens_the_perturbations():
     scales = [run(self_tuning.tuner(small(), warm_up=0, entropy=tau, scale_rate=0.05), 2)[1][-1].more["scale/dropout"]
               for tau in (0.0, 10.0)]  # fmt: skip

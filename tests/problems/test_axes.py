@@ -76,6 +76,19 @@ def test_an_answer_is_retrained_plainly_and_as_its_method_trains(digits, name):
         assert seen.report_as_trained(3, h)[:2] == retrain(3, task, h, data, presample_ratio=ratio)[:2]
 
 
+def test_a_report_as_trained_is_by_importance(digits):
+    h = digits.space.decode(np.full(digits.space.dimension, 0.5)) | {"log2_batch_size": 4, "learning_rate": 5e-3}
+    task, data = digits.learning
+    made = training_problem(
+        "two", digits.space, data, network=task.network, optimizer=task.optimizer, epochs=task.epochs,
+        batch_size=task.batch_size, fidelity=Fidelity("presample_ratio", 1, 2, integer=True, plain=1),
+    )  # fmt: skip
+    assert made.evaluate(3, h, 2).importance_share > 0
+    trained = made.report_as_trained(3, h)
+    assert trained[:2] == retrain(3, made.learning.task, h, data, presample_ratio=2)[:2]
+    assert trained.test_loss != made.report(3, h).test_loss
+
+
 def test_a_problem_is_seen_with_what_was_changed_in_it(digits):
     """Fields that a user replaced stay; a problem without parts of data says so."""
     changed = dataclasses.replace(digits, transform="identity", initial=2)

@@ -22,12 +22,6 @@ def shown(screen: progress.Screen) -> str:
     return console.file.getvalue()
 
 
-def test_the_lowest_error_is_that_of_the_highest_fidelity():
-    found = [(0.5, 0.1), (1.0, 0.3), (1.0, 0.2)]
-    known = [{"state": "ok", "s": s, "error": error} for s, error in found]
-    assert [progress.best_error(known[:count]) for count in range(4)] == [None, 0.1, 0.3, 0.2]
-
-
 def test_screen_shows_the_newest_trials_and_what_is_left(rows):
     screen = progress.Screen("branin, random, seed 0", "s", 8, None)
     assert "0 of 8 trials" in shown(screen)

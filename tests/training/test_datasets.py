@@ -175,7 +175,8 @@ def test_merged_and_take_keep_the_test_set_apart():
     scripts = load("digits", valid_size=0)
     assert len(scripts.train_labels) == 1397
     np.testing.assert_array_equal(scripts.valid_labels, scripts.test_labels)
-    for stand_in in (scripts, take(scripts, train=100, valid=20, test=20)):
+    copied = scripts._replace(valid_inputs=scripts.valid_inputs.copy())
+    for stand_in in (scripts, copied, take(scripts, train=100, valid=20), take(scripts, train=100, valid=20, test=20)):
         assert len(merged(stand_in).train_labels) == len(stand_in.train_labels)  # the test set must not leak in
 
 

@@ -331,3 +331,9 @@ def test_one_value_that_is_not_finite_spoils_a_tree(value):
     tree = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3), "step": jnp.int32(7)}
     spoilt = tree | {"bias": jnp.array([0.0, value, 0.0])}
     assert [bool(jax.jit(steps.all_finite)(each)) for each in (tree, spoilt, {})] == [True, False, True]
+
+
+def test_each_epoch_draws_batches_of_its_own(digits):
+    """Without a step the loss of an epoch tells which examples it saw."""
+    outcome = train(0, TASK, {**HYPERPARAMETERS, "learning_rate": 0.0}, 1, digits)
+    assert len(set(outcome.history["train_loss"])) == TASK.epochs

@@ -18,12 +18,10 @@ def suggest(
     fidelity: float = 0.0,
     share_left: float = 1.0,
 ) -> tuple[Suggestion, None]:
-    """A uniform point at the given encoded fidelity; the answer is the best observed, at the highest fidelity."""
+    """A uniform point at the given encoded fidelity; the answer is the observed best."""
     del state, share_left
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     seen = observations.mask & ~observations.pending & np.isfinite(observations.objective)
-    highest = np.max(observations.fidelity, where=seen, initial=0.0)  # a lower one may be biased
-    seen &= observations.fidelity == highest
     best = int(np.argmin(np.where(seen, observations.objective, np.inf)))
     incumbent, objective = observations.x[best], float(observations.objective[best])
     unknown = float("nan")

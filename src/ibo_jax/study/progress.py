@@ -59,7 +59,7 @@ class Lines(Progress):
         said = [
             f"trial {row['number'] + 1}{total}",
             f"{row['state']} {number(row['error'])}",
-            f"lowest {number(best_error(rows))}",
+            f"lowest {number(best_error(rows))} (at any {self.fidelity})",
             f"predicted best {number(row['predicted_error'])}",
             f"{self.fidelity} {number(row['fidelity'])} ({row['reason']})",
             *_of_training(row),
@@ -150,10 +150,8 @@ def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | 
 
 
 def best_error(rows: Sequence[Row]) -> float | None:
-    """The lowest error observed, at the highest fidelity of them all: those of a lower one may be biased."""
-    found = [(row["s"], row["error"]) for row in rows if row["state"] == "ok" and row["error"] is not None]
-    highest = max((s for s, _ in found), default=None)
-    return min((error for s, error in found if s == highest), default=None)
+    """The lowest error observed, at any fidelity."""
+    return min((row["error"] for row in rows if row["state"] == "ok" and row["error"] is not None), default=None)
 
 
 def seconds_left(rows: Sequence[Row], evaluations: int | None, seconds: float | None, elapsed: float) -> float | None:

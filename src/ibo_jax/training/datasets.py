@@ -33,6 +33,7 @@ class Dataset(NamedTuple):
         train_labels: int32 in 0, ..., num_classes - 1, one an example, or one for each of its places.
         mean: float32, broadcasts against one example; computed on the training part only.
         scale: likewise, positive.
+        valid_is_test: the test set stands in for validation, as in published scripts: it must not be trained on.
     """
 
     train_inputs: Inputs
@@ -45,6 +46,7 @@ class Dataset(NamedTuple):
     scale: Float[np.ndarray, "..."]
     num_classes: int
     name: str
+    valid_is_test: bool = False
 
 
 def split_arrays(
@@ -155,7 +157,8 @@ def load(
         # The published scripts divide each split by a maximum of its own; the training set's is the honest constant.
         scale = np.full(1, inputs[:cut].max(), np.float32)
     valid = (inputs[cut:], labels[cut:]) if valid_size else (test_inputs, test_labels)
-    return Dataset(inputs[:cut], labels[:cut], *valid, test_inputs, test_labels, mean, scale, num_classes, name)
+    parts = (inputs[:cut], labels[:cut], *valid, test_inputs, test_labels)
+    return Dataset(*parts, mean, scale, num_classes, name, valid_is_test=valid_size == 0)
 
 
 def merged(dataset: Dataset) -> Dataset:
@@ -167,7 +170,7 @@ def merged(dataset: Dataset) -> Dataset:
         >>> len(merged(load("digits")).train_labels)
         1397
     """
-    if dataset.valid_inputs is dataset.test_inputs:
+    if dataset.valid_is_test:
         return dataset
     return dataset._replace(
         train_inputs=np.concatenate([dataset.train_inputs, dataset.valid_inputs]),
@@ -182,12 +185,10 @@ def take(dataset: Dataset, *, train: int | None = None, valid: int | None = None
         >>> len(take(load("digits"), train=100).train_labels)
         100
     """
-    shared = dataset.valid_inputs is dataset.test_inputs and valid == test
-    test_inputs = dataset.test_inputs[:test]
     return dataset._replace(
         train_inputs=dataset.train_inputs[:train], train_labels=dataset.train_labels[:train],
-        valid_inputs=test_inputs if shared else dataset.valid_inputs[:valid], valid_labels=dataset.valid_labels[:valid],
-        test_inputs=test_inputs, test_labels=dataset.test_labels[:test],
+        valid_inputs=dataset.valid_inputs[:valid], valid_labels=dataset.valid_labels[:valid],
+        test_inputs=dataset.test_inputs[:test], test_labels=dataset.test_labels[:test],
     )  # fmt: skip
 
 
