@@ -250,7 +250,7 @@ def test_pruning_without_epochs_is_refused(method, changes, message, tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is here")
 def test_what_gp_needs_is_said():
-    with pytest.raises(ValueError, match=r"expected the package torch.*pip install 'ibo_jax\[gp\]'"):
+    with pytest.raises(ValueError, match=r"expected the package torch.*pip install .*\[gp\]"):
         tune(dataclasses.replace(BRANIN, evaluate=untouched), "gp", evaluations=3, progress=False)
 
 
