@@ -143,12 +143,7 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, metavar="K", help="cells at once, a process of one thread each")
     parser.add_argument("--cost", choices=("seconds", "work"), default="seconds", help="work repeats bit for bit")
     parser.add_argument("--protocol", choices=("default", "paper", "scripts"), default="default")
-    parser.add_argument(
-        "--rows",
-        type=Path,
-        metavar="FILE",
-        help="default: beside the settings, for smoke under runs/",
-    )
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="default: beside the settings, for smoke under runs/")
     parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help=f"of the studies; default: {RUNS}")
     return parser
 

@@ -82,11 +82,11 @@ def _draw(axes: Axes, method: str, band: Band, label: str, *, worst: bool) -> No
 
 def _top(runs: Runs, *, worst: bool) -> float:
     """The upper quartile after a quarter of the trials, or the worst run after half of them: what is above before
-    would press all else together."""
+    would press all else together. 0 if a run never has an answer."""
     until = end(runs, "trials")
     whole = band(runs, "trials", until)
     shown, share = (whole.worst, 0.5) if worst else (whole.high, 0.25)
-    return float(shown[whole.x >= share * until].max())
+    return float(shown[whole.x >= share * until].max(initial=0.0))
 
 
 def _changes(x: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
@@ -99,7 +99,8 @@ def _changes(x: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
 def _log_scale(axes: Axes, top: float) -> None:
     """Plain numbers as ticks, the more of them the narrower the range."""
     axes.set_yscale("log")
-    axes.set_ylim(top=top)
+    if top:
+        axes.set_ylim(top=top)
     low, high = axes.get_ylim()
     subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0) if high / low > 4 else tuple(np.arange(1.0, 10.0, 0.5))
     axes.yaxis.set_major_locator(LogLocator(subs=subs))

@@ -12,10 +12,7 @@ BASELINE = "ibo"
 PAPER = ("ibo", "es", "es-is", "fabolas", "fabolas-is", "mtbo")
 OTHERS = ("ei", "random", "grid", "tpe", "gp", "hyperband", "bohb")
 METHODS = (*PAPER, *OTHERS)
-GROUPS = {
-    "published": PAPER,
-    "others": (BASELINE, *OTHERS),
-}  # a figure each: thirteen curves are too many
+GROUPS = {"published": PAPER, "others": (BASELINE, *OTHERS)}  # a figure each: thirteen curves are unreadable
 
 ROOT = Path(__file__).parents[1]
 RUNS = Path("runs") / "experiments"

@@ -134,6 +134,16 @@ def test_a_redraw_is_the_same_bytes(path):
     assert max(map(len, before)) < 100_000
 
 
+@pytest.mark.parametrize("answered", [[("ibo", 0)], []])
+def test_searches_without_an_answer_are_drawn_too(path, answered):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if "slot" in line and (line["method"], line["seed"]) not in answered:
+            line["test_error"] = None
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [file.name for file in pages.draw(path, "Title")] == ["smoke-published.svg", "smoke-others.svg", "smoke.md"]
+
+
 def test_the_last_bits_of_positions_leave_a_figure_as_it_is(tmp_path):
     drawn = []
     for left in (0.1, math.nextafter(0.1, 1.0)):

@@ -88,3 +88,15 @@ def test_gradient_is_finite_where_points_coincide():
     gradient = jax.grad(total)(jnp.concatenate([x[:2], x[:1]]))
     assert np.all(np.isfinite(gradient))
     assert np.any(gradient != 0)
+
+
+@pytest.mark.parametrize("log_length_scale", [-2.0, -8.0, -18.0, -30.0])
+def test_equal_coordinates_keep_the_kernel_definite_at_any_length(log_length_scale):
+    """Whole numbers and choices make points equal in some coordinates; heavy-tailed priors draw lengths like these."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.uniform(size=(40, 2)), rng.integers(1, 4, (40, 2)) / 7])
+    lengths = jnp.array([-0.5, -0.5, log_length_scale, log_length_scale])
+    kernel = MultiTaskKernel(KernelParameters(lengths, *jnp.zeros(4)), jnp.array(ERROR_BASIS))
+    points = (jnp.asarray(x), jnp.ones(40))
+    eigenvalues = np.linalg.eigvalsh(np.asarray(kernel(points, points)))
+    assert eigenvalues[0] > -1e-13 * eigenvalues[-1]

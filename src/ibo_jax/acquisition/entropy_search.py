@@ -32,7 +32,6 @@ from ibo_jax.types import AnyArray
 __all__ = ["Belief", "base_samples", "believe", "pathwise_gain", "symmetric_gain"]
 
 ROUNDING = 1e-12  # of the prior variance: what is left of it where the function is known may be less, and negative
-COARSE = 1.0  # jitter for a draw of lengths so short that squared distances, and definiteness, are lost to rounding
 SHRINKAGE = 4.0  # pseudo-samples that pull a group's variance to the common one: small groups look too certain
 
 
@@ -105,9 +104,7 @@ def believe(
     mean = posterior.whitened @ whitened
     prior = _prior(posterior, target, target)
     rounding = ROUNDING * jnp.trace(prior) / len(prior) * jnp.eye(len(prior), dtype=prior.dtype)
-    left = prior - whitened.T @ whitened + rounding
-    factor = cholesky(left)
-    factor = jnp.where(jnp.all(jnp.isfinite(factor)), factor, cholesky(left, COARSE))
+    factor = cholesky(prior - whitened.T @ whitened + rounding)
     values = mean + base @ factor.T
     group = jnp.argmin(values, axis=1)
     group_size = jnp.bincount(group, length=len(representers)).astype(values.dtype)

@@ -71,8 +71,9 @@ def matern52_slope(r2: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
 
 
 def squared_distances(a: Float[AnyArray, "n dimension"], b: Float[AnyArray, "m dimension"]) -> Float[AnyArray, "n m"]:
-    """All squared distances by one matrix product; differences below rounding are zero."""
-    return jnp.maximum(jnp.sum(a**2, -1)[:, None] + jnp.sum(b**2, -1)[None, :] - 2.0 * a @ b.T, 0.0)
+    """All squared distances, by differences: zero between equal points however far from the origin. A matrix product
+    loses that, and the kernel its definiteness, at the short lengths that a heavy-tailed prior draws."""
+    return jnp.sum((a[:, None] - b[None, :]) ** 2, axis=-1)
 
 
 class MultiTaskKernel(tinygp.kernels.Kernel):
