@@ -43,7 +43,8 @@ def comparison(curves: Curves, title: str, cost: Cost = "training") -> Figure:
             axes.axvline(min(ends.values()), color=INK, lw=0.8, ls=":", label="end of the common budget")
         axes.set_title("worst run" if name == "worst" else "median and quartiles")
         axes.set(xlabel=AXES[axis], xlim=(0, 1.02 * max(ends.values())), ylabel="test error of the answer")
-        _log_scale(axes, 1.1 * max(_top(runs, worst=name == "worst") for runs in curves.values()))
+        if top := max(_top(runs, worst=name == "worst") for runs in curves.values()):
+            _log_scale(axes, 1.1 * top)
         if axes is not panels[cost] and name != "worst":
             axes.sharey(panels[cost])
     panels["trials"].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -99,8 +100,7 @@ def _changes(x: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
 def _log_scale(axes: Axes, top: float) -> None:
     """Plain numbers as ticks, the more of them the narrower the range."""
     axes.set_yscale("log")
-    if top:
-        axes.set_ylim(top=top)
+    axes.set_ylim(top=top)
     low, high = axes.get_ylim()
     subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0) if high / low > 4 else tuple(np.arange(1.0, 10.0, 0.5))
     axes.yaxis.set_major_locator(LogLocator(subs=subs))
