@@ -177,7 +177,7 @@ def test_what_is_observed():
     add(TrialState.PRUNED, 0.3, value=2.0)
     add(TrialState.RUNNING, 0.4)
     add(TrialState.COMPLETE, 0.5, value=math.inf, user_attrs={"cost": 3})
-    with pytest.warns(UserWarning, match="earlier trials without the attribute 'cost' are not learnt from"):
+    with pytest.warns(UserWarning, match="others' trials without the attribute 'cost' are not learnt from"):
         found = sampler._observed(study, study.trials, sampler._axes(kinds))
     assert found.x[: found.size, 0].tolist() == [0.1, 0.4]
     assert found.pending[: found.size].tolist() == [False, True]

@@ -33,6 +33,7 @@ __all__ = ["IBOSampler"]
 
 SAMPLERS = ("ibo", "ei", "random")  # the others are told apart by how a training uses its data, which is yours here
 STATE = "ibo_jax:state"
+ASKED = "ibo_jax:asked"  # marks the trials of this sampler
 NO_FIDELITY = Fidelity("", 1.0, 1.0)
 
 
@@ -140,13 +141,12 @@ class IBOSampler(BaseSampler):
         self._evaluations = evaluations if protocol == "default" else None
         self._seen_spaces = IntersectionSearchSpace()
         self._proposers: dict[tuple[Cells, int, Fidelity], Proposer] = {}
-        self._began: int | None = None  # number of the first trial that this sampler was asked about
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """What is sampled together: the given space, or what all completed trials have in common."""
         if len(study.directions) != 1:
             raise ValueError(f"expected a study of one objective, got {len(study.directions)}; use another sampler")
-        self._began = trial.number if self._began is None else min(self._began, trial.number)
+        study._storage.set_trial_system_attr(trial._trial_id, ASKED, True)
         if self._scale.transform == "log" and study.direction == StudyDirection.MAXIMIZE:
             raise ValueError('expected transform="identity" in a study that maximises, got "log"; drop it')
         found = self._seen_spaces.calculate(study) if self._given is None else dict(self._given)
@@ -222,14 +222,14 @@ class IBOSampler(BaseSampler):
         return observations(found, axes.space.dimension)
 
     def _paid(self, trial: FrozenTrial) -> float | None:
-        """The cost; None of an earlier trial that has none."""
+        """The cost; None of a trial of another sampler that has none."""
         if self._cost == "duration":
             duration = trial.duration
             return max(duration.total_seconds(), 1e-6) if duration is not None else 1e-6
         paid = trial.user_attrs.get(self._cost)
         if not isinstance(paid, int | float | np.integer | np.floating) or not 0 < paid < math.inf:
-            if paid is None and (self._began is None or trial.number < self._began):
-                warnings.warn(f"earlier trials without the attribute {self._cost!r} are not learnt from", stacklevel=2)
+            if paid is None and ASKED not in trial.system_attrs:
+                warnings.warn(f"others' trials without the attribute {self._cost!r} are not learnt from", stacklevel=2)
                 return None
             raise ValueError(
                 f"expected trial {trial.number} to have a positive cost in its user attribute {self._cost!r}, "
