@@ -28,7 +28,7 @@ Key = tuple[str, int, str, int]  # method, seed, hyperparameters, ratio
 
 def results_file(path: Path) -> Path:
     """Where the results of a file of rows lie."""
-    return path.with_name(path.name.replace("rows-", "as-trained-", 1))
+    return path.with_name(f"as-trained-{path.name.removeprefix('rows-')}")
 
 
 def retrained(found: list[dict[str, Any]], results: list[dict[str, Any]]) -> Curves:
