@@ -116,7 +116,8 @@ def test_the_scripts_protocol_is_literal(generated, monkeypatch):
 
     monkeypatch.setattr("ibo_jax.problems.images.training_problem", capture)
     build("digits-mlp", "paper", "scripts", 0, "")
-    assert seen["data"].valid_inputs is seen["data"].test_inputs
+    assert seen["data"].valid_is_test
+    np.testing.assert_array_equal(seen["data"].valid_inputs, seen["data"].test_inputs)
     assert len(seen["data"].train_labels) == 1397
 
 

@@ -117,12 +117,13 @@ def test_means_equal_those_of_a_long_reference_chain(four_chains):
 def test_warm_chains_draw_from_the_same_distribution(four_chains):
     """Sixteen draws a fit, as in a study, carried over forty fits of the same data."""
     data, prior, chain = training_data(1, 28), error_prior(DIMENSION), nuts.cold_chain(DIMENSION)
-    kept = []
+    kept, acceptance = [], []
     for step in range(41):
         parameters, chain, info = fit(jax.random.fold_in(jax.random.key(6), step), data, prior, chain)
         assert info.finite
-        assert 0.5 < info.acceptance <= 1.0
+        acceptance.append(info.acceptance)
         kept.append(prior_distributions(prior).cdf(flat(parameters)))
+    assert 0.6 < np.mean(acceptance) < 0.95  # the goal is .8; one fit of sixteen draws may be far from it
     warm, cold = np.concatenate(kept[1:]), four_chains["many"]
     count = [effective_sample_size(warm[None, :, [i]])[0] for i in range(warm.shape[1])]
     cold_count = [effective_sample_size(cold[..., [i]])[0] for i in range(warm.shape[1])]
