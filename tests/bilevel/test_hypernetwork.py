@@ -12,7 +12,7 @@ from flax import linen
 from ibo_jax.bilevel import hypernets, make
 from ibo_jax.bilevel import hypertraining as ht
 from ibo_jax.bilevel.hypernetwork import tuner
-from ibo_jax.problems import catalogue
+from ibo_jax.problems import catalogue, text
 from ibo_jax.problems.base import Learning
 from ibo_jax.problems.training import training_problem
 from ibo_jax.space import Categorical, Float, Integer, SearchSpace
@@ -290,6 +290,16 @@ def test_any_network_and_any_number_can_be_tuned_and_whole_ones_stay_whole():
     assert isinstance(hyperparameters["darker"], int)
     assert 0 <= hyperparameters["rate"] <= 0.8
     assert not np.array_equal(np.asarray(state.lam), np.zeros(3))
+
+
+def test_penalties_of_activations_are_tuned(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("the quick brown fox jumps over the lazy dog. " * 60)
+    space = {name: text.SPACE[name] for name in ("activity", "change")}
+    tuned = tuner(text.text_problem(path, length=16, units=8, batch_size=8, epochs=2, space=space))
+    state, measures = tuned.update(KEY, tuned.init(KEY))
+    assert measures.finite
+    assert all(value != 2.0 for value in tuned.hyperparameters(state).values())  # where they began
 
 
 def test_divergence_and_broken_data_are_told_and_never_raised(digits_l2):

@@ -10,7 +10,7 @@ import pytest
 from flax import linen
 
 from ibo_jax import importance
-from ibo_jax.training import convolution, datasets, optimizers, programs, steps
+from ibo_jax.training import convolution, datasets, layers, optimizers, programs, steps
 from ibo_jax.training.networks import MLP, Network
 from ibo_jax.training.programs import release_memory
 from ibo_jax.training.trainer import Task, retrain, train
@@ -139,6 +139,26 @@ def test_the_penalty_is_not_weighted_by_importance():
     result, (_, by_importance) = steps.step(jax.random.key(1), state, examples, learner, steps.Sampling(8, 24))
     assert by_importance
     np.testing.assert_allclose(result.params, 0.5, rtol=1e-6)
+
+
+def test_the_penalty_of_an_example_is_weighted_with_its_loss():
+    """Without bias (4 standard errors), although examples with a small one are drawn more often."""
+
+    def apply(params, inputs, *, train, key):
+        return layers.Penalised(inputs, params * inputs[:, 0]) if train else inputs
+
+    learner = steps.Learner(lambda key, inputs: jnp.zeros(()), apply, optax.sgd(1.0))
+    inputs = jax.random.normal(jax.random.key(0), (50, 4), jnp.float32) * 2
+    examples = steps.Examples(inputs, jnp.zeros(50, jnp.int32), jnp.zeros(()), jnp.ones(()))
+    state = steps.State(jnp.zeros(()), learner.optimizer.init(jnp.zeros(())), jnp.asarray(50.0))
+
+    def stepped(key):
+        return steps.step(key, state, examples, learner, steps.Sampling(8, 24))[0].params
+
+    moved = -np.asarray(jax.vmap(stepped)(jax.random.split(jax.random.key(1), 4000)))
+    error = moved.std(ddof=1) / np.sqrt(len(moved))
+    assert abs(moved.mean() - inputs[:, 0].mean()) < 4 * error
+    assert error < 0.02
 
 
 def test_digits_are_learnt_by_importance_and_the_outcome_adds_up(digits):

@@ -15,6 +15,7 @@ from ibo_jax import importance
 from ibo_jax.bilevel import best_response, relaxation
 from ibo_jax.bilevel.base import Measures
 from ibo_jax.space import SearchSpace
+from ibo_jax.training.layers import parted
 from ibo_jax.training.networks import Network, as_network
 from ibo_jax.training.steps import Examples, Learner, all_finite, augmented, evaluate
 from ibo_jax.training.trainer import Task
@@ -89,7 +90,7 @@ class Game(NamedTuple):
     def network(self, values: Array) -> Network:
         return as_network(self.task.network(self.named(values)))  # type: ignore[arg-type]
 
-    def logits(self, params: Any, inputs: Array, values: Array, *, train: bool, key: Any = None) -> Array:
+    def logits(self, params: Any, inputs: Array, values: Array, *, train: bool, key: Any = None) -> Any:
         away = values - self.first
         return best_response.apply(params, self.network(values), inputs, away, train=train, key=key)
 
@@ -160,8 +161,8 @@ def _train(game: Game, key: PRNGKeyArray, state: State, training: Examples) -> t
     inputs = training.normalised(inputs)
 
     def objective(params: Any) -> Array:
-        logits = game.logits(params, inputs, values, train=True, key=key_dropout)
-        loss = jnp.mean(importance.loss(logits, training.labels[index]))
+        logits, punished = parted(game.logits(params, inputs, values, train=True, key=key_dropout))
+        loss = jnp.mean(importance.loss(logits, training.labels[index])) + jnp.mean(punished)
         if penalty is None:
             return loss
         few = jax.tree.map(lambda leaf: leaf[:PENALTY_DRAWS], (values, named))

@@ -52,8 +52,8 @@ def apply(
     *,
     train: bool,
     key: PRNGKeyArray | None,
-) -> Array:
-    """Logits of each example by the weights at its own hyperparameters."""
+) -> Any:
+    """Outputs of the network, logits of each example by the weights at its own hyperparameters."""
     with linen.intercept_methods(_respond(hyperparameters)):
         return network.apply(params, inputs, train=train, key=key)
 

@@ -23,6 +23,7 @@ from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import NOT_TRACEABLE
 from ibo_jax.space import SearchSpace
 from ibo_jax.training.augmentation import Augmentation
+from ibo_jax.training.layers import parted
 from ibo_jax.training.steps import Examples, Learner, all_finite, augmented, evaluate
 from ibo_jax.types import Array, Float, PRNGKeyArray, Value
 
@@ -150,9 +151,10 @@ def _training(problem: Problem) -> _Training:
     def train_loss(params: Any, lam: Vector, batch: tuple[PRNGKeyArray, Examples]) -> Array:
         (key, examples), taught = batch, learner(lam)
         key_augment, key_dropout = jax.random.split(key)
-        logits = taught.apply(params, _seen(key_augment, examples, taught.augment), train=True, key=key_dropout)
+        inputs = _seen(key_augment, examples, taught.augment)
+        logits, punished = parted(taught.apply(params, inputs, train=True, key=key_dropout))
         penalty = 0.0 if taught.penalty is None else taught.penalty(params)
-        return jnp.mean(importance.loss(logits, examples.labels)) + penalty
+        return jnp.mean(importance.loss(logits, examples.labels)) + jnp.mean(punished) + penalty
 
     def valid_loss(params: Any, batch: tuple[Vector, Examples]) -> Array:
         lam, examples = batch  # as data: a network may use them in evaluation mode too, but no gradient goes that way

@@ -15,6 +15,7 @@ from ibo_jax.problems.base import Problem
 from ibo_jax.space import Float as Real
 from ibo_jax.space import SearchSpace
 from ibo_jax.training import steps
+from ibo_jax.training.layers import parted
 from ibo_jax.training.steps import Examples, Learner, Sampling
 from ibo_jax.training.trainer import Task
 from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
@@ -142,9 +143,12 @@ def _check_effects(problem: Problem, learner: Callable[[AnyArray], Learner]) -> 
         """One step as a function of lambda, the penalty left out."""
         taught = learner(values)
         inputs = raw if taught.augment is None else taught.augment(key, raw)
-        gradient = jax.grad(lambda p: jnp.sum(taught.apply(p, inputs.astype(jnp.float32), train=True, key=key) ** 2))(
-            params
-        )
+
+        def outputs(params: Any) -> Array:
+            logits, punished = parted(taught.apply(params, inputs.astype(jnp.float32), train=True, key=key))
+            return jnp.sum(logits**2) + jnp.sum(punished)
+
+        gradient = jax.grad(outputs)(params)
         return taught.optimizer.update(gradient, taught.optimizer.init(params), params)[0]
 
     @jax.jit

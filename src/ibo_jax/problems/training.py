@@ -15,6 +15,7 @@ from ibo_jax.problems.base import Learning, Problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, SearchSpace
 from ibo_jax.training import trainer
 from ibo_jax.training.datasets import Dataset, check, fingerprint, guessing_error
+from ibo_jax.training.layers import parted
 from ibo_jax.training.networks import Network, as_network
 from ibo_jax.types import Array, Axis, Hyperparameters, Importance, PRNGKeyArray, Steps, Value
 
@@ -208,7 +209,8 @@ def _check_task(
         state = optimizer.init(params)
         optimizer.update(params, state, params)
         penalty = jnp.zeros(()) if task.penalty is None else jnp.asarray(task.penalty(params, h))
-        return network.apply(params, inputs, train=True, key=jax.random.key(0)), penalty, (params, state)
+        logits, _ = parted(network.apply(params, inputs, train=True, key=jax.random.key(0)))
+        return logits, penalty, (params, state)
 
     with _explained(at, sorted(hyperparameters)):
         # the number of batches in a subset is traced, so that subsets of all sizes share a program

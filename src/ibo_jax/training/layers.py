@@ -5,6 +5,7 @@ times dearer than that of a reshaped one, and a dropout rate that is searched mu
 """
 
 from functools import reduce
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,22 @@ from jax import lax
 
 from ibo_jax.types import Array, Float, PRNGKeyArray
 
-__all__ = ["Rate", "dropout", "layer_norm", "max_pool", "of_examples", "scale_noise", "with_penalty"]
+__all__ = ["Penalised", "Rate", "dropout", "layer_norm", "max_pool", "of_examples", "parted", "scale_noise"]
 
 Rate = float | Float[Array, ""] | Float[Array, "example"]
 """Of a random change: one for all examples, or one for each."""
+
+
+class Penalised(NamedTuple):
+    """What a network that punishes its activations returns in training, in place of logits alone.
+
+    Attributes:
+        logits: (example, ..., class_).
+        penalty: of each example, added to its loss: importance sampling weights the sum.
+    """
+
+    logits: Array
+    penalty: Float[Array, "example"]
 
 
 def max_pool(
@@ -96,27 +109,11 @@ def of_examples(values: Rate, inputs: Array) -> Array:
     return values.reshape(values.shape + (1,) * (inputs.ndim - 1)) if values.ndim else values
 
 
-@jax.custom_vjp
-def with_penalty(outputs: Float[Array, "..."], penalty: Float[Array, ""]) -> Float[Array, "..."]:
-    """`outputs`, whose gradients are those of a loss to which `penalty` has been added.
-
-    So a layer can punish its activations, and nothing that calls it needs to know: the reported loss leaves the penalty
-    out, and no weight of an example scales it. It counts once for each time that a derivative of `outputs` is taken.
+def parted(outputs: Array | Penalised) -> tuple[Array, Float[Array, "example"]]:
+    """Logits and penalties of a network's outputs, none where it punishes nothing.
 
     Examples:
-        >>> jax.grad(lambda x: 3 * with_penalty(x, x**2))(jnp.float32(5.0)).item()
-        13.0
+        >>> parted(jnp.ones((2, 3)))[1].tolist()
+        [0.0, 0.0]
     """
-    del penalty
-    return outputs
-
-
-def _with_penalty_forward(outputs: Array, penalty: Array) -> tuple[Array, Array]:
-    return outputs, penalty
-
-
-def _with_penalty_backward(penalty: Array, cotangent: Array) -> tuple[Array, Array]:
-    return cotangent, jnp.ones_like(penalty)
-
-
-with_penalty.defvjp(_with_penalty_forward, _with_penalty_backward)
+    return outputs if isinstance(outputs, Penalised) else (outputs, jnp.zeros(len(outputs), jnp.float32))

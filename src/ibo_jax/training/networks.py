@@ -19,7 +19,7 @@ from flax import linen, nnx
 
 from ibo_jax.training import layers
 from ibo_jax.training.convolution import conv
-from ibo_jax.training.layers import Rate
+from ibo_jax.training.layers import Penalised, Rate
 from ibo_jax.types import Array, Float, PRNGKeyArray
 
 __all__ = ["CNN", "MLP", "Network", "WideResNet", "as_network", "from_nnx", "squared_kernels"]
@@ -33,11 +33,11 @@ class Network(NamedTuple):
     Attributes:
         init: `init(key, inputs) -> params`, for one batch of inputs of the right shape.
         apply: `apply(params, inputs, *, train, key) -> logits (example, class_)`; `key` feeds dropout while `train`
-            and may be None otherwise.
+            and may be None otherwise. While `train` it may return `layers.Penalised`, to punish activations.
     """
 
     init: Callable[[PRNGKeyArray, Array], Params]
-    apply: Callable[..., Array]
+    apply: Callable[..., Array | Penalised]
 
 
 def as_network(module: Any) -> Network:
@@ -70,7 +70,7 @@ def as_network(module: Any) -> Network:
         _refuse_state(type(module).__name__, set(variables) - {"params"})
         return variables.get("params", {})
 
-    def apply(params: Params, inputs: Array, *, train: bool, key: PRNGKeyArray | None) -> Array:
+    def apply(params: Params, inputs: Array, *, train: bool, key: PRNGKeyArray | None) -> Array | Penalised:
         rngs = {"dropout": key} if train and key is not None else None
         return module.apply({"params": params}, inputs, rngs=rngs, **flags(train))  # type: ignore[return-value]
 
@@ -96,7 +96,7 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
         _refuse_state("the NNX module", {name for name in states if not name.startswith("Rng")})
         return nnx.to_pure_dict(params)
 
-    def apply(params: Params, inputs: Array, *, train: bool, key: PRNGKeyArray | None) -> Array:
+    def apply(params: Params, inputs: Array, *, train: bool, key: PRNGKeyArray | None) -> Array | Penalised:
         module = build(nnx.Rngs(jax.random.key(0) if key is None else key))
         nnx.update(module, params)
         module.set_attributes(deterministic=not train, raise_if_not_found=False)

@@ -10,7 +10,7 @@ from flax import linen
 from jax.nn import one_hot, sigmoid
 
 from ibo_jax.training import layers
-from ibo_jax.training.layers import Rate
+from ibo_jax.training.layers import Penalised, Rate
 from ibo_jax.types import Array
 
 __all__ = ["CharacterLSTM"]
@@ -22,7 +22,8 @@ class CharacterLSTM(linen.Module):
     """Embedding, LSTM layers and a dense layer: logits of the next character at every place of a window.
 
     Each dropout mask belongs to one example and stays the same over time ("locked") [GalGhahramani2016]. Inputs are
-    windows (example, time) of whole numbers in any type; the state begins at zero in each.
+    windows (example, time) of whole numbers in any type; the state begins at zero in each. In training the logits come
+    with the penalties of AR and TAR.
 
     Attributes:
         dropout_input: rate, of the embedding.
@@ -42,7 +43,7 @@ class CharacterLSTM(linen.Module):
     change: Rate = 0.0
 
     @linen.compact
-    def __call__(self, inputs: Array, train: bool = False) -> Array:
+    def __call__(self, inputs: Array, train: bool = False) -> Array | Penalised:
         def dropped(values: Array, rate: Rate) -> Array:
             return layers.dropout(self.make_rng("dropout"), values, rate, whole=True) if train else values
 
@@ -59,7 +60,7 @@ class CharacterLSTM(linen.Module):
             return logits
         activity = layers.of_examples(self.activity, x) * x**2
         change = layers.of_examples(self.change, x) * jnp.diff(outputs, axis=1) ** 2
-        return layers.with_penalty(logits, jnp.mean(activity) + jnp.mean(change))
+        return Penalised(logits, jnp.mean(activity, (1, 2)) + jnp.mean(change, (1, 2)))
 
 
 class _Step(linen.Module):

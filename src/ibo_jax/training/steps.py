@@ -15,6 +15,7 @@ from jaxtyping import Shaped
 from ibo_jax import importance
 from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.datasets import Dataset
+from ibo_jax.training.layers import parted
 from ibo_jax.types import Array, Bool, Float, Int, PRNGKeyArray, Steps
 
 __all__ = [
@@ -61,7 +62,7 @@ class Learner(NamedTuple):
     """What is trained and how, with hyperparameters filled in (possibly traced)."""
 
     init: Callable[[PRNGKeyArray, Array], Any]
-    apply: Callable[..., Array]
+    apply: Callable[..., Any]  # logits, in training perhaps with a penalty, see `networks.Network`
     optimizer: optax.GradientTransformation
     penalty: Callable[[Any], Array] | None = None
     augment: Augmentation | None = None
@@ -131,10 +132,10 @@ def step(
     inputs, labels = see(batch.indices, batch.positions), examples.labels[batch.indices]
 
     def objective(params: Any) -> tuple[Array, tuple[Array, Array]]:
-        logits = learner.apply(params, inputs, train=True, key=key_dropout)
+        logits, punished = parted(learner.apply(params, inputs, train=True, key=key_dropout))
         data_loss = jnp.mean(batch.weights * _of_example(importance.loss(logits, labels)))
         penalty = 0.0 if learner.penalty is None else learner.penalty(params)  # never weighted by importance
-        return data_loss + penalty, (data_loss, logits)
+        return data_loss + jnp.mean(batch.weights * punished) + penalty, (data_loss, logits)
 
     gradient, (data_loss, logits) = jax.grad(objective, has_aux=True)(state.params)
     updates, optimizer_state = learner.optimizer.update(gradient, state.optimizer_state, state.params)
