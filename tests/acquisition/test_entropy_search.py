@@ -102,6 +102,21 @@ def test_pathwise_gain_is_not_negative_up_to_monte_carlo_error(belief):
     assert np.all(gains > -4.5 * math.log(5) / math.sqrt(SAMPLES))
 
 
+def test_copies_of_a_representer_are_one_optimum(belief):
+    """As where a space has few points: an entropy and a gain of two places, not of fifty."""
+    two = REPRESENTERS[jnp.array([1, 2])]
+    fifty = jnp.tile(two, (25, 1))
+    many = believe(one_dimensional(), fifty, base_samples(jax.random.key(13), SAMPLES, 50))
+    few = believe(one_dimensional(), two, base_samples(jax.random.key(14), SAMPLES, 2))
+    error = math.sqrt(0.25 / SAMPLES)
+    np.testing.assert_allclose(many.probabilities[:2], few.probabilities, atol=6 * error)
+    np.testing.assert_array_equal(many.probabilities[2:], 0)
+    x, s = jnp.array([[0.5], [0.2]]), jnp.array([1.0, 0.5])
+    np.testing.assert_allclose(symmetric_gain(many, x, s), symmetric_gain(few, x, s), atol=0.01)
+    key = jax.random.key(15)
+    np.testing.assert_allclose(pathwise_gain(many, key, x, s), pathwise_gain(few, key, x, s), atol=0.02)
+
+
 def test_a_repeat_without_noise_teaches_next_to_nothing():
     belief = believe(one_dimensional(noise=1e-8), REPRESENTERS, base_samples(jax.random.key(8), SAMPLES, 5))
     x, s = belief.posterior.data.x[1:2], belief.posterior.data.s[1:2]

@@ -11,6 +11,7 @@ from ibo_jax.methods import ibo
 from ibo_jax.numerics import in_float64
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import value
+from ibo_jax.space import Cell
 from ibo_jax.surrogate.kernels import ERROR_BASIS
 from ibo_jax.surrogate.likelihood import JITTER
 from ibo_jax.surrogate.posterior import predict
@@ -96,6 +97,19 @@ def test_the_guard_proposes_the_recommendation_at_the_target(fits):
     assert np.isnan(guarded.log_acquisition)
     assert np.isfinite(free.log_acquisition)
     assert guarded.mean == pytest.approx(float(free.recommendation_mean), rel=1e-9)
+
+
+def test_where_nothing_is_to_be_gained_the_recommendation_is_tried():
+    """Of two places, both known: price alone would choose the cheapest fidelity for ever."""
+    cells, seen = (Cell(values=(0.25, 0.75)),), empty(1)
+    for x, s in [(0.25, 1.0), (0.75, 1.0), (0.25, 0.5), (0.75, 0.5)] * 4:
+        seen = append(seen, np.array([x]), s, x, np.log(0.2 + s))
+    fits = ibo.fit_surrogates(KEY, seen, None)
+    given = map(np.asarray, (False, False, ERROR_BASIS, 1.0))
+    known = ibo._propose(KEY, seen, fits.error, fits.cost, *given, levels=None, cells=cells)
+    assert (known.x[0], known.s) == (0.25, 1.0)
+    assert known.log_acquisition < np.log(1e-11)
+    assert known.entropy == 0
 
 
 def test_nearby_asks_around_the_recommendation_and_answers_the_same(fits):

@@ -111,6 +111,14 @@ def test_a_failed_evaluation_is_recorded_and_the_search_goes_on(tmp_path, how, s
     assert result.hyperparameters in [row["hyperparameters"] for row in result.rows[::2]]
 
 
+def test_a_search_that_ends_within_its_design_answers_by_its_method():
+    """Whose prediction at the target it is, not the lowest error at any fidelity."""
+    result = tune(FORRESTER, "ibo", evaluations=3, progress=False)
+    assert result.predicted_error is not None
+    assert result.predicted_error not in [row["error"] for row in result.rows]
+    assert result.hyperparameters in [row["hyperparameters"] for row in result.rows]
+
+
 def test_no_success_is_an_answer_too():
     problem = Problem("hopeless", BRANIN.space, lambda *_: 1 / 0, BRANIN.fidelity, initial=2)
     result = tune(problem, "ei", evaluations=4, progress=False)

@@ -39,11 +39,13 @@ class Belief(NamedTuple):
     """What one draw of the surrogate believes about the optimum at the target, by joint samples of the function there.
 
     The samples in which the same representer is optimal are a group: the `group` of each sample, how many there are in
-    each, and the mean of their base samples.
+    each, and the mean of their base samples. Where a space has few points representers repeat: `first` is the first
+    copy of each, and stands for all of them.
     """
 
     posterior: Posterior
     representers: Float[AnyArray, "representer dimension"]
+    first: Int[AnyArray, "representer"]
     whitened: Float[AnyArray, "observation representer"]
     factor: Float[AnyArray, "representer representer"]
     inverse_factor: Float[AnyArray, "representer representer"]
@@ -106,12 +108,13 @@ def believe(
     rounding = ROUNDING * jnp.trace(prior) / len(prior) * jnp.eye(len(prior), dtype=prior.dtype)
     factor = cholesky(prior - whitened.T @ whitened + rounding)
     values = mean + base @ factor.T
-    group = jnp.argmin(values, axis=1)
+    first = jnp.argmax(jnp.all(representers[:, None] == representers, axis=-1), axis=1)
+    group = first[jnp.argmin(values, axis=1)]
     group_size = jnp.bincount(group, length=len(representers)).astype(values.dtype)
     group_mean = jax.ops.segment_sum(base, group, len(representers)) / jnp.maximum(group_size, 1.0)[:, None]
     inverse_factor = inverse_of_lower(factor)
     return Belief(
-        posterior, representers, whitened, factor, inverse_factor, base, values, group, group_size, group_mean
+        posterior, representers, first, whitened, factor, inverse_factor, base, values, group, group_size, group_mean
     )
 
 
@@ -160,7 +163,7 @@ def pathwise_gain(
 
     def after(quantile, gain, residual):
         values = belief.values + (quantile - residual)[:, None] * gain
-        counts = jnp.bincount(jnp.argmin(values, axis=1), length=values.shape[1])
+        counts = jnp.bincount(belief.first[jnp.argmin(values, axis=1)], length=values.shape[1])
         return entropy(counts / len(values))
 
     def at_point(parts):

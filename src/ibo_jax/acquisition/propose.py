@@ -26,6 +26,7 @@ REPRESENTERS = 50
 KEPT = 5  # best evaluated points that are always representers, so that p_min cannot forget them
 SAMPLES = 512
 CANDIDATES = 384
+NOTHING = 1e-12  # nats: a gain that is none
 STARTS = 8  # candidates refined by gradients
 NEAR = 0.05  # standard deviation, by coordinate, of steps around the recommendation where the optimum is sought nearby
 
@@ -76,7 +77,8 @@ def propose(
         observations: padded; at least one row that is not pending.
         error: draws of the error's hyperparameters, from `surrogate.nuts.fit`.
         cost: draws of the log cost's hyperparameters, as many.
-        guard: propose the recommendation at the target instead of the maximiser.
+        guard: propose the recommendation at the target instead of the maximiser, as where nothing is to be gained: the
+            surrogate is sure of the optimum then, and this can prove it wrong.
         nearby: gain information about where around the recommendation the optimum is, not about where anywhere.
         error_basis: how the error may depend on the fidelity, as in the fit.
         price_exponent: exponent of the price, 1 for gain per price, 0 where no price counts.
@@ -87,6 +89,7 @@ def propose(
         cells: what x can reach, `SearchSpace.cells`.
     """
     key_pool, key_representers, key_base, key_candidates = jax.random.split(key, 4)
+    sure = jnp.asarray(False)
     models = surrogates(observations, error, cost, error_basis)
     kept, incumbent_mean, best = _best_evaluated(models, observations)
 
@@ -108,9 +111,10 @@ def propose(
         priced = acquisition == "information_gain_per_cost"
         price = _log_price(models, observations, price_exponent) if priced else _free
         x, s, value = _maximise_gain(key_candidates, price, beliefs, pool, scores, always, levels, reach)
+        sure = value + price(x[None], s[None])[0] < jnp.log(2 * NOTHING)
         entropy = jnp.where(nearby, jnp.nan, jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs)))
 
-    x, s = jnp.where(guard, recommendation, x), jnp.where(guard, 1.0, s)
+    x, s = jnp.where(guard | sure, recommendation, x), jnp.where(guard | sure, 1.0, s)
     mean, sd = models.objective(x, s)
     incumbent_mean, recommendation_mean = (
         models.error_location + models.error_scale * value for value in (incumbent_mean, recommendation_mean)
@@ -193,7 +197,7 @@ def _maximise_gain(key, log_price, beliefs, pool, scores, always, levels: Levels
             return symmetric_gain(belief, x, s)
 
         gains = each_draw(gain, beliefs) if in_turn else jax.vmap(gain)(beliefs)
-        return jnp.log(jnp.maximum(jnp.mean(gains, axis=0), 1e-12)) - log_price(x, s)
+        return jnp.log(jnp.maximum(jnp.mean(gains, axis=0), NOTHING)) - log_price(x, s)
 
     near = jnp.repeat(always, -(-third // len(always)), axis=0)[:third]
     near = jnp.clip(near + 0.05 * jax.random.normal(key_near, near.shape, pool.dtype), 0.0, 1.0)

@@ -152,7 +152,7 @@ def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
     if not np.any(seen.mask & ~seen.pending):
         last = next((row["message"] for row in reversed(found) if row["message"]), "")
         return {**answer, "message": f"no evaluation succeeded; the last one said: {last}"}
-    slot = max(slots) + 1
+    slot = max(max(slots) + 1, len(search.proposer.design[0]))  # within its design a method has no model yet
     suggestion, _ = propose(search.proposer, slot, seen, state_after(slots))
     same = [
         row
