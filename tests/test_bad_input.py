@@ -140,6 +140,15 @@ BAD_CALLS = {
     "infinity in data": (lambda: split_arrays(spoiled(value=np.inf), LABELS), "expected finite inputs"),
     "lengths differ": (lambda: split_arrays(INPUTS, LABELS[:-1]), "as many labels as inputs, got 59 and 60"),
     "no data": (lambda: split_arrays(INPUTS[:0], LABELS[:0]), "at least one example"),
+    "inputs without features": (lambda: trained(inputs=INPUTS[:, 0]), "features along others, got inputs of shape"),
+    "augmentation of an unknown hyperparameter": (
+        lambda: trained(augment=lambda key, inputs, h: inputs * h["noise"]),
+        "expected the space to have every hyperparameter that the functions read, got no 'noise'",
+    ),
+    "augmentation that loses examples": (
+        lambda: trained(augment=lambda key, inputs, h: inputs[:1]),
+        r"expected logits \(example, class_\)",
+    ),
     "batch larger than data": (lambda: trained(batch_size=lambda h: 1000), "lower `batch_size`, or its range"),
     "presample larger than data": (lambda: trained(batch_size=lambda h: 10), "or that of the fidelity"),
     "hyperparameter not in the space": (

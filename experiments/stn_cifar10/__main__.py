@@ -16,7 +16,6 @@ import jax
 
 from experiments.common import rows
 from experiments.common.settings import folder_of
-from ibo_jax.bilevel.self_tuning import tuner
 from ibo_jax.problems import problem
 from ibo_jax.study import descent
 from ibo_jax.study.cache import enable_compilation_cache
@@ -32,10 +31,10 @@ START = {"cutout_length": 4.0, "cutout_holes": 1.0}  # the others 0.05
 def run(scale: str, seed: int, minutes: float, out: Path, runs: Path) -> None:
     """Epochs until all are done or the time is up; a row of what was reached by then."""
     made = problem("cifar10-alexnet", scale=scale)
-    tuned = tuner(made, start=dict.fromkeys(made.space.names, 0.05) | START, **SETTINGS[scale])
+    settings = {"start": dict.fromkeys(made.space.names, 0.05) | START, **SETTINGS[scale]}
     budget: dict[str, Any] = {"epochs": EPOCHS[scale], "seconds": 60 * minutes}
     folder = runs / f"{scale}-{seed}"
-    result = descent.run(descent.prepare(made, "stn", tuner=tuned, seed=seed, storage=folder, **budget))
+    result = descent.run(descent.prepare(made, "stn", settings=settings, seed=seed, storage=folder, **budget))
     _, summary = descent.read(folder)
     row = {
         "part": "cifar10", "method": "stn", "seed": seed, "epochs": len(result.rows),

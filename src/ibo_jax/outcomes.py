@@ -19,7 +19,8 @@ class Outcome(NamedTuple):
         state: how it ended.
         error: the value to minimise (validation error after the last epoch, a fraction), NaN if there is none.
         cost_seconds: seconds of initialisation and training, compilation excluded.
-        cost_work: work in floating-point operations of a forward pass times passes, the same on every machine.
+        cost_work: work in floating-point operations of a forward pass times passes, the same on every machine. The body
+            of a loop within a network, as over the time of an LSTM, counts once: compare work within one network.
         compile_seconds: seconds spent in compilation.
         importance_share: share of the steps that were importance-sampled.
         presample_ratio: B / b, examples scored for each one trained on; None where nothing is trained.

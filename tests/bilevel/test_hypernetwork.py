@@ -292,6 +292,24 @@ def test_any_network_and_any_number_can_be_tuned_and_whole_ones_stay_whole():
     assert not np.array_equal(np.asarray(state.lam), np.zeros(3))
 
 
+def test_the_penalty_is_added_to_the_training_loss_once():
+    """Of a hypernet that does not move: once and twice the penalty differ by the penalty."""
+    data = take(load("digits"), train=320, valid=160, test=160)
+
+    def told(times):
+        made = training_problem(
+            "small", SearchSpace({"l2": Float(0.01, 1.0)}), data, network=lambda h: MLP(10, units=16, layers=1),
+            optimizer=lambda h, _: optax.sgd(0.1), epochs=1, batch_size=32,
+            penalty=lambda params, h: times * h["l2"] * jnp.sum(params["output"]["kernel"] ** 2),
+        )  # fmt: skip
+        tuned = tuner(made, response_rate=0.0, hyper_rate=0.0, scale=1e-6)
+        state, measures = tuned.update(KEY, tuned.init(KEY))
+        return float(measures.train_loss), tuned.hyperparameters(state)["l2"], tuned.params(state)["output"]["kernel"]
+
+    (once, rate, kernel), (twice, *_) = told(1.0), told(2.0)
+    assert twice - once == pytest.approx(rate * float(jnp.sum(kernel**2)), rel=1e-3)
+
+
 def test_penalties_of_activations_are_tuned(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("the quick brown fox jumps over the lazy dog. " * 60)

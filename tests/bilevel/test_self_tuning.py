@@ -86,6 +86,21 @@ def test_the_validation_gradient_is_that_of_the_loss_of_collapsed_weights():
     assert np.sign(state.upper[0] - after.upper[0])[0] == np.sign(slope)
 
 
+def test_the_penalty_is_added_to_the_training_loss_once():
+    """Of weights that do not move, nearly without perturbation: once and twice the penalty differ by the penalty."""
+
+    def told(times):
+        made = small({"l2": Float(0.01, 1.0)}, lambda h: MLP(10, units=16, layers=1),
+                     optimizer=lambda h, _: optax.sgd(0.0),
+                     penalty=lambda params, h: times * h["l2"] * jnp.sum(params["output"]["kernel"] ** 2))  # fmt: skip
+        tuner = self_tuning.tuner(made, warm_up=1, scale=1e-6)
+        state, (measures,) = run(tuner, 1)
+        return measures.train_loss, tuner.hyperparameters(state)["l2"], tuner.params(state)["output"]["kernel"]
+
+    (once, rate, kernel), (twice, *_) = told(1.0), told(2.0)
+    assert twice - once == pytest.approx(rate * float(jnp.sum(kernel**2)), rel=1e-3)
+
+
 def test_hyperparameters_rest_in_the_warm_up_and_scales_where_they_are_not_tuned():
     made = small()
     tuner = self_tuning.tuner(made, warm_up=1, entropy=None, start={"dropout": 0.45})

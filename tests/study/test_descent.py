@@ -49,6 +49,15 @@ def test_a_resumed_run_goes_the_way_of_an_uninterrupted_one(problem, tmp_path):
     assert tune(problem, METHOD, evaluations=4, storage=tmp_path, progress=False).rows == resumed.rows
 
 
+def test_each_epoch_has_a_key_of_its_own(problem):
+    result, tuner = tune(problem, METHOD, evaluations=3, seed=4, progress=False), bilevel.make(METHOD, problem)
+    key = jax.random.key(np.uint32(4))
+    state = tuner.init(jax.random.fold_in(key, 0))
+    for epoch, row in enumerate(result.rows):
+        state, _ = tuner.update(jax.random.fold_in(key, epoch + 1), state)
+        assert row["hyperparameters"] == pytest.approx(tuner.hyperparameters(state))
+
+
 def test_the_network_that_is_kept_is_the_answer(problem, tmp_path):
     result = tune(problem, METHOD, evaluations=3, storage=tmp_path, progress=False)
     best = serialization.msgpack_restore((tmp_path / checkpoint.FILE).read_bytes())["best"]
@@ -82,7 +91,7 @@ def exploding(tuner, at):
 
 def test_a_run_that_diverges_keeps_its_best_epoch(problem, tmp_path, monkeypatch):
     tuner = bilevel.make(METHOD, problem)
-    monkeypatch.setattr(bilevel, "make", lambda method, problem: exploding(tuner, 3))
+    monkeypatch.setattr(bilevel, "make", lambda *_, **__: exploding(tuner, 3))
     result = tune(problem, METHOD, evaluations=6, storage=tmp_path, progress=False)
     assert [row["state"] for row in result.rows] == ["ok", "ok", "diverged"]
     assert result.rows[-1]["train_loss"] is None
@@ -93,7 +102,7 @@ def test_a_run_that_diverges_keeps_its_best_epoch(problem, tmp_path, monkeypatch
 
 def test_a_run_that_diverges_at_once_has_no_answer(problem, monkeypatch):
     tuner = bilevel.make(METHOD, problem)
-    monkeypatch.setattr(bilevel, "make", lambda method, problem: exploding(tuner, 1))
+    monkeypatch.setattr(bilevel, "make", lambda *_, **__: exploding(tuner, 1))
     result = tune(problem, METHOD, evaluations=6, progress=False)
     assert (result.hyperparameters, result.test_error, len(result.rows)) == (None, None, 1)
     assert "diverged in epoch 1" in result.message
@@ -103,6 +112,8 @@ def test_a_folder_of_another_run_is_refused(problem, tmp_path):
     tune(problem, METHOD, evaluations=1, storage=tmp_path / "run", progress=False)
     with pytest.raises(ValueError, match="seed 0"):
         tune(problem, METHOD, evaluations=1, seed=1, storage=tmp_path / "run", progress=False)
+    with pytest.raises(ValueError, match="response_rate"):
+        descent.prepare(problem, METHOD, settings={"response_rate": 0.1}, epochs=1, storage=tmp_path / "run")
     tune(SYNTHETIC["forrester"], "random", evaluations=1, storage=tmp_path / "study", progress=False)
     with pytest.raises(ValueError, match="a search's study"):
         tune(problem, METHOD, evaluations=1, storage=tmp_path / "study", progress=False)
@@ -116,13 +127,14 @@ def test_a_search_leaves_a_run_alone(problem, tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_tuner_is_not_driven_beyond_the_room_that_it_has(problem):
+def test_a_tuner_is_not_driven_beyond_the_room_that_it_has(problem, monkeypatch):
     tuner = bilevel.make(METHOD, problem)._replace(limit=2)
+    monkeypatch.setattr(bilevel, "make", lambda *_, **__: tuner)
     with pytest.raises(ValueError, match="expected at most 2 epochs of this tuner on this problem, got 3"):
-        descent.prepare(problem, METHOD, tuner=tuner, epochs=3)
+        descent.prepare(problem, METHOD, epochs=3)
     with pytest.raises(ValueError, match="at most 2 epochs"):
         next(bilevel.updates(jax.random.key(0), tuner, epochs=3))
-    ready = descent.prepare(problem, METHOD, tuner=tuner, seconds=60.0, progress=False)
+    ready = descent.prepare(problem, METHOD, seconds=60.0, progress=False)
     assert len(descent.run(ready).rows) == 2
 
 
@@ -153,6 +165,13 @@ def test_the_command_tunes_shows_and_reports(tmp_path, capsys):
     assert "<th>score</th>" not in page  # it is the validation loss
     assert page.count("<svg") == 2
     assert "http" not in page.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
+
+
+def test_hyperparameters_that_have_not_moved_yet_are_told(problem, tmp_path):
+    """Of equal rows one is the answer, the last of the lowest score."""
+    result = tune(problem, "hypernet-global", evaluations=2, storage=tmp_path, progress=False)
+    assert "have not moved in 2 epochs" in result.message
+    assert (tmp_path / "report.html").read_text().count('<tr class="best">') == 1
 
 
 def test_a_report_needs_no_answer(problem):

@@ -99,24 +99,30 @@ def _wide(*arrays):
 def test_an_importance_step_equals_one_written_by_hand(digits):
     images, labels = jnp.asarray(digits.train_inputs), jnp.asarray(digits.train_labels)
     net, sampling = linear(jnp.float32), steps.Sampling(10, 40)
-    learner = steps.Learner(net.init, net.apply, optax.sgd(0.1))
+
+    def blurred(key, images):
+        return images + 2 * jax.random.normal(key, images.shape, jnp.float32)
+
+    learner = steps.Learner(net.init, net.apply, optax.sgd(0.1), augment=blurred)
     examples = steps.Examples(images, labels, jnp.asarray(digits.mean), jnp.asarray(digits.scale))
     params = net.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     state = steps.State(params, learner.optimizer.init(params), jnp.asarray(10.0))
     result, (_, by_importance) = steps.step(jax.random.key(3), state, examples, learner, sampling)
 
-    key_batch, _, key_dropout = jax.random.split(jax.random.key(3), 3)
+    key_batch, key_augment, key_dropout = jax.random.split(jax.random.key(3), 3)
     key_pool, key_draw = jax.random.split(key_batch)
     pool = jax.random.randint(key_pool, (40,), 0, 1000, jnp.int32)
-    inputs = (images - digits.mean) / digits.scale
-    logits = net.apply(params, inputs[pool], train=False, key=None)
+    # a position of the presample is augmented in one way, when scored and when trained on
+    seen = [blurred(jax.random.fold_in(key_augment, i), images[index][None])[0] for i, index in enumerate(pool)]
+    inputs = (jnp.stack(seen) - digits.mean) / digits.scale
+    logits = net.apply(params, inputs, train=False, key=None)
     scores = np.asarray(jnp.linalg.norm(jax.nn.softmax(logits) - jax.nn.one_hot(labels[pool], 10), axis=1))
     g = scores / scores.sum()
     drawn = np.searchsorted(np.cumsum(g), np.asarray(jax.random.uniform(key_draw, (10,))))
     batch, weights = pool[drawn], jnp.asarray(1 / (40 * g[drawn]))
 
     def loss(params):
-        logits = net.apply(params, inputs[batch], train=True, key=key_dropout)
+        logits = net.apply(params, inputs[drawn], train=True, key=key_dropout)
         return jnp.mean(weights * optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch]))
 
     expected = jax.tree.map(lambda p, d: p - 0.1 * d, params, jax.grad(loss)(params))

@@ -1,7 +1,7 @@
 """Gradient-based tuners by name: hyperparameters change during one training, see `ibo_jax.bilevel.base`."""
 
 import importlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ibo_jax.bilevel.base import Measures, Tuner, check_epochs, learning_of, updates
 from ibo_jax.problems.base import Problem
@@ -30,8 +30,8 @@ TUNERS = {
 NAMES = tuple(TUNERS)
 
 
-def make(name: str, problem: Problem) -> Tuner:
-    """The tuner of a problem.
+def make(name: str, problem: Problem, **settings: Any) -> Tuner:
+    """The tuner of a problem, with the settings that its module explains.
 
     Raises:
         ValueError: unknown name; the problem has no training to look into, or hyperparameters that the tuner cannot
@@ -41,4 +41,4 @@ def make(name: str, problem: Problem) -> Tuner:
         raise ValueError(f"expected a tuner among {list(NAMES)}, got {name!r}; choose one of them")
     learning_of(problem)
     kind = TUNERS[name]
-    return importlib.import_module(f"ibo_jax.bilevel.{kind.module}").tuner(problem, **kind.settings)
+    return importlib.import_module(f"ibo_jax.bilevel.{kind.module}").tuner(problem, **kind.settings, **settings)

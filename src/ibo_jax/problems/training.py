@@ -202,14 +202,16 @@ def _check_task(
     rates = {key: value for key, value in hyperparameters.items() if isinstance(value, float)}
 
     def outputs(rates: dict[str, Array], steps_per_epoch: Steps = examples // batch_size) -> tuple[Array, Array, Any]:
-        h = hyperparameters | rates
+        h, key = hyperparameters | rates, jax.random.key(0)
         network, inputs = as_network(task.network(h)), jnp.zeros((2, *data.train_inputs.shape[1:]), jnp.float32)
-        params = network.init(jax.random.key(0), inputs)
+        params = network.init(key, inputs)
         optimizer = task.optimizer(h, steps_per_epoch)
         state = optimizer.init(params)
         optimizer.update(params, state, params)
         penalty = jnp.zeros(()) if task.penalty is None else jnp.asarray(task.penalty(params, h))
-        logits, _ = parted(network.apply(params, inputs, train=True, key=jax.random.key(0)))
+        if task.augment is not None:
+            inputs = task.augment(key, inputs.astype(data.train_inputs.dtype), h).astype(jnp.float32)
+        logits, _ = parted(network.apply(params, inputs, train=True, key=key))
         return logits, penalty, (params, state)
 
     with _explained(at, sorted(hyperparameters)):

@@ -6,7 +6,7 @@ from the seed and its number, so that a resumed run goes the way of an uninterru
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -64,7 +64,7 @@ def prepare(
     problem: Problem,
     method: str,
     *,
-    tuner: bilevel.Tuner | None = None,
+    settings: Mapping[str, Any] | None = None,
     epochs: int | None = None,
     seconds: float | None = None,
     seed: int = 0,
@@ -74,7 +74,7 @@ def prepare(
     """Check the arguments of `tune`, of which this is the part for the methods in `bilevel.NAMES`.
 
     Args:
-        tuner: the method made already, with settings of its own.
+        settings: of the method, as `bilevel.make` takes them; a folder knows its own.
         epochs: total number of updates, over restarts; by default the tuner's own, or as many as there is room for
             if `seconds` is given.
 
@@ -84,18 +84,19 @@ def prepare(
     check_problem(problem)
     check_budget(epochs, seconds)
     check_seed(seed)
-    if tuner is None or problem.learning is None:
-        tuner = bilevel.make(method, problem)
+    tuner = bilevel.make(method, problem, **settings or {})
     assert problem.learning is not None
     bilevel.check_epochs(tuner, epochs)
     if epochs is None:
         epochs = tuner.epochs if seconds is None else tuner.limit
     directory = None if storage is None else Path(storage)
-    settings = identity(problem) | {"method": method, "seed": seed}
+    what = (
+        identity(problem) | {"method": method, "seed": seed} | ({"settings": plain(dict(settings))} if settings else {})
+    )
     if directory is not None:
-        _check_folder(directory, settings)
+        _check_folder(directory, what)
     told = Lines(epochs) if progress else lambda found: None
-    return Run(tuner, judge(problem.learning), settings, epochs, seconds, directory, told)
+    return Run(tuner, judge(problem.learning), what, epochs, seconds, directory, told)
 
 
 def run(ready: Run) -> Result:
@@ -120,13 +121,15 @@ def run(ready: Run) -> Result:
 
 
 def read(directory: Path | str) -> tuple[list[EpochRow], dict[str, Any]]:
-    """The rows of a run, and what it is of: problem, method, seed, space, versions, and the result once it has ended.
+    """The rows of a run, and what it is of: problem, method, seed, space, versions, the number of the best row, and the
+    result once it has ended.
 
     Raises:
         ValueError: there is no run, or it is damaged.
     """
     facts = checkpoint.facts_of(Path(directory))
-    return facts["rows"], {**facts["settings"], "versions": facts["versions"], **facts.get("result", {})}
+    shared = {name: facts[name] for name in ("versions", "best_row")}
+    return facts["rows"], {**facts["settings"], **shared, **facts.get("result", {})}
 
 
 class Lines:
@@ -220,11 +223,15 @@ def _answer(run: Run, at: Checkpoint) -> dict[str, Any]:
     if best is None:
         return {"best": None, "validation_error": None, "validation_loss": None, "test_error": None,
                 "test_loss": None, "message": diverged or "no epoch gave an answer; run more of them"}  # fmt: skip
-    row = found[best]
+    row, unmoved = found[best], ""
+    if len(found) < run.tuner.epochs and all(other["hyperparameters"] == row["hyperparameters"] for other in found):
+        unmoved = (f"the hyperparameters have not moved in {len(found)} epochs: this method moves them later in a "
+                   f"training, by default of {run.tuner.epochs}; ask for more")  # fmt: skip
     error, loss = run.judge(at.best, row["hyperparameters"], "test")
+    told = "; ".join(filter(None, (diverged, unmoved, CAVEATS.get(run.settings["method"]))))
     return plain({"best": row["hyperparameters"], "validation_error": row["error"],
-                  "validation_loss": row["validation_loss"], "test_error": error, "test_loss": loss,
-                  "message": "; ".join(filter(None, (diverged, CAVEATS.get(run.settings["method"]))))})  # fmt: skip
+                  "validation_loss": row["validation_loss"], "test_error": error, "test_loss": loss, "message": told}
+                 )  # fmt: skip
 
 
 def _keep(directory: Path, at: Checkpoint) -> None:

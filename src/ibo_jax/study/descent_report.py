@@ -58,7 +58,7 @@ def page(rows: Sequence[Row], summary: Row) -> str:
         warnings=f'<ul class="warnings"><li>{html.escape(message)}</li></ul>' if message else "",
         figures="<h2>Loss</h2>" + "\n".join(drawn),
         rows="Epochs",
-        table=_table(rows, names, best),
+        table=_table(rows, names, summary.get("best_row")),
         footer=", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
     )
 
@@ -109,7 +109,7 @@ def _line(panel: Any, epochs: Series, values: Series, axis: Axis) -> None:
     panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def _table(rows: Sequence[Row], names: list[str], best: Row | None) -> str:
+def _table(rows: Sequence[Row], names: list[str], best: int | None) -> str:
     measures = {"train_loss": "training loss", "validation_loss": "validation loss", "error": "validation error",
                 "score": "score", "cost_seconds": "train s"}  # fmt: skip
     if all(row["score"] in (None, row["validation_loss"]) for row in rows):
@@ -119,5 +119,5 @@ def _table(rows: Sequence[Row], names: list[str], best: Row | None) -> str:
     for row in rows:
         cells = [row["number"] + 1, *(row["hyperparameters"][name] for name in names), *(row[m] for m in measures)]
         text = "".join(f"<td>{html.escape(number(cell))}</td>" for cell in [*cells, row["state"]])
-        body.append(f'<tr class="{"best" if row["hyperparameters"] == best else ""}">{text}</tr>')
+        body.append(f'<tr class="{"best" if row["number"] == best else ""}">{text}</tr>')
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"

@@ -247,6 +247,9 @@ def _check_part(what: str, inputs: Inputs, labels: np.ndarray, num_classes: int 
         raise ValueError(f"{what}: expected at least one example, got none; check where the arrays come from")
     if len(inputs) != len(labels):
         raise ValueError(f"{what}: expected as many labels as inputs, got {len(labels)} and {len(inputs)}; align them")
+    if inputs.ndim < 2:
+        raise ValueError(f"{what}: expected examples along the first axis and features along others, got inputs of "
+                         f"shape {inputs.shape}; one feature is inputs[:, None]")  # fmt: skip
     if labels.shape[1:] not in ((), inputs.shape[1:]) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"{what}: expected one class an example, a whole number from 0 (or one for each input, in text), got "
