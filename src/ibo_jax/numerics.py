@@ -8,7 +8,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ __all__ = [
     "each_draw",
     "entropy",
     "gram_of_lower",
+    "in_float32",
     "in_float64",
     "inverse_of_lower",
     "log_expected_improvement",
@@ -46,7 +47,25 @@ COMPILER_OPTIONS = {
 
 SMALL = 64  # triangular matrices up to this size are not halved again
 
+P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def in_float32(function: Callable[P, R]) -> Callable[P, R]:
+    """The function in single precision, which training is written for, whatever the caller's mode is.
+
+    Examples:
+        >>> with jax.enable_x64(True):
+        ...     in_float32(lambda: jnp.ones(1).dtype)()
+        dtype('float32')
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.enable_x64(False):
+            return function(*args, **kwargs)
+
+    return run
 
 
 class in_float64:

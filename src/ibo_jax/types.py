@@ -16,16 +16,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
 
 __all__ = [
-    "PROTOCOLS", "AnyArray", "Array", "Axis", "Bool", "Float", "Hyperparameters", "Importance", "Int", "PRNGKeyArray",
-    "Protocol", "Steps", "UInt8", "Value",
+    "PROTOCOLS", "AnyArray", "Array", "Axis", "Bool", "Count", "Float", "Hyperparameters", "Importance", "Int",
+    "PRNGKeyArray", "Protocol", "UInt8", "Value",
 ]  # fmt: skip
 
 Value = float | int | str | bool
 Hyperparameters = Mapping[str, Value]
 AnyArray = Array | np.ndarray
 """An array of JAX or of NumPy: what enters a jitted program, and leaves it through `numerics.in_float64`."""
-Steps = int | Int[Array, ""]
-"""A number of steps, traced where a training sees a subset of its examples."""
+Count = int | Int[Array, ""]
+"""A number, of steps in an epoch for one, traced where a training sees a subset of its examples."""
 
 Axis = Literal["presample", "subset", "task"]
 """What a fidelity is: examples scored a step (B); examples trained on; a quarter of them, or all."""

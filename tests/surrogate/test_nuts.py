@@ -176,7 +176,7 @@ def test_simulation_based_calibration(monkeypatch):
     Talts et al., "Validating Bayesian inference algorithms with simulation-based calibration", 2018.
     """
     monkeypatch.setattr(nuts, "standardise", lambda data: (data.cleaned(), 0.0, 1.0))
-    exact = jax.jit(nuts.fit.__wrapped__, static_argnames=("draws", "tree_depth"))
+    exact = jax.jit(nuts.fit.__wrapped__, static_argnames="draws")
     rng, replications, thin, kept, bins = np.random.default_rng(9), 240, 8, 31, 8
     prior = error_prior(DIMENSION)
     distribution, ranks = prior_distributions(prior), []

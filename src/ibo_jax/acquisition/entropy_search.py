@@ -25,7 +25,6 @@ from jax.scipy.special import ndtri
 from jaxtyping import Float, Int, PRNGKeyArray
 
 from ibo_jax.numerics import cholesky, entropy, inverse_of_lower
-from ibo_jax.surrogate.kernels import MultiTaskKernel
 from ibo_jax.surrogate.posterior import Posterior, cross
 from ibo_jax.types import AnyArray
 
@@ -104,7 +103,7 @@ def believe(
     target = (representers, jnp.ones(len(representers)))
     whitened = cross(posterior, *target)
     mean = posterior.whitened @ whitened
-    prior = _prior(posterior, target, target)
+    prior = posterior.kernel(target, target)
     rounding = ROUNDING * jnp.trace(prior) / len(prior) * jnp.eye(len(prior), dtype=prior.dtype)
     factor = cholesky(prior - whitened.T @ whitened + rounding)
     values = mean + base @ factor.T
@@ -176,10 +175,6 @@ def _explained(belief: Belief, x, s):
     """w with y = w . z + independent rest for the representers' base samples z, and the latent variance; by point."""
     whitened = cross(belief.posterior, x, s)
     target = (belief.representers, jnp.ones(len(belief.representers)))
-    shared = _prior(belief.posterior, target, (x, s)) - belief.whitened.T @ whitened
-    variance = _prior(belief.posterior, (x, s), None) - jnp.sum(whitened**2, axis=0)
+    shared = belief.posterior.kernel(target, (x, s)) - belief.whitened.T @ whitened
+    variance = belief.posterior.kernel((x, s)) - jnp.sum(whitened**2, axis=0)
     return belief.inverse_factor @ shared, jnp.maximum(variance, 1e-12)
-
-
-def _prior(posterior: Posterior, first, second):
-    return MultiTaskKernel(posterior.parameters, posterior.data.basis)(first, second)

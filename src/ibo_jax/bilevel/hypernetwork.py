@@ -19,6 +19,7 @@ from ibo_jax import importance
 from ibo_jax.bilevel import coordinates, hypernets, hypertraining
 from ibo_jax.bilevel.base import Measures, Tuner, first_line, learning_of
 from ibo_jax.bilevel.hypertraining import State, Update
+from ibo_jax.numerics import in_float32
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import NOT_TRACEABLE
 from ibo_jax.space import SearchSpace
@@ -82,10 +83,8 @@ def tuner(
         raise ValueError(f"expected an algorithm among {get_args(Algorithm)}, got {algorithm!r}; choose one of them")
     (task, data), dimension = learning_of(problem), len(problem.space.names)
     training = _training(problem)
-    with jax.enable_x64(False):
-        seen = Examples.of(data, "train")
-        judged = Examples.of(data, "valid")
-        _check_that_each_acts(problem, training, seen.taken(jnp.arange(training.batch_size)))
+    seen, judged = Examples.of(data, "train"), Examples.of(data, "valid")
+    _check_that_each_acts(problem, training, seen.taken(jnp.arange(training.batch_size)))
     count, epochs = len(data.train_labels) // training.batch_size, epochs or task.epochs
     if hidden is None:
         sizes = jax.tree.leaves(jax.eval_shape(training.init, jax.random.key(0)))
@@ -108,10 +107,10 @@ def tuner(
     epoch = jax.jit(run_epoch, donate_argnames="state")
     respond = jax.jit(lambda state: hypernet.apply(state.phi, state.lam))
     return Tuner(
-        _in_float32(start),
-        _in_float32(lambda key, state: epoch(key, state, seen, judged)),
+        in_float32(start),
+        in_float32(lambda key, state: epoch(key, state, seen, judged)),
         lambda state: _decoded(problem.space, np.asarray(state.lam)),
-        _in_float32(respond),
+        in_float32(respond),
         epochs,
     )
 
@@ -189,6 +188,7 @@ def _decoded(space: SearchSpace, lam: Float[np.ndarray, "hyperparameter"]) -> di
     return coordinates.decoded(space, low + (high - low) * (lam + 1) / 2)
 
 
+@in_float32
 def _check_that_each_acts(problem: Problem, training: _Training, batch: Examples) -> None:
     """At its ends each hyperparameter must give different losses, all else equal."""
     names, key = problem.space.names, jax.random.key(0)
@@ -209,13 +209,3 @@ def _check_that_each_acts(problem: Problem, training: _Training, batch: Examples
     if idle:
         raise ValueError(f"{problem.name}: expected hyperparameters that change the training loss, got {idle}, which "
                          "act otherwise or not at all; fix them, or choose a method that only evaluates")  # fmt: skip
-
-
-def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Whatever the caller's mode is."""
-
-    def run(*arguments: Any) -> Any:
-        with jax.enable_x64(False):
-            return function(*arguments)
-
-    return run

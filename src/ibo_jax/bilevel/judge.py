@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from ibo_jax.numerics import in_float32
 from ibo_jax.problems.base import Learning
 from ibo_jax.training.steps import Examples, evaluate
 from ibo_jax.training.trainer import Task
@@ -38,13 +39,12 @@ def judge(learning: Learning) -> Judge:
         True
     """
     task, data = learning.task, learning.data
-    with jax.enable_x64(False):
-        parts = {"valid": Examples.of(data, "valid"), "test": Examples.of(data, "test")}
+    parts = {"valid": Examples.of(data, "valid"), "test": Examples.of(data, "test")}
 
+    @in_float32
     def judged(params: Any, hyperparameters: Mapping[str, Any], part: Literal["valid", "test"]) -> Judged:
         numbers = {name: np.float32(value) for name, value in hyperparameters.items()}
-        with jax.enable_x64(False):
-            wrong, loss = _evaluate(task, params, numbers, parts[part])
+        wrong, loss = _evaluate(task, params, numbers, parts[part])
         return Judged(float(wrong) / parts[part].labels.size, float(loss))
 
     return judged

@@ -12,6 +12,7 @@ import numpy as np
 
 from ibo_jax.bilevel.base import learning_of
 from ibo_jax.bilevel.judge import Judged, judge
+from ibo_jax.numerics import in_float32
 from ibo_jax.problems.base import Problem
 from ibo_jax.training.steps import Examples, Learner, Sampling, State, start, step
 from ibo_jax.training.trainer import Task
@@ -39,6 +40,7 @@ def constant(hyperparameters: Mapping[str, Value], epochs: int, steps: int) -> d
     return {name: np.full((epochs, steps), value, np.float32) for name, value in hyperparameters.items()}
 
 
+@in_float32
 def replay(problem: Problem, schedule: Mapping[str, Float[np.ndarray, "epoch step"]], *, seed: int = 0) -> Replayed:
     """Trains plainly from scratch; all schedules with equally many steps in an epoch share a program.
 
@@ -59,16 +61,15 @@ def replay(problem: Problem, schedule: Mapping[str, Float[np.ndarray, "epoch ste
                          "name them all")  # fmt: skip
     series = {name: np.asarray(values, np.float32) for name, values in schedule.items()}
     losses, best = [], Judged(float("nan"), float("nan"))
-    with jax.enable_x64(False):
-        training = Examples.of(data, "train")
-        state = _start(task, jax.random.key(seed), {name: values[0, 0] for name, values in series.items()}, training)
-        for epoch in range(len(next(iter(series.values())))):
-            values = {name: each[epoch] for name, each in series.items()}
-            state = _epoch(task, jax.random.fold_in(jax.random.key(seed), epoch), state, values, training)
-            now = {name: each[-1] for name, each in values.items()}
-            losses.append(judged(state.params, now, "valid").loss)
-            if losses[-1] <= np.nanmin(losses):
-                best = judged(state.params, now, "test")
+    training = Examples.of(data, "train")
+    state = _start(task, jax.random.key(seed), {name: values[0, 0] for name, values in series.items()}, training)
+    for epoch in range(len(next(iter(series.values())))):
+        values = {name: each[epoch] for name, each in series.items()}
+        state = _epoch(task, jax.random.fold_in(jax.random.key(seed), epoch), state, values, training)
+        now = {name: each[-1] for name, each in values.items()}
+        losses.append(judged(state.params, now, "valid").loss)
+        if losses[-1] <= np.nanmin(losses):
+            best = judged(state.params, now, "test")
     return Replayed(np.array(losses), best.loss, best.error)
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from ibo_jax.bilevel import alternation, relaxation
 from ibo_jax.bilevel.alternation import Settings, State
 from ibo_jax.bilevel.base import Measures, Tuner, first_line, learning_of
+from ibo_jax.numerics import in_float32
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import NOT_TRACEABLE
 from ibo_jax.space import Integer, SearchSpace
@@ -75,22 +76,22 @@ def tuner(
         state = jax.eval_shape(run_init, jax.random.key(0), training)
         jax.eval_shape(run_update, jax.random.key(0), state, training, judging)
 
+    @in_float32
     def init(key: PRNGKeyArray) -> State:
-        with jax.enable_x64(False):
-            return run_init(key, training)
+        return run_init(key, training)
 
+    @in_float32
     def update(key: PRNGKeyArray, state: State) -> tuple[State, Measures]:
-        with jax.enable_x64(False):
-            return run_update(key, state, training, judging)
+        return run_update(key, state, training, judging)
 
+    @in_float32
     def hyperparameters(state: State) -> dict[str, Value]:
-        with jax.enable_x64(False):
-            named = relaxation.by_name(space, state.upper[0], chosen.half_lines)
+        named = relaxation.by_name(space, state.upper[0], chosen.half_lines)
         return {name: (int if isinstance(space.dimensions[name], Integer) else float)(named[name]) for name in named}
 
+    @in_float32
     def params(state: State) -> Any:
-        with jax.enable_x64(False):
-            return game.plain(state.params, state.upper[0])
+        return game.plain(state.params, state.upper[0])
 
     return Tuner(init, update, hyperparameters, params, epochs or 5 * task.epochs)
 

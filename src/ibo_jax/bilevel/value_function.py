@@ -21,6 +21,7 @@ from ibo_jax.bilevel.augmented_lagrangian import Iterate, Multipliers
 from ibo_jax.bilevel.base import Measures, Tuner
 from ibo_jax.bilevel.lower_level import LowerLevel, lower_level
 from ibo_jax.bilevel.optimal_value import Anchored, OptimalValue
+from ibo_jax.numerics import in_float32
 from ibo_jax.problems.base import Problem
 from ibo_jax.surrogate import nuts
 from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
@@ -108,16 +109,15 @@ def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PAS
         raise ValueError(f"expected variant 'corrected' or 'published', got {variant!r}; choose one of them")
     if passes < 1:
         raise ValueError(f"expected at least one pass, got {passes}; raise it")
-    with jax.enable_x64(False):
-        game = _game(problem, passes, corrected=variant == "corrected", envelope=envelope)
+    game = in_float32(_game)(problem, passes, corrected=variant == "corrected", envelope=envelope)
 
+    @in_float32
     def init(key: PRNGKeyArray) -> State:
-        with jax.enable_x64(False):
-            return _init(game, key)
+        return _init(game, key)
 
+    @in_float32
     def update(key: PRNGKeyArray, state: State) -> tuple[State, Measures]:
-        with jax.enable_x64(False):
-            return _explore(game, state) if state.solves < game.first else _improve(game, key, state)
+        return _explore(game, state) if state.solves < game.first else _improve(game, key, state)
 
     return Tuner(
         init,

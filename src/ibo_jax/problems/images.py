@@ -19,7 +19,7 @@ from ibo_jax.training import augmentation, networks, optimizers
 from ibo_jax.training.augmentation import compose, flip, shift
 from ibo_jax.training.convnets import AlexNet, LeNet
 from ibo_jax.training.datasets import Dataset, load, take
-from ibo_jax.types import Array, PRNGKeyArray, Protocol, Steps
+from ibo_jax.types import Array, Count, PRNGKeyArray, Protocol
 
 __all__ = ["build"]
 
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
     """What all scales and protocols of a problem share; the functions read hyperparameters and fixed values alike."""
 
     network: Callable[[dict, int], Any]
-    optimizer: Callable[[dict, Steps], optax.GradientTransformation]
+    optimizer: Callable[[dict, Count], optax.GradientTransformation]
     penalty: Callable[[Any, Mapping], Array] | None = None
     augment: Callable[[PRNGKeyArray, Array, Mapping], Array] | None = None
 
@@ -69,22 +69,22 @@ def _wide_resnet(h: dict, classes: int) -> networks.WideResNet:
     return networks.WideResNet(classes, h["depth"], h["widen"])
 
 
-def _rmsprop(h: dict, steps_per_epoch: Steps) -> optax.GradientTransformation:
+def _rmsprop(h: dict, steps_per_epoch: Count) -> optax.GradientTransformation:
     del steps_per_epoch
     return optimizers.rmsprop(h["learning_rate"], h["decay"])
 
 
-def _dropped_sgd(h: dict, steps_per_epoch: Steps) -> optax.GradientTransformation:
+def _dropped_sgd(h: dict, steps_per_epoch: Count) -> optax.GradientTransformation:
     rate = optimizers.step_drop(h["learning_rate"], h["drop_factor"], steps_per_epoch, h["drop_epochs"])
     return optimizers.momentum_sgd(rate, h["momentum"])
 
 
-def _nesterov(h: dict, steps_per_epoch: Steps) -> optax.GradientTransformation:
+def _nesterov(h: dict, steps_per_epoch: Count) -> optax.GradientTransformation:
     del steps_per_epoch
     return optax.sgd(h["learning_rate"], h["momentum"], nesterov=True)
 
 
-def _sgd(h: dict, steps_per_epoch: Steps) -> optax.GradientTransformation:
+def _sgd(h: dict, steps_per_epoch: Count) -> optax.GradientTransformation:
     del steps_per_epoch
     return optimizers.momentum_sgd(h["learning_rate"], h["momentum"])
 

@@ -17,7 +17,7 @@ from ibo_jax.training import trainer
 from ibo_jax.training.datasets import Dataset, check, fingerprint, guessing_error
 from ibo_jax.training.layers import parted
 from ibo_jax.training.networks import Network, as_network
-from ibo_jax.types import Array, Axis, Hyperparameters, Importance, PRNGKeyArray, Steps, Value
+from ibo_jax.types import Array, Axis, Count, Hyperparameters, Importance, PRNGKeyArray, Value
 
 __all__ = ["PRESAMPLE_SHARE", "training_problem"]
 
@@ -35,7 +35,7 @@ def training_problem(
     data: Dataset,
     *,
     network: Callable[[Hyperparameters], Network | Any],
-    optimizer: Callable[[Hyperparameters, Steps], optax.GradientTransformation],
+    optimizer: Callable[[Hyperparameters, Count], optax.GradientTransformation],
     epochs: int,
     batch_size: int | Callable[[Hyperparameters], int] | None = None,
     penalty: Callable[[Any, Hyperparameters], Array] | None = None,
@@ -201,7 +201,7 @@ def _check_task(
         )
     rates = {key: value for key, value in hyperparameters.items() if isinstance(value, float)}
 
-    def outputs(rates: dict[str, Array], steps_per_epoch: Steps = examples // batch_size) -> tuple[Array, Array, Any]:
+    def outputs(rates: dict[str, Array], steps_per_epoch: Count = examples // batch_size) -> tuple[Array, Array, Any]:
         h, key = hyperparameters | rates, jax.random.key(0)
         network, inputs = as_network(task.network(h)), jnp.zeros((2, *data.train_inputs.shape[1:]), jnp.float32)
         params = network.init(key, inputs)

@@ -148,8 +148,7 @@ class Lines:
 
 
 def _start(run: Run) -> Checkpoint:
-    with jax.enable_x64(False):
-        state = run.tuner.init(_key(run, 0))
+    state = run.tuner.init(_key(run, 0))
     facts: dict[str, Any] = {"settings": run.settings, "versions": versions(), "rows": [], "best_row": None}
     return Checkpoint(state, run.tuner.params(state), facts)
 
@@ -188,7 +187,7 @@ def _epoch(run: Run, at: Checkpoint, began: float) -> Checkpoint:
     """One update, judged, with its row appended; a state that holds no numbers any more ends the run."""
     found, epoch = at.facts["rows"], len(at.facts["rows"])
     start = time.perf_counter()
-    with jax.enable_x64(False), stopwatch() as compiling:
+    with stopwatch() as compiling:
         state, measures = jax.block_until_ready(run.tuner.update(_key(run, epoch + 1), at.state))
     seconds = time.perf_counter() - start
     hyperparameters = plain({name: np.asarray(v).item() for name, v in run.tuner.hyperparameters(state).items()})

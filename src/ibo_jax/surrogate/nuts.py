@@ -57,7 +57,7 @@ def cold_chain(dimension: int) -> Chain:
     return Chain(np.zeros(parameters), np.asarray(0.1), np.ones(parameters), np.asarray(True))
 
 
-@partial(jax.jit, static_argnames=("draws", "tree_depth"))
+@partial(jax.jit, static_argnames="draws")
 def fit(
     key: PRNGKeyArray,
     data: TrainingData,
@@ -65,7 +65,6 @@ def fit(
     chain: Chain,
     *,
     draws: int = DRAWS,
-    tree_depth: int = TREE_DEPTH,
 ) -> tuple[KernelParameters, Chain, FitInfo]:
     """Posterior draws of kernel hyperparameters, the chain to carry over, and how it went.
 
@@ -75,7 +74,6 @@ def fit(
         prior: of the error's or of the cost's process.
         chain: where the previous fit stopped, or `cold_chain`, as which it counts where these data have no density.
         draws: number of kept draws.
-        tree_depth: trajectories take at most 2^tree_depth - 1 leapfrogs.
 
     Returns:
         parameters with a leading axis of `draws`; if the chain is not finite they are those of the prior's location.
@@ -98,7 +96,7 @@ def fit(
 
     begin = _sound_or_cold(chain, energy(chain.position))
     init_kernel, sample_kernel = hmc(energy, algo="NUTS")
-    start = _start(init_kernel, key_init, begin, tree_depth)._replace(rng_key=key_run)
+    start = _start(init_kernel, key_init, begin)._replace(rng_key=key_run)
     warm_up = jnp.where(begin.cold, COLD_WARM_UP, WARM_UP)
     step_init, step_update = dual_averaging()
 
@@ -138,7 +136,7 @@ def _sound_or_cold(chain: Chain, energy: Float[AnyArray, ""]) -> Chain:
     return _where(jnp.isfinite(energy), chain, cold_chain(len(chain.position) - SCALARS))
 
 
-def _start(init_kernel, key, begin: Chain, tree_depth: int):
+def _start(init_kernel, key, begin: Chain):
     """The sampler's state at the beginning of a chain; all that is adapted is adapted in `fit`."""
     return init_kernel(
         begin.position,
@@ -147,7 +145,7 @@ def _start(init_kernel, key, begin: Chain, tree_depth: int):
         inverse_mass_matrix=begin.inverse_mass,
         adapt_step_size=False,
         adapt_mass_matrix=False,
-        max_tree_depth=tree_depth,
+        max_tree_depth=TREE_DEPTH,
         rng_key=key,
     )
 

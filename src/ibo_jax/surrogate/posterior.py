@@ -32,6 +32,11 @@ class Posterior(NamedTuple):
     weights: Float[AnyArray, "observation"]
 
     @property
+    def kernel(self) -> MultiTaskKernel:
+        """Prior covariance, of one draw."""
+        return MultiTaskKernel(self.parameters, self.data.basis)
+
+    @property
     def noise(self) -> Float[AnyArray, "*draw"]:
         """Variance of the observation noise, the jitter included that the likelihood adds to it."""
         return jnp.exp(self.parameters.log_noise) + JITTER
@@ -62,8 +67,7 @@ def cross(
     posterior: Posterior, x: Float[AnyArray, "point dimension"], s: Float[AnyArray, "point"]
 ) -> Float[AnyArray, "n point"]:
     """Whitened covariance L^-1 k(X, points) between the observations and points: what every prediction is made of."""
-    kernel = MultiTaskKernel(posterior.parameters, posterior.data.basis)
-    gram = kernel((posterior.data.x, posterior.data.s), (x, s))
+    gram = posterior.kernel((posterior.data.x, posterior.data.s), (x, s))
     return posterior.inverse_factor @ jnp.where(posterior.data.mask[:, None], gram, 0.0)
 
 
@@ -71,8 +75,7 @@ def predict_mean(
     posterior: Posterior, x: Float[AnyArray, "point dimension"], s: Float[AnyArray, "point"]
 ) -> Float[AnyArray, "point"]:
     """Mean at points, for a small part of what `predict` costs, which multiplies each point's covariances by L^-1."""
-    kernel = MultiTaskKernel(posterior.parameters, posterior.data.basis)
-    gram = kernel((posterior.data.x, posterior.data.s), (x, s))
+    gram = posterior.kernel((posterior.data.x, posterior.data.s), (x, s))
     return posterior.weights @ gram  # those of padded rows are 0
 
 
@@ -81,15 +84,13 @@ def predict(
 ) -> tuple[Float[AnyArray, "point"], Float[AnyArray, "point"]]:
     """Mean and variance of the latent function (without noise) at points."""
     whitened = cross(posterior, x, s)
-    kernel = MultiTaskKernel(posterior.parameters, posterior.data.basis)
-    variance = kernel((x, s)) - jnp.sum(whitened**2, axis=0)
+    variance = posterior.kernel((x, s)) - jnp.sum(whitened**2, axis=0)
     return posterior.whitened @ whitened, jnp.maximum(variance, 1e-12)
 
 
 def covariance(posterior: Posterior, first: Points, second: Points) -> Float[AnyArray, "point other"]:
     """Posterior covariance of the latent function between two batches of points; negative values are kept."""
-    kernel = MultiTaskKernel(posterior.parameters, posterior.data.basis)
-    return kernel(first, second) - cross(posterior, *first).T @ cross(posterior, *second)
+    return posterior.kernel(first, second) - cross(posterior, *first).T @ cross(posterior, *second)
 
 
 def imagine(parameters: KernelParameters, data: TrainingData, pending: Bool[AnyArray, "observation"]) -> Posterior:

@@ -7,7 +7,7 @@ step t is lr / (1 + decay t), and a momentum buffer holds steps (rates included)
 import jax.numpy as jnp
 import optax
 
-from ibo_jax.types import Array, Float, Steps
+from ibo_jax.types import Array, Count, Float
 
 __all__ = ["adam", "inverse_time_decay", "momentum_sgd", "rmsprop", "step_drop"]
 
@@ -20,7 +20,7 @@ def inverse_time_decay(learning_rate: Rate, decay: Rate) -> optax.Schedule:
     return lambda step: learning_rate / (1 + decay * step)
 
 
-def step_drop(learning_rate: Rate, factor: Rate, steps_per_epoch: Steps, every: int = DROP_EPOCHS) -> optax.Schedule:
+def step_drop(learning_rate: Rate, factor: Rate, steps_per_epoch: Count, every: int = DROP_EPOCHS) -> optax.Schedule:
     """lr factor^floor((1 + e) / every) in epoch e = 0, 1, ...: the first drop comes at epoch `every` - 1.
 
     Examples:

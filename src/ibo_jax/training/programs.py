@@ -18,7 +18,7 @@ import numpy as np
 
 from ibo_jax.training.convolution import plainly
 from ibo_jax.training.steps import Examples, Learner, Sampling, epoch, evaluate, start, steps_per_epoch
-from ibo_jax.types import Array, Hyperparameters, Steps, Value
+from ibo_jax.types import Array, Count, Hyperparameters, Value
 
 __all__ = ["Programs", "Trainable", "compiled", "release_memory", "split"]
 
@@ -29,7 +29,7 @@ KEPT = 16  # about 20 MB each
 class Trainable(Protocol):
     """Anything hashable that turns hyperparameters, some of them traced, into a learner."""
 
-    def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: Steps) -> Learner: ...
+    def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: Count) -> Learner: ...
 
 
 class Programs(NamedTuple):
@@ -86,7 +86,7 @@ def compiled(
     steps = training.labels.shape[0] // sampling.batch_size
     shape = training.inputs.shape[1:]
 
-    def learner(values: dict[str, Array], steps: Steps = steps) -> Learner:
+    def learner(values: dict[str, Array], steps: Count = steps) -> Learner:
         known: dict[str, Any] = {**dict(static), **values}
         return task.learner(known, steps)
 

@@ -13,10 +13,11 @@ import optax
 from jaxtyping import Shaped
 
 from ibo_jax import importance
+from ibo_jax.numerics import in_float32
 from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.datasets import Dataset
 from ibo_jax.training.layers import parted
-from ibo_jax.types import Array, Bool, Float, Int, PRNGKeyArray, Steps
+from ibo_jax.types import Array, Bool, Count, Float, Int, PRNGKeyArray
 
 __all__ = [
     "Epoch", "Examples", "Learner", "Sampling", "State", "Subset", "all_finite", "augmented", "chunk_of", "epoch",
@@ -44,6 +45,7 @@ class Examples(NamedTuple):
     subset: Subset | None = None
 
     @classmethod
+    @in_float32
     def of(cls, data: Dataset, part: Literal["train", "valid", "test"]) -> "Examples":
         """A part of a data set, on the device."""
         inputs, labels = getattr(data, f"{part}_inputs"), getattr(data, f"{part}_labels")
@@ -107,7 +109,7 @@ class Epoch(NamedTuple):
     finite: Bool[Array, ""]
 
 
-def steps_per_epoch(examples: Examples, batch_size: int) -> Steps:
+def steps_per_epoch(examples: Examples, batch_size: int) -> Count:
     """Updates in an epoch; a traced number if the examples are a subset."""
     population = len(examples.labels) if examples.subset is None else examples.subset.size
     return population // batch_size

@@ -19,7 +19,7 @@ from ibo_jax.training.datasets import Dataset, guessing_error, merged
 from ibo_jax.training.networks import Network, Params, as_network
 from ibo_jax.training.programs import Programs, compiled, split
 from ibo_jax.training.steps import Examples, Learner, Sampling, Subset
-from ibo_jax.types import Array, Hyperparameters, PRNGKeyArray, Steps
+from ibo_jax.types import Array, Count, Hyperparameters, PRNGKeyArray
 
 __all__ = ["Task", "retrain", "train"]
 
@@ -44,13 +44,13 @@ class Task:
     """
 
     network: Callable[[Hyperparameters], Network | Any]
-    optimizer: Callable[[Hyperparameters, Steps], optax.GradientTransformation]
+    optimizer: Callable[[Hyperparameters, Count], optax.GradientTransformation]
     epochs: int
     batch_size: Callable[[Hyperparameters], int]
     penalty: Callable[[Any, Hyperparameters], Array] | None = None
     augment: Callable[[PRNGKeyArray, Array, Hyperparameters], Array] | None = None
 
-    def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: Steps) -> Learner:
+    def learner(self, hyperparameters: Mapping[str, Any], steps_per_epoch: Count) -> Learner:
         """The task with hyperparameters filled in, the real ones as arrays, traced ones included."""
         network = as_network(self.network(hyperparameters))
         optimizer = self.optimizer(hyperparameters, steps_per_epoch)
