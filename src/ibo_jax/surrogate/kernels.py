@@ -70,10 +70,19 @@ def matern52_slope(r2: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
     return -5.0 / 6.0 * (1.0 + a) * jnp.exp(-a)
 
 
+@jax.custom_jvp
 def squared_distances(a: Float[AnyArray, "n dimension"], b: Float[AnyArray, "m dimension"]) -> Float[AnyArray, "n m"]:
     """All squared distances, by differences: zero between equal points however far from the origin. A matrix product
-    loses that, and the kernel its definiteness, at the short lengths that a heavy-tailed prior draws."""
-    return jnp.sum((a[:, None] - b[None, :]) ** 2, axis=-1)
+    loses that, and the kernel its definiteness, at the short lengths that a heavy-tailed prior draws; it serves the
+    derivative, at a third of the time."""
+    return sum((a[:, k, None] - b[None, :, k]) ** 2 for k in range(a.shape[1]))  # type: ignore[return-value]
+
+
+@squared_distances.defjvp
+def _differentiate(points, steps):
+    (a, b), (da, db) = points, steps
+    own = jnp.sum(a * da, -1)[:, None] + jnp.sum(b * db, -1)[None, :]
+    return squared_distances(a, b), 2.0 * (own - a @ db.T - da @ b.T)
 
 
 class MultiTaskKernel(tinygp.kernels.Kernel):
