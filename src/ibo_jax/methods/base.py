@@ -2,12 +2,13 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from ibo_jax.observations import Observations
 
-__all__ = ["State", "Suggest", "Suggestion"]
+__all__ = ["State", "Suggest", "Suggestion", "generator"]
 
 State = dict[str, np.ndarray]
 """What the next suggestion needs beyond the observations (sampler position, step size, mass): named plain arrays."""
@@ -47,3 +48,13 @@ class Suggest(Protocol):
     def __call__(
         self, key: PRNGKeyArray, observations: Observations, state: State | None, *, share_left: float = 1.0
     ) -> tuple[Suggestion, State | None]: ...
+
+
+def generator(key: PRNGKeyArray) -> np.random.Generator:
+    """NumPy's randomness from a key of JAX: for a few numbers of any shape, without a program for each.
+
+    Examples:
+        >>> generator(jax.random.key(0)).random() == generator(jax.random.key(0)).random()
+        True
+    """
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ibo_jax.methods import ibo
-from ibo_jax.methods.base import State, Suggestion
+from ibo_jax.methods.base import State, Suggestion, generator
 from ibo_jax.methods.initial import importance_fidelities
 from ibo_jax.observations import Observations
 from ibo_jax.space import Fidelity
@@ -45,6 +45,5 @@ def suggest(
     suggestion, state = ibo.suggest(key_suggest, blind, state, levels=(1.0,), guarded=False, **settings)
     s = fidelity.plain_s
     if drawn:
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key_fidelity)).ravel())
-        s = float(importance_fidelities(rng, fidelity, 1)[0])
+        s = float(importance_fidelities(generator(key_fidelity), fidelity, 1)[0])
     return suggestion._replace(fidelity=s), state

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
+from ibo_jax.methods.base import generator
 from ibo_jax.space import Fidelity
 
 __all__ = ["Design", "importance_fidelities", "initial_design"]
@@ -49,7 +49,7 @@ def initial_design(
         >>> s.round(2).tolist()
         [0.0, 0.17, 0.33, 0.5]
     """
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    rng = generator(key)
     strata = rng.permuted(np.tile(np.arange(count), (dimension, 1)), axis=1).T
     x = (strata + rng.uniform(size=(count, dimension))) / max(count, 1)
     if protocol == "scripts" and design in ("random", "importance", "growing"):

@@ -1,10 +1,9 @@
 """Random search: uniform points, trained plainly. The baseline to beat."""
 
-import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ibo_jax.methods.base import State, Suggestion
+from ibo_jax.methods.base import State, Suggestion, generator
 from ibo_jax.observations import Observations
 
 __all__ = ["suggest"]
@@ -20,7 +19,7 @@ def suggest(
 ) -> tuple[Suggestion, None]:
     """A uniform point at the given encoded fidelity; the answer is the observed best."""
     del state, share_left
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    rng = generator(key)
     seen = observations.mask & ~observations.pending & np.isfinite(observations.objective)
     best = int(np.argmin(np.where(seen, observations.objective, np.inf)))
     incumbent, objective = observations.x[best], float(observations.objective[best])
