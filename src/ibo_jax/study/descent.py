@@ -223,7 +223,7 @@ def _answer(run: Run, at: Checkpoint) -> dict[str, Any]:
         return {"best": None, "validation_error": None, "validation_loss": None, "test_error": None,
                 "test_loss": None, "message": diverged or "no epoch gave an answer; run more of them"}  # fmt: skip
     row, unmoved = found[best], ""
-    if len(found) < run.tuner.epochs and all(other["hyperparameters"] == row["hyperparameters"] for other in found):
+    if 1 < len(found) < run.tuner.epochs and all(other["hyperparameters"] == row["hyperparameters"] for other in found):
         unmoved = (f"the hyperparameters have not moved in {len(found)} epochs: this method moves them later in a "
                    f"training, by default of {run.tuner.epochs}; ask for more")  # fmt: skip
     error, loss = run.judge(at.best, row["hyperparameters"], "test")
