@@ -207,6 +207,15 @@ def test_the_presample_may_be_the_whole_training_set(digits):
     outcome = train(0, TASK, HYPERPARAMETERS, len(digits.train_labels) / 32, digits)
     assert outcome.state == "ok"
     assert outcome.importance_share == 0  # tau stays below (1000 + 96) / 96 so early
+    net, examples = linear(jnp.float32), steps.Examples.of(digits, "train")
+    learner = steps.Learner(net.init, net.apply, optax.sgd(0.1))
+    state = steps.start(jax.random.key(0), learner, (8, 8, 1))._replace(tau=jnp.asarray(100.0))
+    result, (loss, by_importance) = steps.step(
+        jax.random.key(1), state, examples, learner, steps.Sampling(32, len(digits.train_labels))
+    )
+    assert by_importance
+    assert 90.1 <= result.tau <= 90 + 0.1 * len(digits.train_labels) ** 0.5
+    assert steps.all_finite((result.params, loss))
 
 
 @pytest.mark.parametrize("rate", [1e30, 1e3])
