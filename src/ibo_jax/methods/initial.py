@@ -43,6 +43,7 @@ def initial_design(
         protocol: "scripts" starts at the target instead of at random or growing fidelities, as the authors' code does.
 
     Examples:
+        >>> import jax
         >>> x, s = initial_design(jax.random.key(0), 4, 2, Fidelity("subset_size", 64, 4096, integer=True), "growing")
         >>> sorted((x[:, 0] * 4).astype(int).tolist())
         [0, 1, 2, 3]
