@@ -17,7 +17,6 @@ from scipy.stats import yeojohnson, yeojohnson_llf
 
 __all__ = ["UNWARPED", "Warping", "fit_warping"]
 
-WILD = 100.0  # times the spread of the middle half: a standard deviation so large is that of a few values alone
 POWERS = (0.0, 2.0)  # in this range every real number has an inverse image, so that any prediction can be told
 
 
@@ -51,9 +50,7 @@ UNWARPED = Warping(0.0, 1.0, 1.0)
 def fit_warping(y: Float[np.ndarray, "observation"]) -> Warping:
     """The warping of highest profile likelihood for values that should look normal.
 
-    The scale is the standard deviation; the spread of the middle half beside which a few values are far out of all
-    proportion, as a training that came near to diverging may be, or the rest would look equal. Equal values are only
-    shifted; where a value is not finite nothing is done, and the surrogate's checks report it.
+    Equal values are only shifted; where a value is not finite nothing is done, and the surrogate's checks report it.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         location, scale = float(np.mean(y)), float(np.std(y))
@@ -61,9 +58,6 @@ def fit_warping(y: Float[np.ndarray, "observation"]) -> Warping:
         return UNWARPED
     if scale <= 1e-10 * abs(location):
         return Warping(location, 1.0, 1.0)
-    low, middle, high = map(float, np.quantile(y, (0.25, 0.5, 0.75)))
-    if 1e-8 * scale < high - low < scale / WILD:
-        location, scale = middle, high - low
     z = (y - location) / scale
     best = minimize_scalar(lambda power: -yeojohnson_llf(power, z), bounds=POWERS, method="bounded")
     return Warping(location, scale, float(best.x))
