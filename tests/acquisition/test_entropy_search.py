@@ -102,7 +102,7 @@ def test_pathwise_gain_is_not_negative_up_to_monte_carlo_error(belief):
     assert np.all(gains > -4.5 * math.log(5) / math.sqrt(SAMPLES))
 
 
-def test_copies_of_a_representer_are_one_optimum(belief):
+def test_copies_of_a_representer_are_one_optimum():
     """As where a space has few points: an entropy and a gain of two places, not of fifty."""
     two = REPRESENTERS[jnp.array([1, 2])]
     fifty = jnp.tile(two, (25, 1))

@@ -90,9 +90,7 @@ def prepare(
     if epochs is None:
         epochs = tuner.epochs if seconds is None else tuner.limit
     directory = None if storage is None else Path(storage)
-    what = (
-        identity(problem) | {"method": method, "seed": seed} | ({"settings": plain(dict(settings))} if settings else {})
-    )
+    what = identity(problem) | {"method": method, "seed": seed, "settings": plain(dict(settings or {}))}
     if directory is not None:
         _check_folder(directory, what)
     told = Lines(epochs) if progress else lambda found: None

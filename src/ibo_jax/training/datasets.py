@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ibo_jax.training import image_files
+from ibo_jax.training.checks import check_examples
 
 __all__ = [
     "NAMES", "Dataset", "Normalisation", "check", "fingerprint", "guessing_error", "load", "merged", "split_arrays",
@@ -80,14 +81,14 @@ def split_arrays(
             would be empty.
     """
     inputs, labels = _as_inputs(inputs), _as_labels(labels)
-    _check_part(f"{name}: the data", inputs, labels, num_classes)
+    check_examples(f"{name}: the data", inputs, labels, num_classes)
     test_size = round(test * len(labels)) if isinstance(test, int | float) else 0
     valid_size = round(valid_fraction * len(labels))
     order = np.random.default_rng(seed).permutation(len(labels))
     test_rows, valid_rows, train_rows = np.split(order, [test_size, test_size + valid_size])
     if not isinstance(test, int | float):
         test_inputs, test_labels = _as_inputs(test[0]), _as_labels(test[1])
-        _check_part(f"{name}: the test data", test_inputs, test_labels, num_classes)
+        check_examples(f"{name}: the test data", test_inputs, test_labels, num_classes)
     else:
         test_inputs, test_labels = inputs[test_rows], labels[test_rows]
     train_inputs = inputs[train_rows]
@@ -222,7 +223,7 @@ def check(dataset: Dataset) -> None:
     """
     for part in ("train", "valid", "test"):
         inputs, labels = getattr(dataset, f"{part}_inputs"), getattr(dataset, f"{part}_labels")
-        _check_part(f"{dataset.name}: the {part} part", inputs, labels, dataset.num_classes)
+        check_examples(f"{dataset.name}: the {part} part", inputs, labels, dataset.num_classes)
         if inputs.shape[1:] != dataset.train_inputs.shape[1:]:
             raise ValueError(
                 f"{dataset.name}: expected {part} examples of shape {dataset.train_inputs.shape[1:]} as in training, "
@@ -240,39 +241,6 @@ def _as_labels(labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
     whole = labels.dtype == bool or (np.issubdtype(labels.dtype, np.floating) and np.all(labels == np.rint(labels)))
     return labels.astype(np.int32) if whole else labels
-
-
-def _check_part(what: str, inputs: Inputs, labels: np.ndarray, num_classes: int | None) -> None:
-    if not len(labels):
-        raise ValueError(f"{what}: expected at least one example, got none; check where the arrays come from")
-    if len(inputs) != len(labels):
-        raise ValueError(f"{what}: expected as many labels as inputs, got {len(labels)} and {len(inputs)}; align them")
-    if inputs.ndim < 2:
-        raise ValueError(f"{what}: expected examples along the first axis and features along others, got inputs of "
-                         f"shape {inputs.shape}; one feature is inputs[:, None]")  # fmt: skip
-    if labels.shape[1:] not in ((), inputs.shape[1:]) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"{what}: expected one class an example, a whole number from 0 (or one for each input, in text), got "
-            f"{labels.dtype} of shape {labels.shape}; {_advice(labels)}"
-        )
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or (num_classes is not None and high >= num_classes):
-        top = "num_classes - 1" if num_classes is None else num_classes - 1
-        raise ValueError(
-            f"{what}: expected labels in 0..{top}, got {low}..{high}; number the classes from 0 or raise num_classes"
-        )
-    if inputs.dtype != np.uint8 and not np.isfinite(inputs).all():
-        raise ValueError(f"{what}: expected finite inputs, got NaN or infinity; drop those examples or fill them in")
-
-
-def _advice(labels: np.ndarray) -> str:
-    if labels.dtype.kind in "OSU":
-        return "names become numbers by np.unique(labels, return_inverse=True)[1]"
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        return "flatten them"
-    if labels.ndim > 1:
-        return "one-hot labels need labels.argmax(-1)"
-    return "regression is not supported: state a Problem of your own, which returns its error"
 
 
 def _moments(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:

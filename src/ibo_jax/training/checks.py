@@ -1,0 +1,52 @@
+"""What examples must be before anything is trained on them, and what to do where they are not."""
+
+import numpy as np
+
+__all__ = ["check_examples"]
+
+
+def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classes: int | None) -> None:
+    """Refuse inputs (example, ...) and labels (example, *place) that no classifier can be trained on.
+
+    Args:
+        what: they are, as the message names them.
+        num_classes: that there are, if it is known.
+
+    Examples:
+        >>> check_examples("mine", np.zeros((2, 3)), np.array([0, 7]), 2)
+        Traceback (most recent call last):
+        ValueError: mine: expected labels in 0..1, got 0..7; number the classes from 0 or raise num_classes
+
+    Raises:
+        ValueError: there are none, lengths differ, inputs have no features or are not finite, labels are no classes.
+    """
+    if not len(labels):
+        raise ValueError(f"{what}: expected at least one example, got none; check where the arrays come from")
+    if len(inputs) != len(labels):
+        raise ValueError(f"{what}: expected as many labels as inputs, got {len(labels)} and {len(inputs)}; align them")
+    if inputs.ndim < 2:
+        raise ValueError(f"{what}: expected examples along the first axis and features along others, got inputs of "
+                         f"shape {inputs.shape}; one feature is inputs[:, None]")  # fmt: skip
+    if labels.shape[1:] not in ((), inputs.shape[1:]) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"{what}: expected one class an example, a whole number from 0 (or one for each input, in text), got "
+            f"{labels.dtype} of shape {labels.shape}; {_advice(labels)}"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        top = "num_classes - 1" if num_classes is None else num_classes - 1
+        raise ValueError(
+            f"{what}: expected labels in 0..{top}, got {low}..{high}; number the classes from 0 or raise num_classes"
+        )
+    if inputs.dtype != np.uint8 and not np.isfinite(inputs).all():
+        raise ValueError(f"{what}: expected finite inputs, got NaN or infinity; drop those examples or fill them in")
+
+
+def _advice(labels: np.ndarray) -> str:
+    if labels.dtype.kind in "OSU":
+        return "names become numbers by np.unique(labels, return_inverse=True)[1]"
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return "flatten them"
+    if labels.ndim > 1:
+        return "one-hot labels need labels.argmax(-1)"
+    return "regression is not supported: state a Problem of your own, which returns its error"
