@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from ibo_jax.acquisition.entropy_search import base_samples, believe, pathwise_gain, symmetric_gain
+from ibo_jax.acquisition import entropy_search
 from ibo_jax.problems.synthetic import value
 from ibo_jax.surrogate import nuts
 from ibo_jax.surrogate.kernels import ERROR_BASIS, KernelParameters
@@ -17,6 +17,10 @@ from ibo_jax.surrogate.model import error_prior, standardise
 from ibo_jax.surrogate.posterior import condition
 from reference import entropy_search as brute
 from reference import gaussian_process as twin
+
+base_samples = jax.jit(entropy_search.base_samples, static_argnums=(1, 2))
+believe, symmetric_gain = jax.jit(entropy_search.believe), jax.jit(entropy_search.symmetric_gain)
+pathwise_gain = jax.jit(entropy_search.pathwise_gain, static_argnames="fantasies")
 
 NOISE = 0.01
 SAMPLES = 4096
