@@ -18,6 +18,7 @@ from ibo_jax.surrogate.posterior import condition
 from reference import entropy_search as brute
 from reference import gaussian_process as twin
 
+# whole programs: one by one their operations take half a minute to compile
 base_samples = jax.jit(entropy_search.base_samples, static_argnums=(1, 2))
 believe, symmetric_gain = jax.jit(entropy_search.believe), jax.jit(entropy_search.symmetric_gain)
 pathwise_gain = jax.jit(entropy_search.pathwise_gain, static_argnames="fantasies")

@@ -55,8 +55,13 @@ def test_confident_examples_keep_their_rank():
 def test_value_and_gradient_are_finite(name, dtype, shape, size):
     logits = (size * jnp.sign(jnp.arange(np.prod(shape)) % 3 - 1.0)).reshape(shape).astype(dtype)
     labels = jnp.arange(shape[0], dtype=jnp.int32) % shape[1]
-    scores, pull = jax.jit(lambda z: jax.vjp(lambda z: SCORES[name](z, labels), z))(logits)
-    (gradient,) = jax.jit(pull)(jnp.ones_like(scores))
+
+    @jax.jit
+    def with_gradient(logits):
+        scores, pull = jax.vjp(lambda z: SCORES[name](z, labels), logits)
+        return scores, *pull(jnp.ones_like(scores))
+
+    scores, gradient = with_gradient(logits)
     assert scores.shape == shape[:1]
     assert scores.dtype == jnp.float32
     assert jnp.all(jnp.isfinite(scores))
