@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.benchmarks import parallel, regret
+from experiments.benchmarks import parallel, regret, suggestion_time
 from experiments.common import rows
 
 HERE = Path(__file__).parent
@@ -19,6 +19,9 @@ def main() -> None:
         if by_workers := parallel.load(HERE / "parallel.jsonl", problem):
             parallel.figure(by_workers, problem, budget, path)
             print(rows.relative(path))
+    path = HERE / "suggestion-time.svg"
+    suggestion_time.figure(suggestion_time.load(HERE / "suggestion_time.jsonl"), path)
+    print(rows.relative(path))
 
 
 if __name__ == "__main__":

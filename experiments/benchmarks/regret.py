@@ -52,7 +52,7 @@ def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[st
     for x, s in zip(*initial, strict=True):
         observations = _observe(problem, observations, x, float(s))
     spent, state = 0.0, None
-    with _suggesting(problem, method) as suggest:
+    with suggesting(problem, method) as suggest:
         for step in itertools.count():
             start = time.perf_counter()
             suggestion, state = suggest(jax.random.fold_in(key_search, step), observations, state)
@@ -75,7 +75,8 @@ def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[st
             spent += price
 
 
-def _suggesting(problem: str, method: str) -> contextlib.AbstractContextManager[Any]:
+def suggesting(problem: str, method: str) -> contextlib.AbstractContextManager[Any]:
+    """A method or a peer as one function."""
     if method in peers.PEERS:
         return peers.suggesting(method, float(cost(problem, 0.0)))
     return contextlib.nullcontext(methods.make(method, SYNTHETIC[problem].fidelity))

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 import pytest
 
-from experiments.benchmarks import peers, regret
+from experiments.benchmarks import peers, regret, suggestion_time
 from experiments.common import rows
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import append, empty
@@ -54,6 +54,21 @@ def test_a_search_starts_from_the_points_of_our_own_and_spends_its_budget():
     assert found[0]["regret_incumbent"] == min(float(value("forrester", point)) for point in x) - optimum
     assert [row["cost"] for row in found] == pytest.approx([0.0, 1.2, 2.4, 3.6])
     assert found[-1]["last"]
+
+
+def test_suggestion_seconds_are_those_of_the_last_measurement_on_a_cpu(tmp_path):
+    path, figure = tmp_path / "rows.jsonl", tmp_path / "suggestion-time.svg"
+    measured = suggestion_time.warm("optuna-tpe", size=5, repeats=3)
+    assert 0 < measured["minimum"] <= measured["median"] <= measured["upper_quartile"]
+    row = {"measure": "warm", "method": "optuna-tpe", "platform": "cpu", **measured}
+    for changed in ({"median": 60.0}, {}, {"median": 90.0, "platform": "cuda"}, {"measure": "first, empty cache"}):
+        rows.append(path, row | changed)
+    seconds = suggestion_time.load(path)
+    assert seconds == {"optuna-tpe": {5: measured["median"]}}
+    suggestion_time.figure(seconds, figure)
+    drawn = figure.read_text()
+    suggestion_time.figure(seconds, figure)
+    assert figure.read_text() == drawn
 
 
 def test_what_a_peer_fails_with_is_told():

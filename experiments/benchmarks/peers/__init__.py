@@ -40,6 +40,7 @@ PEERS = {
     "smac-gp": Peer("smac_adapter", {}, "plain"),
     "vizier-gp": Peer("vizier_adapter", {}, "plain"),
     "emukit-fabolas": Peer("emukit_adapter", {}, "growing"),
+    "botorch-saas": Peer("saas_adapter", {}, "plain"),
 }
 
 
