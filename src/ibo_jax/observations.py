@@ -59,7 +59,12 @@ def append(
     Examples:
         >>> append(empty(2), np.array([0.1, 0.2]), fidelity=1.0, objective=-3.0, log_cost=0.5).size
         1
+
+    Raises:
+        ValueError: the point has another number of coordinates.
     """
+    if np.shape(x) != (width := observations.x.shape[1:]):
+        raise ValueError(f"expected a point of shape {width}, got one of shape {np.shape(x)}; give each coordinate")
     row = observations.size
     extra = max(0, capacity_for(row + 1) - len(observations.mask))
     grown = Observations(*(np.pad(field, [(0, extra)] + [(0, 0)] * (field.ndim - 1)) for field in observations))

@@ -10,7 +10,7 @@ from ibo_jax.methods import ibo, make
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations, append, capacity_for, empty
 from ibo_jax.problems.synthetic import value
-from ibo_jax.space import Fidelity
+from ibo_jax.space import Cell, Fidelity
 
 KEY, INITIAL, TRIALS = jax.random.key(0), 6, 40
 RATIO = Fidelity("presample_ratio", 1, 3, integer=True, plain=1)
@@ -146,6 +146,30 @@ def test_the_guard_fires_after_three_cheap_evaluations(fidelities, protocol, rea
         assert suggestion.predicted_objective == pytest.approx(suggestion.recommendation_objective)
 
 
+def test_the_guard_does_not_ask_again_what_failed_or_still_runs():
+    seen = designed((1.0, 1.0, 0.0, 0.4, 0.0))
+    first, _ = suggest(KEY, seen)
+    assert first.reason == "guard"
+    asked = append(empty(1), first.x, 1.0, pending=True)
+    for x, s in zip(seen.x[: seen.size], seen.fidelity, strict=False):
+        asked = evaluate(asked, x, s)
+    second, _ = suggest(KEY, asked)
+    assert abs(second.recommendation[0] - first.x[0]) < 0.01  # what the guard would ask
+    assert second.reason != "guard"
+    assert np.isfinite(second.predicted_sd)
+
+
+def test_one_loss_that_exploded_does_not_blind_the_search():
+    """Beside it lies another, so that a model that saw it would take it for noise."""
+    x = np.random.default_rng(0).random(20)
+    seen = empty(1)
+    for place in x:
+        seen = append(seen, np.array([place]), 1.0, 1e6 if place == np.sort(x)[0] else (place - 0.4) ** 2)
+    suggestion, _ = suggest(KEY, seen)
+    assert suggestion.incumbent[0] == x[np.argmin(abs(x - 0.4))]
+    assert suggestion.recommendation[0] == pytest.approx(0.4, abs=0.02)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_pending_trial_moves_the_next_and_enters_no_fit(seed):
     seen, key = designed((1.0, 0.0, 0.4, 1.0, 0.0, 1.0, 0.4)), jax.random.key(seed)
@@ -167,6 +191,13 @@ def test_objectives_that_cannot_be_fitted_lead_to_a_random_point_and_a_warning(o
     assert 0.0 <= suggestion.x[0] <= 1.0
     assert suggestion.fidelity == 1.0
     assert suggestion.incumbent_objective == seen.objective[: seen.size].min()
+
+
+def test_a_random_point_is_one_that_can_be_reached():
+    """Where the surrogate is not finite, on whole numbers."""
+    seen = append(designed((1.0, 0.4, 1.0)), np.array([0.9]), 1.0, np.nan, 0.0)
+    cells = (Cell(values=(0.25, 0.75)),)
+    assert ibo.suggest(KEY, seen, levels=RATIO.levels, cells=cells)[0].x[0] in (0.25, 0.75)
 
 
 def test_a_function_that_is_known_leaves_the_gain_a_number():

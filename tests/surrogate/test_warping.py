@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import PowerTransformer
 
-from ibo_jax.surrogate.warping import POWERS, UNWARPED, Warping, fit_warping
+from ibo_jax.surrogate.warping import FEWEST, POWERS, UNWARPED, WILD, Warping, fit_warping, tamed
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30).map(np.array)
 
@@ -63,3 +63,23 @@ def test_values_that_cannot_be_standardised_are_left_alone(value):
 
 def test_nan_stays_nan():
     assert np.isnan(Warping(0.0, 1.0, 0.5)(np.array([np.nan, 1.0]))).tolist() == [True, False]
+
+
+@settings(max_examples=100, deadline=None)
+@given(VALUES, st.floats(1.1 * WILD, 1e9))
+def test_one_wild_value_is_the_worst_by_one_range(y, far):
+    spread = np.ptp(y)
+    wild = np.append(y, y.max() + far * spread)
+    expected = wild
+    if len(wild) >= FEWEST and spread > 1e-3:
+        expected = np.append(y, y.max() + spread)
+    np.testing.assert_allclose(tamed(wild), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(tamed(tamed(wild)), tamed(wild))
+
+
+@pytest.mark.parametrize("far", [0.5, 0.9 * WILD, np.inf, np.nan])
+def test_values_that_are_not_wild_stay(far):
+    y = np.append(np.linspace(0.0, 1.0, 12), 1.0 + far)
+    np.testing.assert_array_equal(tamed(y), y)
+    tail = np.append(y[:-1], [99.0, 99.0])
+    np.testing.assert_array_equal(tamed(tail), tail)

@@ -31,6 +31,7 @@ from ibo_jax.types import AnyArray
 __all__ = ["Belief", "base_samples", "believe", "pathwise_gain", "symmetric_gain"]
 
 ROUNDING = 1e-12  # of the prior variance: what is left of it where the function is known may be less, and negative
+MORE_ROUNDING = 1e-8  # where that fails, as of many exact observations side by side, whose own factor is inexact
 SHRINKAGE = 4.0  # pseudo-samples that pull a group's variance to the common one: small groups look too certain
 
 
@@ -104,8 +105,10 @@ def believe(
     whitened = cross(posterior, *target)
     mean = posterior.whitened @ whitened
     prior = posterior.kernel(target, target)
-    rounding = ROUNDING * jnp.trace(prior) / len(prior) * jnp.eye(len(prior), dtype=prior.dtype)
-    factor = cholesky(prior - whitened.T @ whitened + rounding)
+    scale = jnp.trace(prior) / len(prior) * jnp.eye(len(prior), dtype=prior.dtype)
+    covariance = prior - whitened.T @ whitened
+    factor = cholesky(covariance + ROUNDING * scale)
+    factor = jnp.where(jnp.all(jnp.isfinite(factor)), factor, cholesky(covariance + MORE_ROUNDING * scale))
     values = mean + base @ factor.T
     first = jnp.argmax(jnp.all(representers[:, None] == representers, axis=-1), axis=1)
     group = first[jnp.argmin(values, axis=1)]

@@ -88,7 +88,7 @@ def propose(
             "expected_improvement" at the target (whatever it costs).
         cells: what x can reach, `SearchSpace.cells`.
     """
-    key_pool, key_representers, key_base, key_candidates = jax.random.split(key, 4)
+    key_pool, key_representers, key_base, key_candidates, key_near = jax.random.split(key, 5)
     sure = jnp.asarray(False)
     models = surrogates(observations, error, cost, error_basis)
     kept, incumbent_mean, best = _best_evaluated(models, observations)
@@ -104,7 +104,7 @@ def propose(
         s, entropy = jnp.ones(()), jnp.asarray(jnp.nan)
     else:
         steps = small_steps(cells, len(recommendation), NEAR)
-        near = reach(points_near(jax.random.fold_in(key_pool, 1), recommendation, steps, len(pool)))
+        near = reach(points_near(key_near, recommendation, steps, len(pool)))
         pool, scores = jax.lax.cond(nearby, lambda: (near, log_ei(models.error, near, best)), lambda: (pool, scores))
         always = jnp.concatenate([recommendation[None], jnp.where(nearby, near[:KEPT], kept)])
         beliefs = _believe(key_representers, key_base, models, pool, scores, always)

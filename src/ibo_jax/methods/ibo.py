@@ -5,13 +5,14 @@ References:
     [LeeEtAl2020] Cost-aware Bayesian optimization. arXiv:2003.10870 (cost cooling).
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ibo_jax.acquisition.propose import Acquisition, Levels, Proposal, propose
+from ibo_jax.acquisition.reachable import snap
 from ibo_jax.methods import random_search
 from ibo_jax.methods.base import State, Suggestion
 from ibo_jax.numerics import in_float64
@@ -19,15 +20,17 @@ from ibo_jax.observations import CAPACITY_STEP, Observations
 from ibo_jax.space import Cells
 from ibo_jax.surrogate import model, nuts
 from ibo_jax.surrogate.kernels import ERROR_BASIS, Basis, KernelParameters
-from ibo_jax.surrogate.warping import UNWARPED, Warping, fit_warping
+from ibo_jax.surrogate.warping import UNWARPED, Warping, fit_warping, tamed
 
 __all__ = ["fit_surrogates", "suggest"]
 
 NEARBY = 3  # of so many suggestions all but one ask where the optimum is around the recommendation
 GUARD_WINDOW, GUARD_NEAR = 3, 0.5  # with none of the last three at s >= 0.5, the recommendation is tried at s = 1
+GUARD_APART = 0.01  # from what is asked already
 
 _fit = in_float64(nuts.fit)
 _propose = in_float64(propose)
+_snap = in_float64(snap)
 
 
 class Fits(NamedTuple):
@@ -65,7 +68,8 @@ def suggest(
         nearby: two suggestions of three gain information about the optimum's place around the recommendation instead
             of anywhere, once there are more evaluations than coordinates. In few evaluations of many dimensions the
             whole cube cannot be learnt.
-        acquisition: "information_gain_per_cost", or at the target "information_gain" or "expected_improvement".
+        acquisition: "information_gain_per_cost", "information_gain" whatever it costs, or "expected_improvement" at the
+            target.
         error_basis: how the error may depend on the fidelity (`surrogate.kernels.Basis`).
         warped: model the objective after a monotone warping to normality (`surrogate.warping`).
         cells: what x can reach, `SearchSpace.cells`; nothing else is proposed.
@@ -80,29 +84,43 @@ def suggest(
         >>> suggestion, state = suggest(jax.random.key(0), observations, levels=(0.0, 1.0))
         >>> 0.0 <= suggestion.x[0] <= 1.0
         np.True_
+
+    Raises:
+        ValueError: nothing has been evaluated; an unknown acquisition.
     """
+    if acquisition not in (known := get_args(Acquisition)):
+        raise ValueError(f"expected an acquisition among {known}, got {acquisition!r}; choose one of them")
+    if not np.any(observations.mask & ~observations.pending):
+        raise ValueError("expected at least one finished observation, got none; evaluate an initial design first")
     key_fit, key_propose, key_random = jax.random.split(key, 3)
     warping, modelled = _warp(observations) if warped else (UNWARPED, observations)
     fits = fit_surrogates(key_fit, modelled, state, error_basis)
-    guard = guarded and acquisition == "information_gain_per_cost" and _neglected(observations)
     local = nearby and acquisition != "expected_improvement" and _knows_where(observations)
-    proposal = _propose(
-        key_propose,
-        modelled,
-        fits.error,
-        fits.cost,
-        np.asarray(guard),
-        np.asarray(local),
-        np.asarray(error_basis),
-        np.asarray(share_left),
-        levels=levels,
-        acquisition=acquisition,
-        cells=cells,
-    )
+
+    def proposed(guard: bool) -> Proposal:
+        return _propose(
+            key_propose,
+            modelled,
+            fits.error,
+            fits.cost,
+            np.asarray(guard),
+            np.asarray(local),
+            np.asarray(error_basis),
+            np.asarray(share_left),
+            levels=levels,
+            acquisition=acquisition,
+            cells=cells,
+        )
+
+    guard = guarded and acquisition == "information_gain_per_cost" and _neglected(observations)
+    proposal = proposed(guard)
+    if guard and _is_asked(observations, np.asarray(proposal.x)):
+        guard, proposal = False, proposed(False)
     value = 0.0 if guard else proposal.log_acquisition
     if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd, value])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
-        return fallback._replace(warning="the surrogate was not finite: a random point was tried"), state
+        warning = "the surrogate was not finite: a random point was tried"
+        return fallback._replace(x=np.asarray(_snap(fallback.x, cells=cells)), warning=warning), state
     reason = "guard" if guard else "nearby" if local else "acquisition"
     return _describe(proposal, warping, reason, fits.warning), fits.state
 
@@ -138,8 +156,10 @@ def fit_surrogates(
 
 def _warp(observations: Observations) -> tuple[Warping, Observations]:
     """The objective's warping, fitted to finished evaluations, and the observations with warped objectives."""
-    warping = fit_warping(observations.objective[observations.mask & ~observations.pending])
-    return warping, observations._replace(objective=warping(observations.objective))
+    objective, finished = observations.objective.copy(), observations.mask & ~observations.pending
+    objective[finished] = tamed(objective[finished])
+    warping = fit_warping(objective[finished])
+    return warping, observations._replace(objective=warping(objective))
 
 
 def _chain(state: State, name: str) -> nuts.Chain:
@@ -149,6 +169,12 @@ def _chain(state: State, name: str) -> nuts.Chain:
 def _neglected(observations: Observations) -> bool:
     last = observations.fidelity[: observations.size][-GUARD_WINDOW:]
     return len(last) == GUARD_WINDOW and bool(np.all(last < GUARD_NEAR))
+
+
+def _is_asked(observations: Observations, x: np.ndarray) -> bool:
+    """Whether the point is being evaluated near the target, or has failed there: then it is not asked again."""
+    asked = observations.mask & observations.pending & (observations.fidelity >= GUARD_NEAR)
+    return bool(np.any(np.all(np.abs(observations.x[asked] - x) < GUARD_APART, axis=1)))
 
 
 def _knows_where(observations: Observations) -> bool:

@@ -1,6 +1,6 @@
 """The initial design: a Latin hypercube over x, the same for every method, and fidelities as each method has them."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
@@ -50,6 +50,8 @@ def initial_design(
         >>> s.round(2).tolist()
         [0.0, 0.17, 0.33, 0.5]
     """
+    if design not in (known := get_args(Design)):
+        raise ValueError(f"expected a design among {known}, got {design!r}; choose one of them")
     rng = generator(key)
     strata = rng.permuted(np.tile(np.arange(count), (dimension, 1)), axis=1).T
     x = (strata + rng.uniform(size=(count, dimension))) / max(count, 1)

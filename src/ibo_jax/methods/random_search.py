@@ -17,13 +17,14 @@ def suggest(
     fidelity: float = 0.0,
     share_left: float = 1.0,
 ) -> tuple[Suggestion, None]:
-    """A uniform point at the given encoded fidelity; the answer is the observed best."""
+    """A uniform point at the given encoded fidelity; the answer is the observed best, NaN if there is none."""
     del state, share_left
     rng = generator(key)
     seen = observations.mask & ~observations.pending & np.isfinite(observations.objective)
-    best = int(np.argmin(np.where(seen, observations.objective, np.inf)))
+    best, unknown = int(np.argmin(np.where(seen, observations.objective, np.inf))), float("nan")
     incumbent, objective = observations.x[best], float(observations.objective[best])
-    unknown = float("nan")
+    if not seen.any():
+        incumbent, objective = np.full_like(incumbent, unknown), unknown
     return Suggestion(
         x=rng.uniform(size=(observations.x.shape[1],)),
         fidelity=fidelity,

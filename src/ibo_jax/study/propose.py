@@ -88,8 +88,6 @@ def propose(
             )
         return suggestion, state
     suggestion, _ = proposer.fallback(key, observations, None)
-    if not known:
-        suggestion = _without_answer(suggestion)
     if slot < len(x):
         return suggestion._replace(x=x[slot], fidelity=float(s[slot]), reason="initial"), state
     if len(x):
@@ -116,10 +114,3 @@ def _seed(key: PRNGKeyArray) -> int:
 def _keys(proposer: Proposer, slot: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     key_suggest, key_evaluate = jax.random.split(jax.random.fold_in(proposer.key, slot))
     return key_suggest, key_evaluate
-
-
-def _without_answer(suggestion: Suggestion) -> Suggestion:
-    unknown = np.full_like(suggestion.x, np.nan)
-    return suggestion._replace(
-        incumbent=unknown, incumbent_objective=np.nan, recommendation=unknown, recommendation_objective=np.nan
-    )

@@ -15,8 +15,9 @@ from jaxtyping import Float
 from scipy.optimize import minimize_scalar
 from scipy.stats import yeojohnson, yeojohnson_llf
 
-__all__ = ["UNWARPED", "Warping", "fit_warping"]
+__all__ = ["UNWARPED", "Warping", "fit_warping", "tamed"]
 
+WILD, FEWEST = 10.0, 6  # ranges that a wild value is above the others, of at least so many values
 POWERS = (0.0, 2.0)  # in this range every real number has an inverse image, so that any prediction can be told
 
 
@@ -45,6 +46,24 @@ class Warping(NamedTuple):
 
 
 UNWARPED = Warping(0.0, 1.0, 1.0)
+
+
+def tamed(y: Float[np.ndarray, "observation"]) -> Float[np.ndarray, "observation"]:
+    """The values, a largest one that is wild lowered to one range of all others above them.
+
+    Wild is ten ranges above: the loss of a training that went astray would else be all that a model of the others
+    sees. That a value is the worst stays true; by how much is of no use. Only ever one, so that a search whose values
+    draw together at the optimum is left alone.
+
+    Examples:
+        >>> tamed(np.array([0.3, 1e6, 0.1, 0.2, 0.15, 0.25])).round(6).tolist()
+        [0.3, 0.5, 0.1, 0.2, 0.15, 0.25]
+    """
+    if len(y) < FEWEST or not np.isfinite(y).all():
+        return y
+    low, second, largest = np.sort(y)[[0, -2, -1]]
+    wild = largest - second > WILD * (second - low) > 0
+    return np.minimum(y, 2.0 * second - low) if wild else y
 
 
 def fit_warping(y: Float[np.ndarray, "observation"]) -> Warping:
