@@ -26,9 +26,19 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE / "jax")  # kept between run
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["MPLCONFIGDIR"] = os.environ.get("MPLCONFIGDIR") or tempfile.mkdtemp(prefix="matplotlib-")
 
-from jaxtyping import install_import_hook  # noqa: E402
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
 
 # The numeric tower: where a float is expected an int will do, as for mypy.
-install_import_hook("ibo_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+jaxtyping.install_import_hook("ibo_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+@pytest.fixture
+def unchecked_types():
+    """As users run it: without the type checks of the tests."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
 
 collect_ignore_glob = ["*conftest.py"]  # loaded by pytest already; to collect doctests of two would clash by name

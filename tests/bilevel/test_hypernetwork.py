@@ -1,5 +1,6 @@
 """Hypernetworks: sizes, where gradients go, limits with closed forms, and the tuner of a problem on real digits."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import jax
@@ -12,6 +13,7 @@ from flax import linen
 from ibo_jax.bilevel import hypernets, make
 from ibo_jax.bilevel import hypertraining as ht
 from ibo_jax.bilevel.hypernetwork import tuner
+from ibo_jax.bilevel.judge import judge
 from ibo_jax.problems import catalogue, text
 from ibo_jax.problems.base import Learning
 from ibo_jax.problems.training import training_problem
@@ -353,3 +355,17 @@ def test_a_searched_batch_size_is_refused():
                                fidelity=catalogue.problem("digits-l2").fidelity._replace(high=2))  # fmt: skip
     with pytest.raises(ValueError, match="batch size"):
         tuner(problem)
+
+
+def test_a_schedule_never_sees_an_epoch_of_one_step():
+    """What judges a network has no optimiser."""
+
+    def optimizer(h, steps_per_epoch):
+        warm_up = optax.warmup_cosine_decay_schedule(0.0, 0.1, warmup_steps=5, decay_steps=2 * steps_per_epoch)
+        return optax.sgd(warm_up)
+
+    made = catalogue.problem("digits-l2", scale="smoke").learning
+    task = replace(made.task, optimizer=optimizer)
+    h = {"l2_hidden": 0.1, "l2_output": 0.1}
+    params = task.learner(h, 20).init(KEY, jnp.zeros((1, 8, 8, 1)))
+    assert 0.5 < judge(Learning(task, made.data))(params, h, "valid").error <= 1.0

@@ -43,3 +43,9 @@ def test_whole_numbers_are_floors_with_equal_shares_and_no_derivative():
     holes = relaxation.by_name(SPACE, raw)["holes"]
     np.testing.assert_array_equal(np.unique(holes, return_counts=True), [[0, 1, 2, 3], [1000] * 4])
     np.testing.assert_array_equal(jax.grad(lambda u: relaxation.by_name(SPACE, u)["holes"])(jnp.ones(4)), np.zeros(4))
+
+
+def test_what_has_no_logarithm_becomes_the_limit():
+    raw = relaxation.unconstrained(SPACE, {"rate": 0.0, "l2": 0.0, "holes": -1, "ar": 0.0})
+    lowest = relaxation.unconstrained(SPACE, {name: dim.low for name, dim in SPACE.dimensions.items()})
+    np.testing.assert_array_equal(raw, lowest)

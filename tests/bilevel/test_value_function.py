@@ -1,8 +1,10 @@
 """The value function, the augmented Lagrangian, and the tuner made of them, on a known problem and on the digits."""
 
+import gc
 import math
+import weakref
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -36,13 +38,14 @@ def ridge_phi(values):
 
 PHI = jax.tree_util.Partial(ridge_phi)
 RIDGE = Functions(lambda w, data: (w - 0.4) ** 2, lambda w, values, data: (w - 1) ** 2 + jnp.exp(values[0]) * w**2)
+RIDGE_PASS = jax.jit(partial(minimise, functions=RIDGE, checks=6))
 RATES = np.array([[0.01], [0.05]]) * np.linspace(1, 0, 600, endpoint=False)
 SCHEDULE = RATES.astype(np.float32), np.full(2, 0.9, np.float32)
 
 
 def ridge_pass(w, values, multipliers, rates=SCHEDULE, box=(LOW, HIGH), key=0):
     start = jnp.asarray(w, jnp.float32), jnp.asarray(values, jnp.float32)
-    return minimise(jax.random.key(key), *start, PHI, multipliers, box, *rates, None, functions=RIDGE, checks=6)
+    return RIDGE_PASS(jax.random.key(key), *start, PHI, multipliers, box, *rates, None)
 
 
 def test_passes_solve_a_bilevel_problem_from_an_infeasible_start():
@@ -398,3 +401,25 @@ def test_more_than_two_weights_get_a_design_that_fills_the_space():
     points = first_solves.design(np.full(3, -1.0, np.float32), np.ones(3, np.float32))
     assert points.shape == (32, 3)
     assert len(np.unique(np.floor(2 * (points + 1)), axis=0)) > 15  # of the 64 cells of half a unit
+
+
+def test_a_tuner_that_is_gone_leaves_no_program_behind():
+    functions = Functions(*(lambda *arguments, of=of: of(*arguments) for of in RIDGE[:2]))
+    start = jnp.asarray(0.5, jnp.float32), jnp.zeros(1, jnp.float32)
+    steps = np.full((1, schedules.PARTS), 0.1, np.float32), np.zeros(1, np.float32)
+    value_function._minimiser(functions)(jax.random.key(0), *start, PHI, Multipliers(), (LOW, HIGH), *steps, None)
+    gone = weakref.ref(functions.valid_loss)
+    del functions
+    gc.collect()
+    assert gone() is None
+
+
+def test_weights_that_start_at_zero_are_no_reason_to_refuse_a_penalty():
+    made = training_problem(
+        "zeros", SearchSpace({"l2": Float(1e-4, 1.0, log=True)}), load("digits"), epochs=1, batch_size=50,
+        network=lambda h: linen.Sequential([lambda x: x.reshape(len(x), -1),
+                                            linen.Dense(10, kernel_init=linen.initializers.zeros)]),
+        optimizer=lambda h, steps: optax.sgd(0.1),
+        penalty=lambda params, h: h["l2"] * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)),
+    )  # fmt: skip
+    assert lower_level(made).per_epoch > 0

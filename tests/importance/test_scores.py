@@ -143,3 +143,11 @@ def test_upper_bound_ranks_mnist_as_the_exact_norm_does():
     except FileNotFoundError as missing:
         pytest.skip(str(missing))
     check_ranks(correlations(data, 256, 0.05, (0, 200, 1000, 3000, 5000)))
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("name", SCORES)
+def test_labels_of_few_bits_name_one_class_of_many(name):
+    """Of 300 classes, in eight bits, class 3 is not class 259 too."""
+    logits, labels = jnp.zeros((2, 300)).at[0, 259].set(5.0), jnp.array([3, 4])
+    np.testing.assert_array_equal(SCORES[name](logits, labels.astype(jnp.uint8)), SCORES[name](logits, labels))

@@ -79,3 +79,10 @@ def test_text_is_cut_into_windows_with_the_next_character_as_label(tmp_path):
         windows(path, length=30)
     with pytest.raises(ValueError, match="at least one character, got length=0"):
         windows(path, length=0)
+
+
+def test_a_window_of_one_character_has_no_change_to_punish():
+    network, params = started(activity=0.5, change=3.0)
+    short, activity = network.apply(params, TEXT[:, :1], train=True, key=jax.random.key(0))
+    np.testing.assert_allclose(activity, 0.5 * np.mean(written_out(params, TEXT)[0][:, 0] ** 2, 1), rtol=1e-4)
+    assert short.shape == (3, 1, 7)

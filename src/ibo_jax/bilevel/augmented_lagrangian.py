@@ -92,7 +92,6 @@ def augmented(
     return valid_loss + multipliers.mu * c + multipliers.weight / 2 * c**2, (valid_loss, objective)
 
 
-@partial(jax.jit, static_argnames=("functions", "checks"))
 def minimise(
     key: PRNGKeyArray,
     params: Params,

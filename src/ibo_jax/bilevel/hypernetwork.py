@@ -76,11 +76,14 @@ def tuner(
         hidden: widths of the hypernet's hidden layers, by default one of 50 for a small network, none for a large one.
 
     Raises:
-        ValueError: a hyperparameter has unordered choices; gives a shape, the batch size or control flow; or does not
-            change the training loss, as a learning rate does not.
+        ValueError: a number out of range; a hyperparameter has unordered choices; gives a shape, the batch size or
+            control flow; or does not change the training loss, as a learning rate does not.
     """
     if algorithm not in get_args(Algorithm):
         raise ValueError(f"expected an algorithm among {get_args(Algorithm)}, got {algorithm!r}; choose one of them")
+    if min(response_rate, hyper_rate, scale) < 0 or min(samples, 1 if epochs is None else epochs) < 1:
+        raise ValueError(f"expected no negative rate or scale, at least one sample and one epoch, got {response_rate}, "
+                         f"{hyper_rate}, {scale}, {samples} and {epochs}; change those")  # fmt: skip
     (task, data), dimension = learning_of(problem), len(problem.space.names)
     training = _training(problem)
     seen, judged = Examples.of(data, "train"), Examples.of(data, "valid")

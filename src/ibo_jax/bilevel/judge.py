@@ -6,10 +6,12 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
+import optax
 
 from ibo_jax.numerics import in_float32
 from ibo_jax.problems.base import Learning
-from ibo_jax.training.steps import Examples, evaluate
+from ibo_jax.training.networks import as_network
+from ibo_jax.training.steps import Examples, Learner, evaluate
 from ibo_jax.training.trainer import Task
 from ibo_jax.types import Array
 
@@ -52,4 +54,6 @@ def judge(learning: Learning) -> Judge:
 
 @partial(jax.jit, static_argnums=0)
 def _evaluate(task: Task, params: Any, hyperparameters: dict[str, Array], examples: Examples) -> tuple[Array, Array]:
-    return evaluate(params, examples, task.learner(hyperparameters, 1))
+    known: dict[str, Any] = {**hyperparameters}
+    network = as_network(task.network(known))  # no learner: its optimiser has a schedule of real steps
+    return evaluate(params, examples, Learner(network.init, network.apply, optax.identity()))

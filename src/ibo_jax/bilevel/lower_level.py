@@ -153,7 +153,8 @@ def _check_effects(problem: Problem, learner: Callable[[AnyArray], Learner]) -> 
 
     @jax.jit
     def slope(values: Array) -> Array:
-        return jax.grad(lambda values: learner(values).penalty(params))(values)  # type: ignore[misc]
+        moved = jax.tree.map(lambda leaf: leaf + 0.1, params)  # none is zero, or a weight would not act
+        return jax.grad(lambda values: learner(values).penalty(moved))(values)  # type: ignore[misc]
 
     for index, name in enumerate(problem.space.names):
         moved = low.copy()

@@ -52,9 +52,11 @@ def unconstrained(
         ValueError: a hyperparameter without value; unordered choices.
     """
     (low, high), mask = _ends(space), _mask(space, half_lines)
-    space.encode(hyperparameters)  # names what is missing
-    middle = {name: float(value) + 0.5 * isinstance(space.dimensions.get(name), Integer)
-              for name, value in hyperparameters.items()}  # fmt: skip
+    inside = dict(hyperparameters)
+    for name in inside.keys() & space.dimensions.keys():  # of what is missing `encode` speaks
+        inside[name] = max(float(inside[name]), space.dimensions[name].low)  # type: ignore[union-attr]
+    space.encode(inside)
+    middle = {name: float(inside[name]) + 0.5 * isinstance(dim, Integer) for name, dim in space.dimensions.items()}
     spread = (coordinates.vector(space, middle) - low).astype(np.float64)
     inverse = spread + np.log(-np.expm1(-np.clip(spread, expit(-LIMIT), None)))
     values = np.where(mask, inverse, logit(np.clip(spread / (high - low), expit(-LIMIT), expit(LIMIT))))

@@ -58,10 +58,12 @@ def tuner(
 
     Raises:
         ValueError: unordered choices; a hyperparameter of the optimiser, or a size; a network without layers that
-            respond; a negative setting.
+            respond; a negative setting; no epoch.
     """
     chosen = Settings(**settings)
     _check(chosen)
+    if epochs is not None and epochs < 1:
+        raise ValueError(f"{problem.name}: expected at least one epoch, got {epochs}; train longer")
     (task, data), space = learning_of(problem), problem.space
     first = relaxation.unconstrained(
         space, start if start is not None else space.decode([START] * space.dimension), chosen.half_lines

@@ -10,14 +10,16 @@ References:
         with details from the authors' notebooks.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ibo_jax.bilevel import augmented_lagrangian, coordinates, first_solves, optimal_value, schedules
-from ibo_jax.bilevel.augmented_lagrangian import Iterate, Multipliers
+from ibo_jax.bilevel import coordinates, first_solves, optimal_value, schedules
+from ibo_jax.bilevel.augmented_lagrangian import Functions, Iterate, Multipliers, minimise
 from ibo_jax.bilevel.base import Measures, Tuner
 from ibo_jax.bilevel.lower_level import LowerLevel, lower_level
 from ibo_jax.bilevel.optimal_value import Anchored, OptimalValue
@@ -31,6 +33,7 @@ __all__ = ["PASSES", "State", "Variant", "tuner"]
 Numbers = dict[str, float | Array]
 Phi = OptimalValue | Anchored
 Variant = Literal["corrected", "published"]
+Minimiser = Callable[..., Iterate]
 PASSES = 5
 UNIT = 0.5  # c is measured in units of this share of the optimal value; chosen on MNIST subset 100
 REACH = 0.05  # share of the box by which a pass may move lambda: half the spacing of a row of ten
@@ -139,6 +142,8 @@ class _Game(NamedTuple):
     passes: int
     corrected: bool
     envelope: bool
+    descend: Minimiser
+    settle: Minimiser
 
     @property
     def first(self) -> int:
@@ -154,8 +159,14 @@ def _game(problem: Problem, passes: int, *, corrected: bool, envelope: bool) -> 
     lower, (low, high) = lower_level(problem), coordinates.bounds(problem.space)
     schedule = schedules.corrected(lower.per_epoch) if corrected else schedules.published()
     return _Game(
-        lower, (low, high), first_solves.design(low, high), schedule, passes, corrected, envelope and corrected
-    )
+        lower, (low, high), first_solves.design(low, high), schedule, passes, corrected, envelope and corrected,
+        descend=_minimiser(lower.functions), settle=_minimiser(lower.functions._replace(valid_loss=_nothing)),
+    )  # fmt: skip
+
+
+def _minimiser(functions: Functions) -> Minimiser:
+    """Compiled for this tuner: its programs and the data in them go when it goes."""
+    return jax.jit(partial(minimise, functions=functions, checks=schedules.PARTS))
 
 
 def _init(game: _Game, key: PRNGKeyArray) -> State:
@@ -233,10 +244,9 @@ def _descend(game: _Game, key: PRNGKeyArray, state: State, phi: Phi, unit: float
     away = reach * (high - low)
     box = np.clip(state.start_values - away, low, high), np.clip(state.start_values + away, low, high)
     multipliers = Multipliers(_float32(state.mu / unit), _float32(state.weight / unit**2))
-    return augmented_lagrangian.minimise(
+    return game.descend(
         key, state.start_params, state.start_values, phi, multipliers, box,
         game.schedule.rates / np.float32(share), game.schedule.momenta, game.lower.data,
-        functions=game.lower.functions, checks=schedules.PARTS,
     )  # fmt: skip
 
 
@@ -247,10 +257,9 @@ def _settle(game: _Game, key: PRNGKeyArray, state: State, new: Iterate, phi: Phi
         fresh = key_of(state)
         end = lower.solve(fresh, lower.start(fresh), values, lower.data)
         return end.params, float(end.objective), float(end.of_batch)
-    below = augmented_lagrangian.minimise(
+    below = game.settle(
         key, new.params, new.values, phi, Multipliers(_float32(1.0), _float32(0.0)), (values, values),
         game.schedule.rates / np.float32(SETTLING), game.schedule.momenta, lower.data,
-        functions=lower.functions._replace(valid_loss=_nothing), checks=schedules.PARTS,
     )  # fmt: skip
     return below.params, float(below.objective), float(below.objective)
 

@@ -70,7 +70,7 @@ def draw(
 
     "multinomial" draws independently, as published. "systematic" takes one uniform number and equal steps from it:
     the same expectation and never more than one draw away from it, so less variance. Neither draws an index of
-    probability zero.
+    probability zero, but for rounding where thousands are summed; its weight is 0.
 
     Examples:
         >>> draw(jax.random.key(0), jnp.array([0.0, 0.25, 0.75]), 4, "systematic").tolist()

@@ -14,6 +14,7 @@ from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, TASK_SHARE, Sample, che
 from ibo_jax.problems.base import Learning, Problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, SearchSpace
 from ibo_jax.training import trainer
+from ibo_jax.training.checks import advice
 from ibo_jax.training.datasets import Dataset, check, fingerprint, guessing_error
 from ibo_jax.training.layers import parted
 from ibo_jax.training.networks import Network, as_network
@@ -116,7 +117,7 @@ def training_problem(
             report_as_trained=None if plain else training.report_as_trained, view=view, description=description,
             evaluations=evaluations, initial=initial, epochs=epochs, learning=Learning(task, data),
             setup={"training_examples": examples, "validation_examples": len(data.valid_labels),
-                   "data": fingerprint(data), "trained": trained},
+                   "data": fingerprint(data), "trained": trained, "switch": switch, "draw": draw},
         )  # fmt: skip
 
     return made(_Training(task, data, switch, draw, fidelity, "searched"))
@@ -218,15 +219,18 @@ def _check_task(
         # the number of batches in a subset is traced, so that subsets of all sizes share a program
         logits, loss, held = jax.eval_shape(outputs, rates, *([jnp.zeros((), jnp.int32)] if on_subsets else []))
     if logits.shape[:-1] != (2, *data.train_labels.shape[1:]) or logits.shape[-1] < data.num_classes:
+        many = data.train_labels.ndim > 1  # as many as inputs, so taken for one at each place of a text
+        axes = "example, place, class_" if many else "example, class_"
+        remedy = f"; or, if each example has one label, {advice(data.train_labels)}" if many else ""
         raise ValueError(
-            f"{at}: expected logits (example, class_) for the {data.num_classes} classes of {data.name}, got shape "
+            f"{at}: expected logits ({axes}) for the {data.num_classes} classes of {data.name}, got shape "
             f"{logits.shape} for 2 examples; give the last layer an output for each class, numbered from 0 (the lowest "
-            f"label is {data.train_labels.min()})"
+            f"label is {data.train_labels.min()}){remedy}"
         )
     if loss.shape:
         raise ValueError(f"{at}: expected the penalty to be one number, got shape {loss.shape}; sum over parameters")
     parameters, state = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in held)
-    return f"{parameters} parameters, {state} numbers of the optimiser"
+    return f"{parameters} parameters, {state} numbers of the optimiser, batches of {batch_size}"
 
 
 @contextlib.contextmanager
@@ -242,6 +246,6 @@ def _explained(at: str, names: list[str]) -> Iterator[None]:
     except NOT_TRACEABLE as error:
         raise ValueError(
             f"{at}: expected real hyperparameters (and steps_per_epoch, for methods that train on subsets) to be used "
-            "as traced numbers only, got Python control flow or a size made of one; declare it Integer or "
-            "Categorical, or use jax.numpy"
+            "as traced numbers only, got Python control flow or a size made of one; declare it Integer, or Categorical "
+            "of names or whole numbers, or use jax.numpy"
         ) from error

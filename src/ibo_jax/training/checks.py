@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["check_examples"]
+__all__ = ["advice", "check_examples"]
 
 
 def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classes: int | None) -> None:
@@ -24,13 +24,13 @@ def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classe
         raise ValueError(f"{what}: expected at least one example, got none; check where the arrays come from")
     if len(inputs) != len(labels):
         raise ValueError(f"{what}: expected as many labels as inputs, got {len(labels)} and {len(inputs)}; align them")
-    if inputs.ndim < 2:
+    if inputs.ndim < 2 or not inputs[0].size:
         raise ValueError(f"{what}: expected examples along the first axis and features along others, got inputs of "
                          f"shape {inputs.shape}; one feature is inputs[:, None]")  # fmt: skip
     if labels.shape[1:] not in ((), inputs.shape[1:]) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"{what}: expected one class an example, a whole number from 0 (or one for each input, in text), got "
-            f"{labels.dtype} of shape {labels.shape}; {_advice(labels)}"
+            f"{labels.dtype} of shape {labels.shape}; {advice(labels)}"
         )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (num_classes is not None and high >= num_classes):
@@ -42,7 +42,8 @@ def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classe
         raise ValueError(f"{what}: expected finite inputs, got NaN or infinity; drop those examples or fill them in")
 
 
-def _advice(labels: np.ndarray) -> str:
+def advice(labels: np.ndarray) -> str:
+    """How to make classes of labels that are none."""
     if labels.dtype.kind in "OSU":
         return "names become numbers by np.unique(labels, return_inverse=True)[1]"
     if labels.ndim == 2 and labels.shape[1] == 1:

@@ -82,11 +82,11 @@ def split_arrays(
     """
     inputs, labels = _as_inputs(inputs), _as_labels(labels)
     check_examples(f"{name}: the data", inputs, labels, num_classes)
-    test_size = round(test * len(labels)) if isinstance(test, int | float) else 0
+    test_size = 0 if isinstance(test, tuple | list) else round(test * len(labels))
     valid_size = round(valid_fraction * len(labels))
     order = np.random.default_rng(seed).permutation(len(labels))
     test_rows, valid_rows, train_rows = np.split(order, [test_size, test_size + valid_size])
-    if not isinstance(test, int | float):
+    if isinstance(test, tuple | list):
         test_inputs, test_labels = _as_inputs(test[0]), _as_labels(test[1])
         check_examples(f"{name}: the test data", test_inputs, test_labels, num_classes)
     else:
@@ -141,6 +141,8 @@ def load(
         raise ValueError(f"{name}: expected normalise to be one of {known}, got {normalise!r}; choose one")
     if split and name != "digits":
         raise ValueError(f"{name}: expected split=0, the official one, got {split}; only digits has others")
+    if split < 0:
+        raise ValueError(f"{name}: expected a split from 0, got {split}; number it so")
     if name == "digits":
         arrays, num_classes, top, valid_size = _digits(split), 10, 16, 397 if valid_size is None else valid_size
     else:
@@ -219,7 +221,8 @@ def check(dataset: Dataset) -> None:
     """Refuse data on which a training cannot mean anything.
 
     Raises:
-        ValueError: a part is empty, lengths or shapes differ, an input is not finite, a label is out of range.
+        ValueError: a part is empty, lengths or shapes differ, an input is not finite, a label is out of range, there is
+            one class only among the validation examples.
     """
     for part in ("train", "valid", "test"):
         inputs, labels = getattr(dataset, f"{part}_inputs"), getattr(dataset, f"{part}_labels")
@@ -229,6 +232,10 @@ def check(dataset: Dataset) -> None:
                 f"{dataset.name}: expected {part} examples of shape {dataset.train_inputs.shape[1:]} as in training, "
                 f"got {inputs.shape[1:]}; reshape them"
             )
+    low, high = dataset.valid_labels.min(), dataset.valid_labels.max()
+    if low == high:  # a network that knows nothing would have no error there
+        raise ValueError(f"{dataset.name}: expected several classes in the valid part, got {low} only; make it larger, "
+                         "or split the classes evenly")  # fmt: skip
 
 
 def _as_inputs(inputs: Inputs) -> Inputs:

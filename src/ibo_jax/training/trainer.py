@@ -199,7 +199,7 @@ def _train(
 
 
 def _subset(seed: int, population: int, size: int) -> Subset:
-    order = np.random.default_rng(seed).permutation(population).astype(np.int32)
+    order = np.random.default_rng(seed % 2**32).permutation(population).astype(np.int32)
     return Subset(order, np.int32(size))  # type: ignore[arg-type]
 
 
