@@ -3,7 +3,8 @@
 import sqlite3
 from pathlib import Path
 
-import jaxtyping
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import optuna
@@ -20,13 +21,18 @@ from ibo_jax import (
     Problem,
     SearchSpace,
     cli,
+    importance,
     split_arrays,
     training_problem,
     tune,
 )
-from ibo_jax.bilevel import hypernetwork, value_function
+from ibo_jax.bilevel import hypernetwork, self_tuning, value_function
+from ibo_jax.methods import ibo
+from ibo_jax.methods.initial import initial_design
+from ibo_jax.observations import append, empty
 from ibo_jax.problems import problem
 from ibo_jax.problems.synthetic import SYNTHETIC
+from ibo_jax.training.datasets import load
 
 FORRESTER = SYNTHETIC["forrester"]
 LINE = SearchSpace({"learning_rate": Float(1e-4, 1e-1, log=True)})
@@ -73,6 +79,7 @@ def sampled(space, objective=lambda trial: 0.0, directions=("minimize",), trials
 
 
 X = optuna.distributions.FloatDistribution(0.0, 1.0)
+SEEN = append(empty(1), np.array([0.5]), 1.0)
 
 BAD_CALLS = {
     "empty space": (lambda: SearchSpace({}), "at least one dimension, got none"),
@@ -105,6 +112,24 @@ BAD_CALLS = {
         lambda: hypernetwork.tuner(problem("digits-l2", scale="smoke"), "globl"),
         "expected an algorithm among .* got 'globl'",
     ),
+    "samples of a hypernetwork": (
+        lambda: hypernetwork.tuner(problem("digits-l2", scale="smoke"), "local", samples=0),
+        "at least one sample and one epoch, got",
+    ),
+    "epochs of a self-tuning network": (
+        lambda: self_tuning.tuner(problem("digits-dropout", scale="smoke"), epochs=0),
+        "at least one epoch, got 0",
+    ),
+    "unknown acquisition": (
+        lambda: ibo.suggest(jax.random.key(0), SEEN, acquisition="expected_improvment"),
+        "expected an acquisition among",
+    ),
+    "nothing observed": (lambda: ibo.suggest(jax.random.key(0), empty(1)), "at least one finished observation"),
+    "unknown design": (
+        lambda: initial_design(jax.random.key(0), 3, 1, FORRESTER.fidelity, "sobol"),
+        "expected a design among .* got 'sobol'",
+    ),
+    "point of another dimension": (lambda: append(empty(3), np.array([0.5]), 1.0), r"of shape \(3,\), got .* \(1,\)"),
     "unknown variant of the value function": (
         lambda: value_function.tuner(problem("digits-l2", scale="smoke"), variant="publishd"),
         "expected variant 'corrected' or 'published', got 'publishd'",
@@ -140,6 +165,17 @@ BAD_CALLS = {
     "infinity in data": (lambda: split_arrays(spoiled(value=np.inf), LABELS), "expected finite inputs"),
     "lengths differ": (lambda: split_arrays(INPUTS, LABELS[:-1]), "as many labels as inputs, got 59 and 60"),
     "no data": (lambda: split_arrays(INPUTS[:0], LABELS[:0]), "at least one example"),
+    "one class in validation": (
+        lambda: trained(data=split_arrays(INPUTS, LABELS)._replace(valid_labels=np.ones(12, np.int32))),
+        "several classes in the valid part, got 1 only",
+    ),
+    "inputs of no features": (lambda: split_arrays(INPUTS[:, :0], LABELS), r"features along others, got .*\(60, 0\)"),
+    "labels as if of places": (lambda: trained(INPUTS[:, :1], LABELS[:, None]), "each example has one label, flatten"),
+    "labels in a column, of a score": (
+        lambda: importance.loss(jnp.zeros((4, 3)), jnp.zeros((4, 1), int)),
+        r"a label for each row of logits of shape \(4, 3\), got labels of shape \(4, 1\)",
+    ),
+    "split below zero": (lambda: load("digits", split=-1), "expected a split from 0, got -1"),
     "inputs without features": (lambda: trained(inputs=INPUTS[:, 0]), "features along others, got inputs of shape"),
     "augmentation of an unknown hyperparameter": (
         lambda: trained(augment=lambda key, inputs, h: inputs * h["noise"]),
@@ -154,6 +190,11 @@ BAD_CALLS = {
     "hyperparameter not in the space": (
         lambda: trained(batch_size=lambda h: h["batch"]),
         "every hyperparameter that the functions read, got no 'batch'",
+    ),
+    "sampler, negative seed": (lambda: IBOSampler(seed=-1), "expected a seed in"),
+    "cost of a gradient-based tuner": (
+        lambda: tune(problem("digits-l2", scale="smoke"), "stn", cost="money", progress=False),
+        "expected a cost among",
     ),
     "sampler without initial design": (lambda: IBOSampler(initial=0), "at least one initial point"),
     "sampler of no evaluations": (lambda: IBOSampler(evaluations=0), "at least one evaluation"),
@@ -180,14 +221,6 @@ BAD_CALLS = {
         'expected transform="identity"',
     ),
 }  # fmt: skip
-
-
-@pytest.fixture
-def unchecked_types():
-    """As users run it: without the type checks of the tests."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked_types")
@@ -268,8 +301,10 @@ def test_a_study_that_is_not_this_one_is_left_alone(what, tmp_path, capsys):
         ({"labels": (LABELS + 1) % 3}, "found data .* instead of"),
         ({"outputs": 4}, "found trained .*15 parameters.* instead of .*20 parameters"),
         ({"optimizer": lambda h, steps: optax.adam(h["learning_rate"])}, "numbers of the optimiser"),
+        ({"batch_size": lambda h: 2}, "batches of 4.* instead of .*batches of 2"),
+        ({"draw": "systematic"}, "found draw 'multinomial' instead of 'systematic'"),
     ],
-    ids=["inputs", "labels", "network", "optimiser"],
+    ids=["inputs", "labels", "network", "optimiser", "batches", "draw"],
 )
 def test_other_data_or_another_network_is_another_search(changes, message, tmp_path):
     tune(trained(), "random", evaluations=1, storage=tmp_path, progress=False)
@@ -282,6 +317,16 @@ def test_small_data_and_plain_batch_sizes_do():
     assert tune(trained(batch_size=None), "ibo", evaluations=1, progress=False).rows[0]["state"] == "ok"
     assert trained(batch_size=5).learning.task.batch_size({}) == 5
     assert trained(batch_size=None).learning.task.batch_size({}) == 36 // 6
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_whole_numbers_of_numpy_are_whole_numbers(tmp_path):
+    space = SearchSpace({"units": Categorical(tuple(2 ** np.arange(3))), "depth": Integer(np.int64(1), np.int64(3))})
+    levels = Fidelity("s", np.int64(1), np.int64(2), integer=True)
+    one = Problem("mine", space, lambda seed, h, s: Outcome("ok", h["units"] / h["depth"]), levels)
+    result = tune(one, "random", evaluations=np.int64(2), seed=np.int64(1), storage=tmp_path, progress=False)
+    again = tune(one, "random", evaluations=2, seed=1, storage=tmp_path, progress=False)
+    assert [row["hyperparameters"] for row in again.rows] == [row["hyperparameters"] for row in result.rows]
 
 
 def test_a_negative_error_has_no_logarithm():

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ibo_jax import cli
+from ibo_jax import Problem, cli
 from ibo_jax.problems import catalogue
+from ibo_jax.problems.synthetic import SYNTHETIC
 from ibo_jax.study import rows
 from ibo_jax.study.storage import open_readonly
 
@@ -59,6 +60,36 @@ def test_show_and_report(tmp_path, capsys):
     assert cli.main(["show", str(tmp_path / "study.db")]) == 0
     assert capsys.readouterr().out == shown
     assert "validation error" in shown
+
+
+def test_a_study_that_went_on_and_was_interrupted_has_no_answer_of_old(tmp_path, monkeypatch, capsys):
+    arguments = ["tune", "forrester", "--method", "random", "--out", str(tmp_path), "--evaluations"]
+    assert cli.main([*arguments, "3"]) == 0
+    whole, calls = SYNTHETIC["forrester"], []
+
+    def evaluate(*point):
+        calls.append(point)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole.evaluate(*point)
+
+    monkeypatch.setattr(catalogue, "problem", lambda *_, **__: Problem(**{**vars(whole), "evaluate": evaluate}))
+    assert cli.main([*arguments, "9"]) == cli.INTERRUPTED
+    capsys.readouterr()
+    assert cli.main(["show", str(tmp_path)]) == 0
+    assert "not finished: 6 of 9 trials" in capsys.readouterr().out
+    assert "best" not in rows.summary(tmp_path)
+    assert cli.main([*arguments, "6"]) == 0
+    assert rows.summary(tmp_path)["slots"] == 6
+
+
+def test_a_reader_that_leaves_interrupts_a_study(tmp_path):
+    arguments = ("tune", "forrester", "--method", "random", "--evaluations", "400")
+    process = command(*arguments, folder=tmp_path)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=120) == cli.INTERRUPTED
+    assert 0 < len(rows.read(tmp_path / "runs" / "forrester-random-0")) < 400
 
 
 def test_a_folder_that_cannot_be_made_is_named(capsys):

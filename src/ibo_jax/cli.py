@@ -44,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader of a pipe has seen enough; a study has not
         sys.stderr.close()
-        return 0
+        return INTERRUPTED if chosen.run is _tune else 0
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     tune.add_argument("--seconds", type=float, metavar="S", help="wall time over restarts")
     tune.add_argument("--seed", type=int, default=0, metavar="K")
-    tune.add_argument("--scale", default="cpu", help="smoke, cpu (default), gpu (of two problems), paper")
+    tune.add_argument("--scale", default="cpu", help="smoke, cpu (default), gpu (of three problems), paper")
     tune.add_argument("--parallel", type=int, default=1, metavar="Q", help="workers, a process each; default 1")
     tune.add_argument("--cost", default="seconds", help="seconds (default), or work: the same in every run")
     tune.add_argument("--protocol", default="default", help="default, paper, scripts")
@@ -103,6 +103,7 @@ def _tune(chosen: argparse.Namespace) -> int:
     from ibo_jax.problems import catalogue
     from ibo_jax.study import descent
     from ibo_jax.study.cache import enable_compilation_cache
+    from ibo_jax.study.checks import check_cost
     from ibo_jax.study.parallel import check_parallel
     from ibo_jax.study.search import prepare
     from ibo_jax.study.tune import run
@@ -113,6 +114,7 @@ def _tune(chosen: argparse.Namespace) -> int:
     budget: dict[str, Any] = {"seconds": chosen.seconds, "seed": chosen.seed, "storage": directory}
     try:
         check_parallel(chosen.parallel, chosen.method, directory)
+        check_cost(chosen.cost)
         problem = catalogue.problem(chosen.problem, scale=chosen.scale, protocol=chosen.protocol)
         if chosen.method in bilevel.NAMES:
             ready = descent.prepare(problem, chosen.method, epochs=chosen.evaluations, **budget)
@@ -126,7 +128,7 @@ def _tune(chosen: argparse.Namespace) -> int:
     try:
         result = start()
     except KeyboardInterrupt:
-        print(f"\ninterrupted; everything is saved in {directory}, the same command resumes", file=sys.stderr)
+        print(f"\ninterrupted; {_saved(directory)}, the same command resumes", file=sys.stderr)
         return INTERRUPTED
     _print_answer(result, directory)
     return 0 if result.hyperparameters is not None else 1
@@ -155,6 +157,14 @@ def _is_descent(directory: Path) -> bool:
     from ibo_jax.study import checkpoint
 
     return (directory / checkpoint.FILE).exists()
+
+
+def _saved(directory: Path) -> str:
+    from ibo_jax.study import descent
+
+    if _is_descent(directory):
+        return f"{len(descent.read(directory)[0])} epochs are saved in {directory}"
+    return f"everything is saved in {directory}" if (directory / "study.db").exists() else "nothing is saved yet"
 
 
 def _files(directory: Path) -> dict[str, Any]:

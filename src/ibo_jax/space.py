@@ -114,7 +114,7 @@ class SearchSpace:
             )
         for name, dimension in dimensions.items():
             _check(name, dimension)
-        self.dimensions: dict[str, Dimension] = dict(dimensions)
+        self.dimensions: dict[str, Dimension] = {name: _plain(found) for name, found in dimensions.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -240,6 +240,13 @@ def _check(name: str, dimension: Dimension) -> None:
         raise ValueError(f"{name}: expected low < high, got [{dimension.low}, {dimension.high}]; swap or widen them")
     if dimension.log and dimension.low <= 0:
         raise ValueError(f"{name}: expected low > 0 on a log scale, got {dimension.low}; raise it or drop log=True")
+
+
+def _plain(dimension: Dimension) -> Dimension:
+    """Choices as Python has them: NumPy's numbers are no JSON, and its strings no `str` to a reader."""
+    if not isinstance(dimension, Categorical):
+        return dimension
+    return Categorical(tuple(each.item() if isinstance(each, np.generic) else each for each in dimension.choices))
 
 
 def _check_choices(name: str, choices: tuple[Value, ...]) -> None:

@@ -207,3 +207,35 @@ ibo_jax.tune(catalogue.problem("digits-l2", scale="smoke"), {METHOD!r}, evaluati
     resumed = tune(problem, METHOD, evaluations=4, storage=out, progress=False)
     assert timeless(resumed.rows) == timeless(tune(problem, METHOD, evaluations=4, progress=False).rows)
     assert np.all(np.diff([row["elapsed_seconds"] for row in resumed.rows]) > 0)
+
+
+def test_a_run_that_went_on_and_was_interrupted_has_no_answer_of_old(problem, tmp_path, monkeypatch, capsys):
+    tune(problem, METHOD, evaluations=2, storage=tmp_path, progress=False)
+    tuner, calls = bilevel.make(METHOD, problem), []
+
+    def update(key, state):
+        calls.append(key)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return tuner.update(key, state)
+
+    monkeypatch.setattr(bilevel, "make", lambda *_, **__: tuner._replace(update=update))
+    monkeypatch.setattr(descent, "SHARE", np.inf)  # a checkpoint each epoch
+    arguments = ["tune", "digits-l2", "--scale", "smoke", "--method", METHOD, "--evaluations", "9"]
+    assert cli.main([*arguments, "--out", str(tmp_path)]) == cli.INTERRUPTED
+    assert "interrupted; 5 epochs are saved in" in capsys.readouterr().err
+    found, summary = descent.read(tmp_path)
+    assert (len(found), "best" in summary) == (5, False)
+    assert cli.main(["show", str(tmp_path)]) == 0
+    assert "not finished: 5 epochs" in capsys.readouterr().out
+
+
+def test_an_interruption_before_anything_is_saved_says_so(problem, tmp_path, monkeypatch, capsys):
+    def interrupt(key, state):
+        raise KeyboardInterrupt
+
+    tuner = bilevel.make(METHOD, problem)
+    monkeypatch.setattr(bilevel, "make", lambda *_, **__: tuner._replace(update=interrupt))
+    arguments = ["tune", "digits-l2", "--scale", "smoke", "--method", METHOD, "--out", str(tmp_path)]
+    assert cli.main(arguments) == cli.INTERRUPTED
+    assert "nothing is saved yet" in capsys.readouterr().err

@@ -86,6 +86,27 @@ def test_workers_leave_with_an_interrupted_parent_and_give_their_evaluations_bac
     assert [row["state"] for row in rows.read(tmp_path)] == ["preempted", "preempted"]
 
 
+def test_workers_have_one_clock(tmp_path):
+    """Seconds since the start, whoever counts them: an assistant joins seconds later, when nothing has ended yet."""
+    parent, assists = os.getpid(), tmp_path / "assists"
+
+    def evaluate(seed, hyperparameters, fidelity):
+        from ibo_jax import Outcome
+
+        if os.getpid() != parent:
+            assists.touch()
+        while not assists.exists():
+            time.sleep(0.05)
+        time.sleep(0.2)
+        return Outcome("ok", 0.0, history={"clock": [time.monotonic()]})
+
+    timed = Problem("timed", FORRESTER.space, evaluate, FORRESTER.fidelity, transform="identity", initial=4)
+    found = tune(timed, "random", evaluations=6, storage=tmp_path, parallel=2, progress=False).rows
+    assert len({each[0] for each in workers_of(tmp_path)}) == 2
+    began = [row["history"]["clock"][0] - row["elapsed_seconds"] for row in found]
+    assert max(began) - min(began) < 0.5
+
+
 def test_what_cannot_be_sent_is_refused_before_anything_is_trained(tmp_path):
     lock = threading.Lock()
     with pytest.raises(ValueError, match=r"sent to another process.*lock"):

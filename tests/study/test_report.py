@@ -241,3 +241,17 @@ def test_report_of_a_real_study(tmp_path):
     assert kept == list(range(6))  # what is kept counts as the study does
     assert f"<b>{shown(result.hyperparameters['x1'])}</b><span>x1</span>" in text
     assert shown(result.rows[3]["error"]) in cells
+
+
+def test_the_best_so_far_runs_forward_in_time():
+    """Two workers end out of turn, and of one that was given back nobody knows when."""
+    seconds, error = np.array([10.0, 60.0, 30.0, np.nan, 40.0]), np.array([0.5, 0.1, 0.4, np.nan, 0.3])
+    unknown = np.full(5, np.nan)
+    drawn = figures.errors_over_time(
+        seconds, np.arange(1.0, 6.0), error, unknown, np.ones(5), ["ok"] * 3 + ["preempted", "ok"], log=False,
+        fidelity_name="s",
+    )  # fmt: skip
+    left, right = (next(line for line in axes.lines if line.get_label().startswith("best")) for axes in drawn.axes[:2])
+    assert left.get_xdata()[:4].tolist() == [10.0, 30.0, 40.0, 60.0]
+    assert left.get_ydata()[:4].tolist() == [0.5, 0.4, 0.3, 0.1]
+    assert right.get_ydata().tolist() == [0.5, 0.1, 0.1, 0.1, 0.1]

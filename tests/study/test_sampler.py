@@ -193,6 +193,18 @@ def test_duration_is_the_default_cost():
     assert found.log_cost[:3].tolist() == durations
 
 
+def test_trials_that_were_added_took_no_time_that_anyone_knows():
+    sampler = IBOSampler(method="random", seed=0)
+    study = optuna.create_study(sampler=sampler)
+    space = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
+    study.add_trial(optuna.trial.create_trial(params={"x": 0.5}, distributions=space, value=0.25))
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=2)
+    with pytest.warns(UserWarning, match="without a duration are not learnt from"):
+        found = sampler._observed(study, study.trials, sampler._axes({"x": PARAMETERS["x"]}))
+    assert found.size == 2
+    assert 0.25 not in found.objective[:2]
+
+
 def test_dynamic_parameters_are_random_with_a_warning():
     def conditional(trial):
         depth = trial.suggest_int("depth", 1, 2)

@@ -92,6 +92,19 @@ def test_interruptions_do_not_count_as_deaths(store, tmp_path):
     assert attempts[-1].user_attrs["outcome"]["state"] == "preempted"
 
 
+def test_workers_that_were_ended_did_not_die(store, tmp_path):
+    """Two interruptions of one slot, the worker ended each time because it heard nothing."""
+    start(store)
+    die(store)
+    for again in (True, True, False):
+        other = open_store(tmp_path, SETTINGS, {})
+        other.reap(interrupted=again)
+        (attempts,) = other.slots().values()
+        assert attempts[-1].user_attrs["outcome"]["state"] == "preempted"
+        start(other)
+        other.leave()
+
+
 def test_locks(tmp_path):
     path = tmp_path / "lock"
     assert not locks.is_held(path)

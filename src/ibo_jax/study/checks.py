@@ -4,13 +4,15 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from numbers import Integral
 from typing import Any
 
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.convert import distributions, plain
 
-__all__ = ["check_budget", "check_problem", "check_same", "check_seed", "identity", "versions"]
+__all__ = ["check_budget", "check_cost", "check_problem", "check_same", "check_seed", "identity", "versions"]
 
+COSTS = ("seconds", "work")
 PACKAGES = ("ibo_jax", "jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "optuna")
 
 
@@ -29,10 +31,16 @@ def check_problem(problem: Problem) -> None:
 
 def check_budget(evaluations: int | None, seconds: float | None) -> None:
     """Refuse a budget of nothing."""
-    if evaluations is not None and (not isinstance(evaluations, int) or evaluations < 1):
+    if evaluations is not None and (not isinstance(evaluations, Integral) or evaluations < 1):
         raise ValueError(f"expected a whole number of evaluations >= 1, got {evaluations}; raise the budget")
     if seconds is not None and not 0 < seconds < math.inf:
         raise ValueError(f"expected a positive, finite number of seconds, got {seconds}; raise the budget")
+
+
+def check_cost(cost: str) -> None:
+    """Refuse an unknown unit."""
+    if cost not in COSTS:
+        raise ValueError(f"expected a cost among {list(COSTS)}, got {cost!r}; choose one of them")
 
 
 def check_seed(seed: int) -> None:

@@ -90,7 +90,7 @@ def prepare(
     if epochs is None:
         epochs = tuner.epochs if seconds is None else tuner.limit
     directory = None if storage is None else Path(storage)
-    what = identity(problem) | {"method": method, "seed": seed, "settings": plain(dict(settings or {}))}
+    what = identity(problem) | {"method": method, "seed": int(seed), "settings": plain(dict(settings or {}))}
     if directory is not None:
         _check_folder(directory, what)
     told = Lines(epochs) if progress else lambda found: None
@@ -157,6 +157,7 @@ def _run(run: Run, at: Checkpoint) -> Result:
     began = time.monotonic() - (found[-1]["elapsed_seconds"] if found else 0.0)
     kept, writing = time.monotonic(), 0.0
     while not _is_over(run, found, time.monotonic() - began):
+        at.facts.pop("result", None)  # of fewer epochs
         at = _epoch(run, at, began)
         run.told(found)
         if run.directory is not None and time.monotonic() - kept > writing / SHARE:

@@ -117,15 +117,18 @@ def errors_over_time(
     left, right = figure.subplots(1, 2, sharey=True)
     norm = Normalize(*_limits(fidelity))
     lost = ~np.isfinite(error)
-    for axes, x, label in ((left, seconds, "seconds since the start"), (right, number, "trial")):
+    by_time = np.argsort(seconds, kind="stable")  # several workers, or one that was given back, end in another order
+    for axes, x, order, label in ((left, seconds, by_time, "seconds since the start"),
+                                  (right, number, np.arange(len(number)), "trial")):  # fmt: skip
         for state, marker in (("ok", "o"), ("diverged", "X")):
             here = (np.asarray(states) == state) & ~lost
             drawn = _positive(error, log)[here]
             axes.scatter(x[here], drawn, 26, fidelity[here], marker=marker, cmap=FIDELITY_MAP, norm=norm, alpha=0.85)
         axes.plot(x[lost], np.full(lost.sum(), 0.985), "v", color=ORANGE, ms=5, transform=axes.get_xaxis_transform())
-        axes.step(x, best_so_far(_positive(error, log)), color=BLUE, where="post", label="best observed so far")
-        believed = _positive(predicted, log)
-        axes.step(x, believed, "--", color=ORANGE, lw=1.3, where="post", label="incumbent, predicted at the target")
+        best, believed = best_so_far(_positive(error, log)[order]), _positive(predicted, log)[order]
+        axes.step(x[order], best, color=BLUE, where="post", label="best observed so far")
+        label_of_belief = "incumbent, predicted at the target"
+        axes.step(x[order], believed, "--", color=ORANGE, lw=1.3, where="post", label=label_of_belief)
         axes.set_xlabel(label)
     left.set_xlim(left=0.0)
     _trial_axis(right, number, 10)

@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import cloudpickle
@@ -34,7 +35,7 @@ def assistants(search: Search, count: int) -> Iterator[None]:
     """
     call = {name: getattr(search, name) for name in ("problem", "method", "evaluations", "seconds", "seed", "cost",
                                                      "protocol")} | {"storage": search.store.directory}  # fmt: skip
-    told = _pickled(call) if count else b""
+    told = _pickled((call, search.began)) if count else b""
     cache = jax.config.values["jax_compilation_cache_dir"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment |= {"JAX_COMPILATION_CACHE_DIR": cache} if cache else {}
@@ -53,7 +54,10 @@ def assistants(search: Search, count: int) -> Iterator[None]:
             process.wait()  # its last evaluation finishes
     finally:
         for process in started:
-            _part(process)
+            _dismiss(process)
+        if not all([_part(process) for process in started]):  # a list: each is waited for
+            with search.store.lock():
+                search.store.reap(interrupted=True)
 
 
 def assist() -> None:
@@ -62,12 +66,12 @@ def assist() -> None:
     from ibo_jax.study.search import prepare
     from ibo_jax.study.tune import evaluate_all
 
-    call = cloudpickle.load(sys.stdin.buffer)
+    call, began = cloudpickle.load(sys.stdin.buffer)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # the running evaluation is given back
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     if jax.config.values["jax_compilation_cache_dir"]:
         enable_compilation_cache()
-    search = prepare(**call, progress=False)
+    search = prepare(**call, progress=False)._replace(began=began)  # one clock for all: the system's
     try:
         evaluate_all(search)
     finally:
@@ -76,7 +80,7 @@ def assist() -> None:
 
 def check_parallel(parallel: int, method: str, storage: Any) -> None:
     """Refuse numbers of workers that mean nothing, and workers that share nothing."""
-    if not isinstance(parallel, int) or parallel < 1:
+    if not isinstance(parallel, Integral) or parallel < 1:
         raise ValueError(f"expected a whole number of workers >= 1, got {parallel}; raise it")
     if parallel > 1 and method in bilevel.NAMES:
         raise ValueError(f"expected one worker for the one training of {method}, got {parallel}; leave it out")
@@ -84,9 +88,9 @@ def check_parallel(parallel: int, method: str, storage: Any) -> None:
         raise ValueError(f"expected a folder that the {parallel} workers can share, got none; give `storage`")
 
 
-def _pickled(call: dict[str, Any]) -> bytes:
+def _pickled(told: tuple[dict[str, Any], float]) -> bytes:
     try:
-        return cloudpickle.dumps(call)
+        return cloudpickle.dumps(told)
     except Exception as error:
         raise ValueError(
             f"expected a problem that can be sent to another process, got {type(error).__name__}: {error}; open files, "
@@ -101,18 +105,23 @@ def _tell(process: "subprocess.Popen[bytes]", told: bytes) -> None:
         process.stdin.flush()
 
 
-def _part(process: "subprocess.Popen[bytes]") -> None:
+def _dismiss(process: "subprocess.Popen[bytes]") -> None:
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
+
+
+def _part(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether it left by itself. Within one long call, as of a compiler, a process hears nothing and is ended."""
     try:
         status = process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        return
+        return False
     if status:
         warnings.warn(f"a worker ended with exit status {status}; the others did its share", stacklevel=2)
+    return True
 
 
 def _leave_with_parent() -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, cast
 from optuna.trial import FrozenTrial
 
 from ibo_jax.space import PRESAMPLE_RATIO
-from ibo_jax.study.storage import Store, open_readonly
+from ibo_jax.study.storage import Store, is_final, open_readonly
 from ibo_jax.types import Value
 
 __all__ = ["TIMES", "Row", "read", "rows_of", "summary", "write"]
@@ -44,14 +44,14 @@ class Row(TypedDict):
     incumbent: dict[str, Value] | None  # evaluated hyperparameters of lowest predicted error at the target fidelity
     predicted_error: float | None  # of the incumbent at the target fidelity
     recommendation: dict[str, Value] | None  # hyperparameters of lowest predicted error anywhere
-    elapsed_seconds: float  # wall time of the study up to the end of the slot, over all restarts
+    elapsed_seconds: float | None  # wall time of the study up to the end of the slot, over all restarts
     history: dict[str, list[float | None]]  # per-epoch series by name
     message: str  # why, where the state is not ok
 
 
 NOTHING: dict[str, Any] = {
     "error": None, "cost_seconds": 0.0, "cost_work": 0.0, "compile_seconds": 0.0, "evaluate_seconds": 0.0,
-    "importance_share": 0.0, "presample_ratio": None, "elapsed_seconds": 0.0, "history": {}, "message": "",
+    "importance_share": 0.0, "presample_ratio": None, "elapsed_seconds": None, "history": {}, "message": "",
 }  # fmt: skip
 """Of an attempt that left no outcome because its process died."""
 
@@ -85,12 +85,13 @@ def summary(directory: Path | str) -> dict[str, Any]:
         ValueError: as for `read`.
     """
     with open_readonly(Path(directory)) as store:
-        notes = store.notes()
+        notes, ended = store.notes(), sum(is_final(attempts) for attempts in store.slots().values())
+    result = notes.get("result", {})
     return {
         **notes["settings"],
         "evaluations": notes.get("evaluations"),
         "versions": notes.get("versions", {}),
-        **notes.get("result", {}),
+        **(result if result.get("slots") == ended else {}),  # not that of a search that has gone on since
     }
 
 

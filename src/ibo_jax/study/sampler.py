@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ibo_jax.observations import Observations
 from ibo_jax.space import PRESAMPLE_RATIO, Cells, Fidelity, SearchSpace
+from ibo_jax.study.checks import check_seed
 from ibo_jax.study.convert import (
     Evaluation,
     Scale,
@@ -129,6 +130,8 @@ class IBOSampler(BaseSampler):
             raise ValueError(f"expected a floor > 0 under the log, got {floor}; raise it")
         if method not in SAMPLERS:
             raise ValueError(f"expected a method among {SAMPLERS}, got {method!r}; choose one of them")
+        if seed is not None:
+            check_seed(seed)
         if isinstance(space, SearchSpace):
             space = {name: distribution(found) for name, found in space.dimensions.items()}
         if space is not None and fidelity is not None:
@@ -224,8 +227,11 @@ class IBOSampler(BaseSampler):
     def _paid(self, trial: FrozenTrial) -> float | None:
         """The cost; None of a trial of another sampler that has none."""
         if self._cost == "duration":
-            duration = trial.duration
-            return max(duration.total_seconds(), 1e-6) if duration is not None else 1e-6
+            lasted = trial.duration.total_seconds() if trial.duration is not None else 0.0
+            if lasted == 0 and ASKED not in trial.system_attrs:  # added with its value
+                warnings.warn("others' trials without a duration are not learnt from", stacklevel=2)
+                return None
+            return max(lasted, 1e-6)
         paid = trial.user_attrs.get(self._cost)
         if not isinstance(paid, int | float | np.integer | np.floating) or not 0 < paid < math.inf:
             if paid is None and ASKED not in trial.system_attrs:

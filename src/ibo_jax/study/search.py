@@ -14,8 +14,8 @@ from ibo_jax.observations import Observations
 from ibo_jax.outcomes import FAILED_STATES, OBSERVED_STATES
 from ibo_jax.problems.base import Problem
 from ibo_jax.study import optuna_methods
-from ibo_jax.study.checks import check_budget, check_problem, check_seed, identity, versions
-from ibo_jax.study.convert import Evaluation, Scale, observations, unpack
+from ibo_jax.study.checks import check_budget, check_cost, check_problem, check_seed, identity, versions
+from ibo_jax.study.convert import Evaluation, Scale, observations, plain, unpack
 from ibo_jax.study.optuna_methods import OptunaMethod, make_optuna_method
 from ibo_jax.study.progress import Progress, make_progress
 from ibo_jax.study.propose import Proposer, make_proposer
@@ -24,7 +24,6 @@ from ibo_jax.types import Value
 
 __all__ = ["Search", "named", "observed", "prepare", "state_after"]
 
-COSTS = ("seconds", "work")
 METHODS = (*methods.NAMES, *methods.OPTUNA_NAMES)
 Slots = dict[int, list[FrozenTrial]]
 
@@ -86,9 +85,10 @@ def prepare(
         evaluations = problem.evaluations
     _check_method(method, problem)
     check_budget(evaluations, seconds)
-    if cost not in COSTS:
-        raise ValueError(f"expected a cost among {list(COSTS)}, got {cost!r}; choose one of them")
+    evaluations = None if evaluations is None else int(evaluations)  # NumPy's do, but are no JSON
+    check_cost(cost)
     check_seed(seed)
+    seed = int(seed)
     borrowed = method in methods.OPTUNA_NAMES
     own = "random" if borrowed else method
     problem = problem.seen(methods.METHODS[own].axis, methods.METHODS[own].importance)
@@ -117,7 +117,7 @@ def observed(search: Search, slots: Slots) -> Observations:
         s = problem.fidelity.encode(last.params[problem.fidelity.name])
         outcome = last.user_attrs["outcome"] if last.state.is_finished() else None
         if outcome is None or outcome["state"] in FAILED_STATES:
-            found.append(Evaluation(x, s, pending=True))  # where it failed nothing is known, nor asked again
+            found.append(Evaluation(x, s, pending=True))  # where it failed nothing is known
         elif outcome["state"] in OBSERVED_STATES and outcome["error"] is not None and search.paid(outcome) > 0:
             error, cost = search.scale.model(outcome["error"]), search.paid(outcome)
             overhead = _overhead(search, last.user_attrs["suggestion"], outcome)
@@ -147,12 +147,8 @@ def named(problem: Problem, x: np.ndarray) -> dict[str, Value] | None:
 
 def _settings(problem: Problem) -> dict[str, Any]:
     """What must not change while a study grows."""
-    return identity(problem) | {
-        "transform": problem.transform,
-        "floor": problem.floor,
-        "initial": problem.initial,
-        "fidelity": problem.fidelity._asdict(),
-    }
+    own = {"transform": problem.transform, "floor": problem.floor, "initial": problem.initial}
+    return identity(problem) | plain(own | {"fidelity": problem.fidelity._asdict()})
 
 
 def _check_method(method: str, problem: Problem) -> None:

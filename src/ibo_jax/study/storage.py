@@ -79,10 +79,11 @@ class Store(NamedTuple):
             self.storage.set_trial_user_attr(trial_id, "outcome", outcome)
             self._close(trial_id, outcome)
 
-    def reap(self) -> None:
+    def reap(self, *, interrupted: bool = False) -> None:
         """Close what dead workers left running: finished ones as they are, killed ones for one more attempt.
 
-        Call it with the lock held.
+        Call it with the lock held. Where workers were ended on purpose (`interrupted`) their attempts are given back,
+        and do not count as deaths.
         """
         for attempts in self.slots().values():
             last = attempts[-1]
@@ -90,6 +91,9 @@ class Store(NamedTuple):
                 continue
             if "outcome" in last.user_attrs:
                 self._close(last._trial_id, last.user_attrs["outcome"])
+                continue
+            if interrupted:
+                self.finish(last._trial_id, {"state": "preempted", "message": "interrupted"})
                 continue
             again = any(attempt.user_attrs["outcome"].get("killed", False) for attempt in attempts[:-1])
             how = "the process died during this evaluation" + (", twice" if again else "; it is tried once more")

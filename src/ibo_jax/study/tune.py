@@ -11,6 +11,7 @@ import numpy as np
 from ibo_jax import bilevel
 from ibo_jax.problems.base import Problem
 from ibo_jax.study.attempt import refresh, take, work
+from ibo_jax.study.checks import check_cost
 from ibo_jax.study.convert import plain
 from ibo_jax.study.parallel import assistants, check_parallel
 from ibo_jax.study.propose import propose, seed_of
@@ -77,6 +78,7 @@ def tune(
         True
     """
     check_parallel(parallel, method, storage)
+    check_cost(cost)
     if method in bilevel.NAMES:
         from ibo_jax.study import descent
 
