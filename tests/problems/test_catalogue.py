@@ -222,8 +222,8 @@ def test_digits_are_learnt_at_the_scale_of_two_cores():
     [
         ({"network": lambda h: networks.MLP(9)}, "10 classes"),
         ({"network": lambda h: networks.MLP(10, units=h["width"])}, "'width'"),
-        ({"network": lambda h: linen.Dense(10 + int(h["learning_rate"]))}, "Integer, or Categorical of names"),
-        ({"network": lambda h: networks.MLP(10, units=4 if h["learning_rate"] > 0.1 else 8)}, "Integer, or Categorical of names"),
+        ({"network": lambda h: linen.Dense(10 + int(h["learning_rate"]))}, "it Integer, or"),
+        ({"network": lambda h: networks.MLP(10, units=4 if h["learning_rate"] > 0.1 else 8)}, "it Integer, or"),
         ({"network": lambda h: networks.CNN(10)}, "at least 3 x 3"),
         ({"optimizer": lambda h, steps: optax.adam(h["lr"])}, "'lr'"),
         ({"batch_size": lambda h: 500}, "training examples, got 500 and 3000"),
