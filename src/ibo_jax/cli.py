@@ -114,9 +114,9 @@ def _tune(chosen: argparse.Namespace) -> int:
     budget: dict[str, Any] = {"seconds": chosen.seconds, "seed": chosen.seed, "storage": directory}
     try:
         check_parallel(chosen.parallel, chosen.method, directory)
-        check_cost(chosen.cost)
         problem = catalogue.problem(chosen.problem, scale=chosen.scale, protocol=chosen.protocol)
         if chosen.method in bilevel.NAMES:
+            check_cost(chosen.cost)
             ready = descent.prepare(problem, chosen.method, epochs=chosen.evaluations, **budget)
             start: Callable[[], Result] = partial(descent.run, ready)
         else:

@@ -243,7 +243,7 @@ def _check(name: str, dimension: Dimension) -> None:
 
 
 def _plain(dimension: Dimension) -> Dimension:
-    """Choices as Python has them: NumPy's numbers are no JSON, and its strings no `str` to a reader."""
+    """The same with choices as Python has them: NumPy's are no JSON."""
     if not isinstance(dimension, Categorical):
         return dimension
     return Categorical(tuple(each.item() if isinstance(each, np.generic) else each for each in dimension.choices))

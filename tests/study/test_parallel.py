@@ -88,7 +88,7 @@ def test_workers_leave_with_an_interrupted_parent_and_give_their_evaluations_bac
 
 def test_workers_have_one_clock(tmp_path):
     """Seconds since the start, whoever counts them: an assistant joins seconds later, when nothing has ended yet."""
-    parent, assists = os.getpid(), tmp_path / "assists"
+    parent, assists, latest = os.getpid(), tmp_path / "assists", time.monotonic() + 60
 
     def evaluate(seed, hyperparameters, fidelity):
         from ibo_jax import Outcome
@@ -96,6 +96,7 @@ def test_workers_have_one_clock(tmp_path):
         if os.getpid() != parent:
             assists.touch()
         while not assists.exists():
+            assert time.monotonic() < latest
             time.sleep(0.05)
         time.sleep(0.2)
         return Outcome("ok", 0.0, history={"clock": [time.monotonic()]})

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import PowerTransformer
 
@@ -69,10 +69,9 @@ def test_nan_stays_nan():
 @given(VALUES, st.floats(1.1 * WILD, 1e9))
 def test_one_wild_value_is_the_worst_by_one_range(y, far):
     spread = np.ptp(y)
+    assume(spread == 0 or spread > 1e-3)  # less drowns in the rounding of the values
     wild = np.append(y, y.max() + far * spread)
-    expected = wild
-    if len(wild) >= FEWEST and spread > 1e-3:
-        expected = np.append(y, y.max() + spread)
+    expected = np.append(y, y.max() + spread) if len(wild) >= FEWEST else wild
     np.testing.assert_allclose(tamed(wild), expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(tamed(tamed(wild)), tamed(wild))
 

@@ -105,10 +105,10 @@ def believe(
     whitened = cross(posterior, *target)
     mean = posterior.whitened @ whitened
     prior = posterior.kernel(target, target)
-    scale = jnp.trace(prior) / len(prior) * jnp.eye(len(prior), dtype=prior.dtype)
+    diagonal = jnp.trace(prior) / len(prior) * jnp.eye(len(prior), dtype=prior.dtype)
     covariance = prior - whitened.T @ whitened
-    factor = cholesky(covariance + ROUNDING * scale)
-    factor = jnp.where(jnp.all(jnp.isfinite(factor)), factor, cholesky(covariance + MORE_ROUNDING * scale))
+    factor = cholesky(covariance + ROUNDING * diagonal)
+    factor = jnp.where(jnp.all(jnp.isfinite(factor)), factor, cholesky(covariance + MORE_ROUNDING * diagonal))
     values = mean + base @ factor.T
     first = jnp.argmax(jnp.all(representers[:, None] == representers, axis=-1), axis=1)
     group = first[jnp.argmin(values, axis=1)]

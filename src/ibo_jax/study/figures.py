@@ -127,8 +127,8 @@ def errors_over_time(
         axes.plot(x[lost], np.full(lost.sum(), 0.985), "v", color=ORANGE, ms=5, transform=axes.get_xaxis_transform())
         best, believed = best_so_far(_positive(error, log)[order]), _positive(predicted, log)[order]
         axes.step(x[order], best, color=BLUE, where="post", label="best observed so far")
-        label_of_belief = "incumbent, predicted at the target"
-        axes.step(x[order], believed, "--", color=ORANGE, lw=1.3, where="post", label=label_of_belief)
+        axes.step(x[order], believed, "--", color=ORANGE, lw=1.3, where="post",
+                  label="incumbent, predicted at the target")  # fmt: skip
         axes.set_xlabel(label)
     left.set_xlim(left=0.0)
     _trial_axis(right, number, 10)

@@ -78,10 +78,10 @@ def tune(
         True
     """
     check_parallel(parallel, method, storage)
-    check_cost(cost)
     if method in bilevel.NAMES:
         from ibo_jax.study import descent
 
+        check_cost(cost)  # checked, and not asked for by such a tuner
         if isinstance(problem, str):
             from ibo_jax.problems import catalogue
 
