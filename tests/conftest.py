@@ -41,4 +41,12 @@ def unchecked_types():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages of searches without figures, for tests that look at other things: Matplotlib takes two seconds for them."""
+    from ibo_jax.study import report
+
+    monkeypatch.setattr(report, "_figures", lambda trials, summary: "")
+
+
 collect_ignore_glob = ["*conftest.py"]  # loaded by pytest already; to collect doctests of two would clash by name

@@ -32,8 +32,10 @@ from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import append, empty
 from ibo_jax.problems import problem
 from ibo_jax.problems.synthetic import SYNTHETIC
+from ibo_jax.problems.text import text_problem
 from ibo_jax.training.datasets import load
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 FORRESTER = SYNTHETIC["forrester"]
 LINE = SearchSpace({"learning_rate": Float(1e-4, 1e-1, log=True)})
 RNG = np.random.default_rng(0)
@@ -56,8 +58,9 @@ def problem_like(**changes):
 def trained(inputs=INPUTS, labels=LABELS, outputs=3, space=LINE, **options):
     data = options.pop("data", None) or split_arrays(inputs, labels)
     return training_problem(
-        "mine", space, data, network=lambda h: linen.Dense(outputs),
-        **{"epochs": 1, "batch_size": lambda h: 4, "optimizer": lambda h, _: optax.sgd(h["learning_rate"]), **options},
+        "mine", space, data,
+        **{"network": lambda h: linen.Dense(outputs), "epochs": 1,
+            "batch_size": lambda h: 4, "optimizer": lambda h, _: optax.sgd(h["learning_rate"]), **options},
     )  # fmt: skip
 
 
@@ -100,6 +103,8 @@ BAD_CALLS = {
     "missing hyperparameter": (lambda: LINE.encode({}), r"none for \['learning_rate'\]"),
     "unknown problem": (lambda: tuned(problem="mnits-fcn"), "got 'mnits-fcn'; did you mean 'mnist-fcn'"),
     "no problem": (lambda: tuned(problem=LINE), "expected a Problem or the name of one"),
+    "a space that is none": (lambda: tuned(problem=problem_like(space={"x": X})), "forrester: expected a SearchSpace"),
+    "no fidelity": (lambda: tuned(problem=problem_like(fidelity=None)), r"it is Fidelity\('s', 1, 1\)"),
     "unknown method": (lambda: tuned("ibbo"), r"expected a method among .*got 'ibbo'"),
     "unknown protocol": (lambda: tuned(protocol="papers"), r"expected a protocol among .*got 'papers'"),
     "unknown cost": (lambda: tuned(cost="money"), r"expected a cost among .*got 'money'"),
@@ -120,6 +125,49 @@ BAD_CALLS = {
         lambda: self_tuning.tuner(problem("digits-dropout", scale="smoke"), epochs=0),
         "at least one epoch, got 0",
     ),
+    "settings of a self-tuning network": (
+        lambda: self_tuning.tuner(problem("digits-dropout", scale="smoke"), warmup=3),
+        r"expected settings among .* got \['warmup'\]",
+    ),
+    "start of a self-tuning network": (
+        lambda: self_tuning.tuner(problem("digits-dropout", scale="smoke"), start={"dropout_0": 0.1, "dropuot_1": 0.1}),
+        r"got \['dropuot_1'\]; drop those",
+    ),
+    "start that is no number": (
+        lambda: self_tuning.tuner(
+            problem("digits-dropout", scale="smoke"), start={"dropout_0": 0.1, "dropout_1": np.nan}
+        ),
+        "expected finite hyperparameters",
+    ),
+    "a switch that does not exist": (lambda: trained(switch="always"), "expected a switch among .* got 'always'"),
+    "a draw that does not exist": (lambda: trained(draw="uniform"), "expected a draw among .* got 'uniform'"),
+    "a dict as space of a training": (lambda: trained(space={}), "mine: expected a SearchSpace, got"),
+    "a module as network": (
+        lambda: trained(network=linen.Dense(3)),
+        "a function of the hyperparameters as `network`, got Dense",
+    ),
+    "an optimiser that is made already": (
+        lambda: trained(optimizer=optax.adam(1e-3)),
+        "a function of the hyperparameters as `optimizer`",
+    ),
+    "half an epoch": (lambda: trained(epochs=2.5), "a whole number, got 2.5"),
+    "dropout in evaluation": (
+        lambda: trained(network=lambda h: linen.Sequential([linen.Dropout(0.5, deterministic=False), linen.Dense(3)])),
+        "draws no random numbers in evaluation",
+    ),
+    "control flow of a bound that is whole": (
+        lambda: trained(
+            space=SearchSpace({"learning_rate": Float(0, 1)}),
+            network=lambda h: linen.Dense(3 if h["learning_rate"] > 0.5 else 4),
+        ),
+        "to be used as traced numbers only",
+    ),
+    "a scale of zero": (
+        lambda: trained(data=split_arrays(INPUTS, LABELS)._replace(scale=np.zeros(4, np.float32))),
+        "finite means and positive scales",
+    ),
+    "a share below zero": (lambda: split_arrays(INPUTS, LABELS, test=-0.5), "shares between 0 and 1"),
+    "a text without units": (lambda: text_problem(__file__, units=0), "layers and a batch size from 1, got 64, 0"),
     "unknown acquisition": (
         lambda: ibo.suggest(jax.random.key(0), SEEN, acquisition="expected_improvment"),
         "expected an acquisition among",
@@ -313,8 +361,16 @@ def test_other_data_or_another_network_is_another_search(changes, message, tmp_p
     assert len(tune(trained(), "random", evaluations=1, storage=tmp_path, progress=False).rows) == 1
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_real_hyperparameter_may_be_written_as_any_number():
+    made = trained(space=SearchSpace({"learning_rate": Float(0, 1)}))
+    expected = made.evaluate(0, {"learning_rate": 1.0}, 1)
+    for value in (1, np.float64(1.0), jnp.float32(1.0)):
+        assert made.evaluate(0, {"learning_rate": value}, 1).error == expected.error
+
+
 def test_small_data_and_plain_batch_sizes_do():
-    assert tune(trained(batch_size=None), "ibo", evaluations=1, progress=False).rows[0]["state"] == "ok"
+    assert trained(batch_size=None).evaluate(0, {"learning_rate": 0.01}, 6).state == "ok"
     assert trained(batch_size=5).learning.task.batch_size({}) == 5
     assert trained(batch_size=None).learning.task.batch_size({}) == 36 // 6
 

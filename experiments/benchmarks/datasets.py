@@ -5,6 +5,7 @@
 Each load runs in a fresh process, imports included. Appends a row a data set to `datasets.jsonl`.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ def seconds(name: str, cache: str) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for name in ("mnist", "cifar10"):
         with tempfile.TemporaryDirectory() as cache:
             first, second = seconds(name, cache), seconds(name, cache)

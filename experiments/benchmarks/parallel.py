@@ -4,7 +4,8 @@
 
 As in `tune(..., parallel=q)` workers choose one after another, each knowing what the others evaluate. All spend the
 same cost in total, from the same initial points. Appends a row a choice to `parallel.jsonl`, skips what is finished
-there, prints a table and draws `parallel-PROBLEM.svg`. With one worker it is `regret.py`.
+there, prints a table and draws `parallel-PROBLEM.svg`, with `-METHOD` if that is not ibo. With one worker it is
+`regret.py`.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
 from ibo_jax.study.convert import Evaluation, observations
 
 HERE = Path(__file__).parent
+METHOD = "ibo"
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # of the budget over the number of workers: all of them work
 Curves = dict[int, dict[int, np.ndarray]]  # by workers and seed: clock and regret, a row a choice
 
@@ -69,11 +71,11 @@ def _evaluated(problem: str, x: np.ndarray, s: float) -> Evaluation:
     return Evaluation(x, s, float(value(problem, x, s)), float(cost(problem, s)))
 
 
-def load(path: Path, problem: str) -> Curves:
-    """Finished searches of a problem."""
+def load(path: Path, problem: str, method: str = METHOD) -> Curves:
+    """Finished searches of a problem with a method."""
     found: dict[tuple[int, int], dict[int, dict[str, Any]]] = {}
     for row in rows.read(path):
-        if row.get("problem") == problem:
+        if row.get("problem") == problem and row["method"] == method:
             found.setdefault((row["workers"], row["seed"]), {})[row["step"]] = row
     curves: Curves = {}
     for (workers, seed), by_step in sorted(found.items()):
@@ -117,10 +119,10 @@ def main() -> None:
     parser.add_argument("problem", choices=sorted(BUDGETS))
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--method", default="ibo", choices=methods.NAMES)
+    parser.add_argument("--method", default=METHOD, choices=methods.NAMES)
     parser.add_argument("--rows", type=Path, default=HERE / "parallel.jsonl")
     chosen = parser.parse_args()
-    budget, finished = BUDGETS[chosen.problem], load(chosen.rows, chosen.problem)
+    budget, finished = BUDGETS[chosen.problem], load(chosen.rows, chosen.problem, chosen.method)
     cells = itertools.product(range(chosen.seeds), chosen.workers)
     missing = [(seed, workers) for seed, workers in cells if seed not in finished.get(workers, {})]
     if missing:
@@ -131,8 +133,9 @@ def main() -> None:
             rows.append(chosen.rows, named | row)
         print(f"{chosen.problem}, {workers} workers, seed {seed}: regret {row['regret_recommendation']:.3g} "
               f"after {row['clock']:.3g}", flush=True)  # fmt: skip
-    print(table(curves := load(chosen.rows, chosen.problem), budget))
-    figure(curves, chosen.problem, budget, chosen.rows.with_name(f"parallel-{chosen.problem}.svg"))
+    print(table(curves := load(chosen.rows, chosen.problem, chosen.method), budget))
+    other = "" if chosen.method == METHOD else f"-{chosen.method}"
+    figure(curves, chosen.problem + other, budget, chosen.rows.with_name(f"parallel-{chosen.problem}{other}.svg"))
 
 
 if __name__ == "__main__":

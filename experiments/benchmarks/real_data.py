@@ -42,7 +42,10 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("real_data.jsonl"))
     arguments = parser.parse_args()
     for directory in arguments.directories:
-        row = row_of(directory)
+        try:
+            row = row_of(directory)
+        except ValueError as error:
+            parser.error(str(error))
         rows.append(arguments.rows, row | {"machine": rows.machine()})
         print(f"{row['problem']}, {row['evaluations']} evaluations in {row['wall_seconds']:.0f} s: "
               f"validation error {row['validation_error']:.4f}, test error {row['test_error']:.4f}")  # fmt: skip

@@ -101,11 +101,13 @@ Curves = dict[str, dict[int, Curve]]  # by method and seed
 
 
 def load(path: Path, problem: str) -> Curves:
-    """Finished searches of a problem; a step that was computed twice counts as it came last."""
+    """Finished searches of a problem; one that was begun again counts as it went the last time."""
     steps: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
     for row in rows.read(path):
         if row.get("problem") == problem and "step" in row:
-            steps.setdefault((row["method"], row["seed"]), {})[row["step"]] = row
+            if row["step"] == 0:
+                steps[row["method"], row["seed"]] = {}
+            steps[row["method"], row["seed"]][row["step"]] = row
     curves: Curves = {}
     for (method, seed), by_step in sorted(steps.items()):
         if any(row["last"] for row in by_step.values()):
@@ -227,6 +229,8 @@ def main() -> None:
         try:
             for row in run(problem, method, seed, budget):
                 rows.append(arguments.rows, cell | row)
+        except FileNotFoundError as error:  # no peers are there
+            parser.error(str(error))
         except RuntimeError as error:  # of a peer: a result too
             failure = cell | {"failed": str(error).partition("\n")[0][:200]}
             rows.append(arguments.rows, failure)

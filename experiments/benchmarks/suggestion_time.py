@@ -140,7 +140,7 @@ def main() -> None:
     if arguments.first:
         print(json.dumps(first(arguments.method[0], arguments.first)))
         return
-    if arguments.warm:
+    if arguments.warm is not None:
         print(json.dumps(warm(arguments.method[0], arguments.warm, arguments.repeats)))
         return
 

@@ -23,7 +23,7 @@ Rows = list[dict[str, Any]]
 def draw(folder: Path) -> list[Path]:
     """A figure and a table for every file of rows; equal rows give equal bytes."""
     written = []
-    for path in sorted(folder.glob("rows-*.jsonl")):
+    for path in rows.files(folder, "rows-*.jsonl"):
         found, scale = rows.read(path), path.stem.removeprefix("rows-")
         if any(row["state"] == "ok" for row in found):
             figures.save(losses(found), path.with_name(f"{scale}.svg"))

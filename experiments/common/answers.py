@@ -40,11 +40,10 @@ def ratios(method: str) -> tuple[int, ...]:
 
 def answers(found: list[dict[str, Any]]) -> dict[tuple[str, int], list[Answer | None]]:
     """Of every search in the rows that has ended, an entry a trial; None before the first answer."""
-    given: dict[tuple[str, int], list[Answer | None]] = {}
-    for row in sorted((row for row in found if "slot" in row), key=lambda row: row["slot"]):
-        search, answer = (row["method"], row["seed"]), row["incumbent"]
-        given.setdefault(search, []).append(None if answer is None else Answer(*search, answer, row["test_error"]))
-    return {(method, seed): given[method, seed] for method, runs in curves.load(found).items() for seed in runs}
+    return {
+        search: [row["incumbent"] and Answer(*search, row["incumbent"], row["test_error"]) for row in trials]
+        for search, trials in curves.searches(found).items()
+    }
 
 
 def judged(found: list[dict[str, Any]], error: Callable[[Answer], float]) -> Curves:

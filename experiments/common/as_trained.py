@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common import rows, tables
+from experiments.common import curves, rows, tables
 from experiments.common.answers import Answer, answers, judged, ratios
 from experiments.common.curves import Curves
 from experiments.common.settings import Experiment, experiment, experiments, rows_file, variant
@@ -57,21 +57,25 @@ def whole(found: list[dict[str, Any]], results: list[dict[str, Any]]) -> list[st
     return [method for method, lacks in lacking.items() if not lacks]
 
 
-def run(made: Experiment, scale: str, path: Path, every: Collection[str] = ()) -> None:
-    """Retrain what is missing: last answers, and of some methods every one.
+def run(made: Experiment, path: Path, every: Collection[str] = ()) -> None:
+    """Retrain what is missing, at the scale and by the protocol of the rows: last answers, of some methods every one.
 
     Raises:
-        ValueError: no search has ended there, or the experiment trains no networks.
+        ValueError: no search has ended there, they are of another experiment, or it trains no networks.
     """
-    target, found = results_file(path), answers(rows.read(path))
+    target, searched = results_file(path), rows.read(path)
+    found = answers(searched)
     if not found:
         raise ValueError(f"expected searches that have ended in {path}, found none; run experiments.{made.name} first")
+    name, scale, protocol = next(tuple(row[n] for n in curves.VARIANT[:3]) for row in searched if "slot" in row)
+    if name != made.name:
+        raise ValueError(f"expected searches of {made.name} in {path}, found those of {name}; name that")
     known = _known(rows.read(target))
     asked = _asked(answer for (method, _), given in found.items()
                    for answer in (given if method in every else given[-1:]))  # fmt: skip
     for place, key in enumerate([key for key in asked if key not in known]):
         answer, ratio = asked[key]
-        learning = made.problem(scale, "default", answer.seed).learning
+        learning = made.problem(scale, protocol, answer.seed).learning
         if learning is None:
             raise ValueError(f"expected {made.name} to train networks, got a problem without one; choose another")
         if place == 0:
@@ -93,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     path = chosen.rows or rows_file(chosen.experiment, variant(chosen.scale, cost=chosen.cost))
     try:
-        run(experiment(chosen.experiment), chosen.scale, path, chosen.every)
+        run(experiment(chosen.experiment), path, chosen.every)
     except ValueError as error:
         parser.error(str(error))
     found = retrained(rows.read(path), rows.read(results_file(path)))

@@ -114,8 +114,9 @@ def _run(search: Search) -> tuple[list[Row], list[Any]]:
 def _judge(cell: Cell, problem: Problem, found: list[Row], answers: list[Any], path: Path) -> None:
     """Append the trials that are not in the rows, each with its incumbent retrained."""
     there = rows.read(path)
-    known = {_text(row["incumbent"]): Judged(row["test_error"], row["test_loss"], 0.0)
-             for row in there if "slot" in row and row["seed"] == cell.seed}  # fmt: skip
+    same = ("experiment", "scale", "protocol", "seed")  # what decides how an answer is retrained
+    known = {_text(row["incumbent"]): Judged(row["test_error"], row["test_loss"], 0.0) for row in there
+             if "slot" in row and all(row[name] == getattr(cell, name) for name in same)}  # fmt: skip
     written = trials_of(there, cell)
     for row, answer in zip(found, answers, strict=True):
         if old := written.get(row["number"]):
@@ -127,7 +128,8 @@ def _judge(cell: Cell, problem: Problem, found: list[Row], answers: list[Any], p
         known[_text(answer)] = judged._replace(retrain_seconds=0.0)
         facts = {name: row[name] for name in FROM_STUDY}  # type: ignore[literal-required]
         flat = {**_key(cell), "slot": row["number"], **facts, "incumbent": answer, **judged._asdict()}
-        rows.append(path, {name: round(value, 5) if name in TIMES else value for name, value in flat.items()})
+        rounded = {name: round(flat[name], 5) for name in TIMES if flat[name] is not None}
+        rows.append(path, flat | rounded)
 
 
 def _retrain(problem: Problem, seed: int, answer: dict[str, Any] | None) -> Judged:

@@ -106,7 +106,7 @@ def _seconds_a_trial(trials: Sequence[dict[str, Any]]) -> float:
     """Wall seconds of searches and of retraining their answers, by trial; costs need not be seconds of this machine."""
     ends: dict[int, float] = {}
     for row in trials:
-        ends[row["seed"]] = max(ends.get(row["seed"], 0.0), row["elapsed_seconds"])
+        ends[row["seed"]] = max(ends.get(row["seed"], 0.0), row["elapsed_seconds"] or 0.0)
     return (sum(ends.values()) + sum(row["retrain_seconds"] for row in trials)) / len(trials)
 
 

@@ -15,6 +15,7 @@ AXES = {
     "trials": "trials",
 }
 QUARTILES = (0.25, 0.5, 0.75)
+VARIANT = ("experiment", "scale", "protocol", "cost")
 
 Cost = Literal["training", "work"]
 Series = Float[np.ndarray, "trial"]
@@ -52,8 +53,13 @@ class Band(NamedTuple):
     worst: Series
 
 
-def load(found: list[dict[str, Any]]) -> dict[str, dict[int, Run]]:
-    """Every cell in the rows that has ended, methods in the order in which they are shown."""
+def searches(found: list[dict[str, Any]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Trials in order, by method and seed, of every cell that has ended, methods in the order in which they are shown.
+    Trials of an extension that has not ended are left out.
+
+    Raises:
+        ValueError: the rows are of more than one scale, protocol or cost.
+    """
     cells: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
     ended: dict[tuple[str, int], int] = {}
     for row in found:
@@ -61,11 +67,20 @@ def load(found: list[dict[str, Any]]) -> dict[str, dict[int, Run]]:
             cells.setdefault((row["method"], row["seed"]), {})[row["slot"]] = row
         elif "ended" in row:
             ended[row["method"], row["seed"]] = row["ended"]["trials"]
+    if len(variants := {tuple(row.get(name) for name in VARIANT) for row in found if "slot" in row}) > 1:
+        raise ValueError(
+            f"expected rows of one {', '.join(VARIANT)}, found {sorted(map(str, variants))}; keep a file for each"
+        )
+    whole = {cell: cells[cell] for cell, count in ended.items() if cells.get(cell, {}).keys() >= set(range(count))}
+    ordered = sorted(whole, key=lambda cell: (_order(cell[0]), cell))
+    return {cell: [whole[cell][slot] for slot in range(ended[cell])] for cell in ordered}
+
+
+def load(found: list[dict[str, Any]]) -> dict[str, dict[int, Run]]:
+    """The curve of every cell that has ended, see `searches`."""
     curves: dict[str, dict[int, Run]] = {}
-    for method, seed in sorted(cells, key=lambda cell: (_order(cell[0]), cell)):
-        trials = cells[method, seed]
-        if len(trials) == ended.get((method, seed)):
-            curves.setdefault(method, {})[seed] = _run([trials[slot] for slot in sorted(trials)])
+    for (method, seed), trials in searches(found).items():
+        curves.setdefault(method, {})[seed] = _run(trials)
     return curves
 
 
@@ -83,6 +98,11 @@ def end(runs: Runs, axis: str) -> float:
     """Where the median run of a method stops. Runs that stop before keep their answer: the end of the shortest would
     say more about chance than about the method."""
     return float(np.median([getattr(run, axis)[-1] for run in runs.values()]))
+
+
+def last_end(runs: Runs, axis: str) -> float:
+    """Where the last run of a method stops."""
+    return float(max(getattr(run, axis)[-1] for run in runs.values()))
 
 
 def common_end(curves: Curves, axis: str) -> float:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from experiments.common.curves import AXES, Band, Cost, Curves, Runs, band, end
+from experiments.common.curves import AXES, Band, Cost, Curves, Runs, band, common_end, last_end
 from experiments.common.settings import METHODS
 from ibo_jax.study.figures import INK, STYLE
 
@@ -30,17 +30,17 @@ PANELS: dict[Cost, tuple[str, ...]] = {"training": ("training", "total", "trials
 @matplotlib.rc_context(STYLE)
 def comparison(curves: Curves, title: str, cost: Cost = "training") -> Figure:
     """Test error of the answer: median and quartiles by what counted as cost, by all seconds if that is seconds, and
-    by trials, and the worst run by cost; each to its own end, with a line where the first one stops."""
+    by trials, and the worst run by cost; each until its last run stops, with a line where the first method does."""
     names = PANELS[cost]
     figure = Figure(figsize=(10, 7.2) if len(names) == 4 else (12, 4.2), layout="constrained")
     panels = dict(zip(names, figure.subplots(2, 2).flat if len(names) == 4 else figure.subplots(1, 3), strict=True))
     for name, axes in panels.items():
         axis = cost if name == "worst" else name
-        ends = {method: end(runs, axis) for method, runs in curves.items()}
+        ends = {method: last_end(runs, axis) for method, runs in curves.items()}
         for method, runs in curves.items():
             _draw(axes, method, band(runs, axis, ends[method]), f"{method} ({len(runs)} seeds)", worst=name == "worst")
-        if min(ends.values()) < max(ends.values()):
-            axes.axvline(min(ends.values()), color=INK, lw=0.8, ls=":", label="end of the common budget")
+        if (first := common_end(curves, axis)) < max(ends.values()):
+            axes.axvline(first, color=INK, lw=0.8, ls=":", label="end of the common budget")
         axes.set_title("worst run" if name == "worst" else "median and quartiles")
         axes.set(xlabel=AXES[axis], xlim=(0, 1.02 * max(ends.values())), ylabel="test error of the answer")
         if top := max(_top(runs, worst=name == "worst") for runs in curves.values()):
@@ -84,7 +84,7 @@ def _draw(axes: Axes, method: str, band: Band, label: str, *, worst: bool) -> No
 def _top(runs: Runs, *, worst: bool) -> float:
     """The upper quartile after a quarter of the trials, or the worst run after half of them: what is above before
     would press all else together. 0 if a run never has an answer."""
-    until = end(runs, "trials")
+    until = last_end(runs, "trials")
     whole = band(runs, "trials", until)
     shown, share = (whole.worst, 0.5) if worst else (whole.high, 0.25)
     return float(shown[whole.x >= share * until].max(initial=0.0))

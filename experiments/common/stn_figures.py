@@ -119,7 +119,7 @@ def main(here: Path, titles: dict[str, tuple[Callable[[Rows, str], Figure], str]
 
 def _drawn(folder: Path, titles: dict[str, tuple[Callable[[Rows, str], Figure], str]]) -> list[Path]:
     written = []
-    for path in sorted(folder.glob("rows-*.jsonl")):
+    for path in rows.files(folder, "rows-*.jsonl"):
         for part, (draw, title) in titles.items():
             mine = [row for row in rows.read(path) if row.get("part") == part and row.get("valid_loss") is not None]
             latest = {(row["method"], row["seed"], row.get("start")): row for row in mine}

@@ -138,7 +138,7 @@ def _scatter(axes: Axes, pairs: np.ndarray, label: str, colour: str) -> None:
 def draw(folder: Path) -> list[Path]:
     """Every figure and table that has rows of finished seeds."""
     written = []
-    for path in sorted(folder.glob("rows-*.jsonl")):
+    for path in rows.files(folder, "rows-*.jsonl"):
         scale, found = path.stem.removeprefix("rows-"), rows.read(path)
         done = {(row["part"], row["seed"]) for row in found if row.get("ended")}
         for part, figure in (("curve", curve), ("weights", scatter), ("large", large)):

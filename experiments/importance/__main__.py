@@ -30,7 +30,10 @@ def main(arguments: list[str] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     networks = chosen.networks or list(CASES[chosen.scale])
     if chosen.check == "table":
-        print(summary.table(summary.finished(folder / f"seconds-{chosen.scale}.jsonl")))
+        path = folder / f"seconds-{chosen.scale}.jsonl"
+        if not (found := summary.finished(path)):
+            parser.error(f"expected finished trainings in {path}, found none; run `seconds` at this scale first")
+        print(summary.table(found))
         return
     enable_compilation_cache()
     check = {"variance": variance, "seconds": seconds}[chosen.check]

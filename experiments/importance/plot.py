@@ -14,10 +14,10 @@ HERE = Path(__file__).parent
 def draw(folder: Path) -> list[Path]:
     """Every figure that has rows, at every scale that has; equal rows give equal bytes."""
     drawn: dict[Path, Figure] = {}
-    for path in sorted(folder.glob("variance-*.jsonl")):
+    for path in rows.files(folder, "variance-*.jsonl"):
         if any("score" in row for row in rows.read(path)):
             drawn[path.with_suffix(".svg")] = figures.variance(rows.read(path))
-    for path in sorted(folder.glob("seconds-*.jsonl")):
+    for path in rows.files(folder, "seconds-*.jsonl"):
         if summary.compare(runs := summary.finished(path)):
             drawn[path.with_suffix(".svg")] = figures.forest(runs)
             for network in dict.fromkeys(key[0] for key in runs):

@@ -63,14 +63,18 @@ def truth(rows: list[dict[str, Any]], bounds: tuple[float, float]) -> np.ndarray
 
 
 def studies(rows: list[dict[str, Any]], along: Slice) -> Iterator[dict[str, Any]]:
-    """A row a study: trainings of one kind, spread evenly at random, for equal work, and what is believed then."""
+    """A row a study: trainings of one kind, spread evenly at random, for equal work on average, and what is believed
+    then. Studies that are in the rows are not repeated."""
+    there = {(row["axis"], row["study"]) for row in rows if "study" in row}
     rows = [row for row in rows if row.get("part") == "slice" and row["state"] == "ok"]
     true, price = truth(rows, along.bounds), {}
     for axis in (RATIO, SHARE):
         pool = sorted((row for row in rows if row["axis"] == axis), key=lambda row: (row["position"], row["repeat"]))
-        price[axis] = float(np.median([row["cost_work"] for row in pool]))
+        price[axis] = float(np.mean([row["cost_work"] for row in pool]))
         count = min(round(along.trainings * price[RATIO] / price[axis]), len(pool))
         for seed in range(along.studies):
+            if (axis, seed) in there:
+                continue
             strata = (np.arange(count) + np.random.default_rng(seed).uniform(size=count)) / count
             taken = [pool[int(place * len(pool))] for place in strata]
             position = unit(np.array([row["position"] for row in taken]), along.bounds)

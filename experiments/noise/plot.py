@@ -88,7 +88,7 @@ def beliefs(found: list[dict[str, Any]], along: Slice) -> Figure:
 def draw(folder: Path) -> list[Path]:
     """Both figures of every scale that has rows; equal rows give equal bytes."""
     drawn: list[Path] = []
-    for path in sorted(folder.glob("noise-*.jsonl")):
+    for path in rows.files(folder, "noise-*.jsonl"):
         found, scale = rows.read(path), path.stem.removeprefix("noise-")
         if any(row.get("part", "slice") != "slice" for row in found):
             drawn.append(path.with_name(f"spread-{scale}.svg"))

@@ -52,11 +52,12 @@ def _of_spreads(scale: Scale) -> Iterator[Training]:
 def _of_slice(scale: Scale) -> Iterator[Training]:
     along = SLICES[scale]
     for axis, (level, values, repeats) in ((SHARE, along.noisy), (RATIO, along.precise)):
-        for value in np.geomspace(*along.bounds, values):
+        for exact in np.geomspace(*along.bounds, values):
+            value = float(f"{exact:.10g}")  # processors differ in the last digit
             for repeat in range(repeats):
-                h = dict(along.hyperparameters) | {along.of: float(value)}
+                h = dict(along.hyperparameters) | {along.of: value}
                 cost = along.seconds * (level / 4 if axis == SHARE else 1.0)
-                yield Training("slice", axis, level, float(value), repeat, along.problem, h, cost)
+                yield Training("slice", axis, level, value, repeat, along.problem, h, cost)
 
 
 def record(training: Training, number: int, problem: Problem) -> dict[str, Any]:

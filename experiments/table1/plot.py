@@ -5,11 +5,11 @@ The subset is the largest one on which the search evaluated its final incumbent;
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from experiments.common import rows
+from experiments.common import curves, rows
 from experiments.common.settings import ROOT, experiments
 
 METHOD = "fabolas"
@@ -43,22 +43,13 @@ class Final(NamedTuple):
 
 def finals(path: Path) -> list[Final]:
     """The end of every search of Fabolas that has ended and found something."""
-    trials: dict[int, dict[int, dict[str, Any]]] = {}
-    whole, ended = {}, {}
-    for row in rows.read(path):
-        if row.get("method") != METHOD:
-            continue
-        if "slot" in row:
-            trials.setdefault(row["seed"], {})[row["slot"]] = row
-        elif "ended" in row:
-            ended[row["seed"]] = row["ended"]["trials"]
-        else:
-            whole[row["seed"]] = row["searched_fidelity"]["high"]
+    there = [row for row in rows.read(path) if row.get("method") == METHOD]
+    whole = {row["seed"]: row["searched_fidelity"]["high"] for row in there if "searched_fidelity" in row}
     found = []
-    for seed, by_slot in sorted(trials.items()):
-        last = by_slot[max(by_slot)]
-        if len(by_slot) == ended.get(seed) and last["incumbent"] is not None:
-            sizes = [row["fidelity"] for row in by_slot.values() if row["hyperparameters"] == last["incumbent"]]
+    for (_, seed), trials in curves.searches(there).items():
+        last = trials[-1]
+        if last["incumbent"] is not None:
+            sizes = [row["fidelity"] for row in trials if row["hyperparameters"] == last["incumbent"]]
             size = max(sizes, default=float("nan"))
             found.append(Final(seed, last["test_error"], size, size / whole[seed]))
     return found

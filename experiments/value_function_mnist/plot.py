@@ -24,7 +24,7 @@ Rows = list[dict[str, Any]]
 def draw(folder: Path) -> list[Path]:
     """A figure and a table for every file of rows; equal rows give equal bytes."""
     written = []
-    for path in sorted(folder.glob("rows-*.jsonl")):
+    for path in rows.files(folder, "rows-*.jsonl"):
         found, scale = [row for row in rows.read(path) if row.get("state") == "ok"], path.stem.removeprefix("rows-")
         cells = [cell for cell in CELLS[scale] if any(row["cell"] == cell.name for row in found)]
         if cells:

@@ -245,9 +245,7 @@ def _report(chosen: argparse.Namespace) -> int:
 
 def _refuse(error: Exception) -> int:
     if isinstance(error, OSError) and error.strerror:
-        error = ValueError(
-            f"expected to work in {error.filename}, got: {error.strerror}; choose another folder by --out"
-        )
+        error = ValueError(f"expected to work in {error.filename}, got: {error.strerror}; choose another folder")
     print(f"ibo-jax: {error}", file=sys.stderr)
     return BAD_INPUT
 

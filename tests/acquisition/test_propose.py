@@ -11,7 +11,7 @@ from ibo_jax.methods import ibo
 from ibo_jax.numerics import in_float64
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import value
-from ibo_jax.space import Cell
+from ibo_jax.space import Cell, Fidelity
 from ibo_jax.surrogate.kernels import ERROR_BASIS
 from ibo_jax.surrogate.likelihood import JITTER
 from ibo_jax.surrogate.posterior import predict
@@ -86,7 +86,7 @@ def test_incumbent_is_evaluated_and_the_recommendation_no_worse(fits):
 
 
 def test_levels_are_respected(fits):
-    levels = (0.0, 0.4, 1.0)
+    levels = Fidelity("presample_ratio", 1, 3, integer=True).levels
     assert float(propose(fits, observations(8), levels=levels).s) in levels
 
 

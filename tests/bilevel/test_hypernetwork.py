@@ -10,7 +10,7 @@ import optax
 import pytest
 from flax import linen
 
-from ibo_jax.bilevel import hypernets, make
+from ibo_jax.bilevel import hypernets, hypernetwork, make
 from ibo_jax.bilevel import hypertraining as ht
 from ibo_jax.bilevel.hypernetwork import tuner
 from ibo_jax.bilevel.judge import judge
@@ -292,6 +292,25 @@ def test_any_network_and_any_number_can_be_tuned_and_whole_ones_stay_whole():
     assert isinstance(hyperparameters["darker"], int)
     assert 0 <= hyperparameters["rate"] <= 0.8
     assert not np.array_equal(np.asarray(state.lam), np.zeros(3))
+
+
+def test_whole_numbers_are_trained_with_as_they_are_told():
+    """Each owns an equal share of the range."""
+    space = SearchSpace({"holes": Integer(0, 3)})
+    for lam, holes in ((-1.0, 0), (-0.51, 0), (-0.49, 1), (0.49, 2), (0.6, 3), (1.0, 3)):
+        at = np.array([lam], np.float32)
+        assert hypernetwork._decoded(space, at) == {"holes": holes}
+        assert float(hypernetwork._named(space, at)["holes"]) == holes
+
+
+def test_even_two_epochs_of_the_global_algorithm_move_the_hyperparameters(digits_l2):
+    made = tuner(digits_l2, "global", epochs=2)
+    state, _ = tuned(made, epochs=1)
+    assert not np.any(state.lam)
+    state, _ = tuned(made, epochs=2)
+    assert np.all(state.lam)
+    with pytest.raises(ValueError, match="an epoch to learn the response and one to follow it, got 1"):
+        tuner(digits_l2, "global", epochs=1)
 
 
 def test_the_penalty_is_added_to_the_training_loss_once():

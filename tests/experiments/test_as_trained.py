@@ -62,11 +62,14 @@ def test_every_answer_of_a_method_makes_a_curve(path):
     np.testing.assert_array_equal(found["random"][0].error, plain["random"][0].error)
 
 
-@pytest.mark.parametrize(("name", "said"), [("digits", "searches that have ended"), ("tabular", "to train networks")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("digits", "searches that have ended"), ("tabular", "to train networks"), ("fcn_mnist", "those of digits")],
+)
 def test_what_cannot_be_retrained_is_said(path, name, said, tmp_path, capsys):
     searches = tmp_path / path.name
-    if name == "tabular":
-        searches.write_bytes(path.read_bytes())
+    if name != "digits":
+        searches.write_text(path.read_text().replace('"digits"', '"tabular"' if name == "tabular" else '"digits"'))
     with pytest.raises(SystemExit):
         as_trained.main([name, "--scale", "smoke", "--rows", str(searches)])
     assert said in capsys.readouterr().err

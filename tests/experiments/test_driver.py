@@ -1,5 +1,6 @@
 """The driver runs real searches: nothing twice, nothing lost, and one that was killed ends like one that was not."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from experiments.common import cell as cells
 from experiments.common import command, rows, workers
 from experiments.common.cell import TIMES, run_cell
 from experiments.common.settings import METHODS, Cell, experiment, experiments, registered
+from ibo_jax.outcomes import Report
+from ibo_jax.study import rows as study_rows
 
 ROOT = Path(__file__).parents[2]
 DIGITS = experiment("digits")
@@ -109,6 +113,20 @@ def test_rows_of_a_lost_study_are_not_mixed_with_those_of_another(whole, tmp_pat
     rows.append(path, first | {"error": 0.5})
     with pytest.raises(ValueError, match="remove that cell's rows"):
         run_cell(DIGITS, FIRST, path, finished_study(whole, tmp_path / "study"))
+
+
+def test_an_answer_is_known_at_its_own_scale_and_a_trial_without_a_clock_has_a_row(whole, tmp_path):
+    """Its process died twice: nobody knows when it ended."""
+    path, wider = tmp_path / "rows.jsonl", FIRST._replace(scale="cpu")
+    found = study_rows.read(finished_study(whole, tmp_path / "study"))
+    found[0]["elapsed_seconds"] = None
+    answers = [found[0]["hyperparameters"]] * len(found)
+    problem = dataclasses.replace(DIGITS.problem("smoke", "default", 0), report=lambda *_: Report(0.5, 1.0, 2.0))
+    for cell in (FIRST, wider):
+        cells._judge(cell, problem, found, answers, path)
+    assert [row["retrain_seconds"] > 0 for row in trials(tmp_path)] == [True, False, False, False] * 2
+    assert trials(tmp_path)[0]["elapsed_seconds"] is None
+    assert command.estimate(DIGITS, [FIRST._replace(seed=3)], rows.read(path)) > 0
 
 
 class Deadly:

@@ -1,10 +1,12 @@
 """The noise experiment at scale smoke: every planned training once, studies of equal work, figures from rows alone."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments.common import rows
 from experiments.noise import __main__ as command
 from experiments.noise import believed, plot, record
 from experiments.noise.record import RATIO, SHARE
@@ -41,10 +43,16 @@ def test_subsets_cost_their_share_and_importance_more(folder):
 def test_studies_of_both_kinds_cost_the_same(folder):
     found = stored(folder)
     counts = {row["axis"]: row["observations"] for row in found if "study" in row}
-    price = {axis: np.median([row["cost_work"] for row in found if row.get("part") == "slice" and row["axis"] == axis])
+    price = {axis: np.mean([row["cost_work"] for row in found if row.get("part") == "slice" and row["axis"] == axis])
              for axis in (SHARE, RATIO)}  # fmt: skip
     assert counts[RATIO] == SLICES["smoke"].trainings
     assert counts[SHARE] * price[SHARE] == pytest.approx(counts[RATIO] * price[RATIO], rel=0.1)
+
+
+def test_what_is_stored_is_what_is_planned_and_studies_are_not_repeated():
+    found = rows.read(Path(record.__file__).with_name("noise-cpu.jsonl"))
+    assert record.missing("cpu", found) == []
+    assert list(believed.studies(found, SLICES["cpu"])) == []
 
 
 def test_the_surrogate_finds_the_minimum_of_a_clean_curve():

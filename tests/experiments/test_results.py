@@ -60,11 +60,17 @@ def test_runs_are_the_ended_cells_in_the_order_of_methods(found):
     assert curves.common_end(found, "training") == 3.1875  # the median run of random search
 
 
-def test_an_extended_cell_that_has_not_ended_again_is_left_out(path):
+def test_of_a_cell_that_is_being_extended_the_part_that_has_ended_counts(path):
     with path.open("a") as file:
         file.write(json.dumps({"method": "ibo", "seed": 0, "slot": 3, "cost_seconds": 1, "compile_seconds": 0,
                                "suggest_seconds": 0, "cost_work": 0, "test_error": 0.1}) + "\n")  # fmt: skip
-    assert list(curves.load(rows.read(path))["ibo"]) == [1, 2]
+    assert curves.load(rows.read(path))["ibo"][0].trials.tolist() == [1, 2, 3]
+
+
+def test_rows_of_two_scales_are_not_mixed(path):
+    found = rows.read(path)
+    with pytest.raises(ValueError, match=r"rows of one experiment, scale, protocol, cost, found .*'cpu'"):
+        curves.load([*found, found[-2] | {"scale": "cpu", "slot": 0}])
 
 
 def test_bands_are_quantiles_of_steps(found):
@@ -107,14 +113,14 @@ def test_plotted_lines_are_the_stored_values(found, cost):
             assert line.get_label() == f"{method} ({len(runs)} seeds)"
             assert line.get_color() == figures.COLOURS[method]
             x, y = line.get_data()
-            assert x[-1] == pytest.approx(curves.end(runs, axis))
+            assert x[-1] == pytest.approx(max(getattr(run, axis)[-1] for run in runs.values()))
             for spent, shown in zip(x, y, strict=True):
                 stored = [curves.at(run, axis, spent) for run in runs.values()]
                 assert shown == pytest.approx(max(stored) if name == "worst" else np.median(stored))
         bands = [collection.get_paths()[0].vertices for collection in axes.collections]
         assert len(bands) == (0 if name == "worst" else len(found))
         for vertices, runs in zip(bands, found.values(), strict=False):
-            band = curves.band(runs, axis, curves.end(runs, axis))
+            band = curves.band(runs, axis, curves.last_end(runs, axis))
             assert vertices[:, 1].min() == pytest.approx(band.low.min())
             assert vertices[:, 1].max() == pytest.approx(band.high.max())
 

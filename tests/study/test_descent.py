@@ -230,6 +230,21 @@ def test_a_run_that_went_on_and_was_interrupted_has_no_answer_of_old(problem, tm
     assert "not finished: 5 epochs" in capsys.readouterr().out
 
 
+def test_a_key_pressed_between_two_checkpoints_costs_no_epoch(problem, tmp_path, monkeypatch):
+    monkeypatch.setattr(descent, "SHARE", 1e-9)  # after the first epoch none is due
+
+    def told(found):
+        if len(found) == 3:
+            raise KeyboardInterrupt
+
+    ready = descent.prepare(problem, METHOD, epochs=4, storage=tmp_path, progress=False)._replace(told=told)
+    with pytest.raises(KeyboardInterrupt):
+        descent.run(ready)
+    assert len(descent.read(tmp_path)[0]) == 3
+    resumed = tune(problem, METHOD, evaluations=4, storage=tmp_path, progress=False)
+    assert timeless(resumed.rows) == timeless(tune(problem, METHOD, evaluations=4, progress=False).rows)
+
+
 def test_an_interruption_before_anything_is_saved_says_so(problem, tmp_path, monkeypatch, capsys):
     def interrupt(key, state):
         raise KeyboardInterrupt

@@ -23,6 +23,7 @@ from ibo_jax.study.propose import sampler_seed_of, seed_of
 from ibo_jax.study.search import prepare
 from ibo_jax.study.tune import run, tune
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 BRANIN = SYNTHETIC["branin"]
 MIXED = SearchSpace({
     "rate": Float(1e-4, 1e-1, log=True), "width": Integer(16, 256, log=True), "depth": Integer(1, 3),

@@ -35,6 +35,19 @@ def test_screen_shows_the_newest_trials_and_what_is_left(rows):
     assert len([line for line in text.splitlines() if line.rstrip().endswith("ok")]) == 4
 
 
+def test_a_long_message_leaves_the_table_within_80_columns(rows):
+    failed = {**rows[0], "state": "crashed", "reason": "acquisition", "message": "RuntimeError: " + 20 * "no room "}
+    console = Console(width=80, file=io.StringIO())
+    console.print(progress.table([*rows[1:], failed], "presample_ratio", title="of [/x] and [v2]"))
+    title, header, *lines = console.file.getvalue().splitlines()
+    assert title.rstrip() == "of [/x] and [v2]"
+    assert header.split()[:3] == ["trial", "error", "incumbent"]
+    assert len(lines) == 4
+    for line, row in zip(lines, [*rows[1:], failed], strict=True):
+        for said in (str(row["number"] + 1), progress.number(row["error"]), row["reason"], row["state"][:3]):
+            assert said in line
+
+
 def test_screen_keeps_to_the_newest(rows):
     many = [{**row, "number": index} for index, row in enumerate(rows * 10)]
     screen = progress.Screen("", "s", None, 3600.0)

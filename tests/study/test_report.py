@@ -140,6 +140,17 @@ def test_user_text_is_escaped():
     assert "a&lt;b&gt;&amp;" in text
 
 
+def test_names_are_no_formulas():
+    space = {r"lr$\foo$": SPACE["learning_rate"], "kind": {"type": "Categorical", "choices": ["$a$", "b"]}}
+    trials = make_trials(6)
+    for trial in trials:
+        trial["hyperparameters"] = {r"lr$\foo$": 1e-3, "kind": "$a$"}
+        trial["incumbent"] = trial["incumbent"] and trial["hyperparameters"]
+    text = page(trials, SUMMARY | {"space": space})
+    assert r"lr$\foo$</text>" in text
+    assert "$a$</text>" in text
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
 def test_few_rows_and_no_predictions(count):
     text = page(make_trials(count), SUMMARY)

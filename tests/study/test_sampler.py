@@ -177,11 +177,12 @@ def test_what_is_observed():
     add(TrialState.PRUNED, 0.3, value=2.0)
     add(TrialState.RUNNING, 0.4)
     add(TrialState.COMPLETE, 0.5, value=math.inf, user_attrs={"cost": 3})
-    with pytest.warns(UserWarning, match="others' trials without the attribute 'cost' are not learnt from"):
+    with pytest.warns(UserWarning, match="trial 1 says no positive cost: it counts like the median of the others"):
         found = sampler._observed(study, study.trials, sampler._axes(kinds))
-    assert found.x[: found.size, 0].tolist() == [0.1, 0.4]
-    assert found.pending[: found.size].tolist() == [False, True]
-    assert found.fidelity[: found.size].tolist() == [1.0, 1.0]
+    assert found.x[: found.size, 0].tolist() == [0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
+    assert found.pending[: found.size].tolist() == [False] * 2 + [True] * 4
+    assert found.fidelity[: found.size].tolist() == [1.0] * 6
+    np.testing.assert_allclose(found.log_cost[:2], math.log(3))
 
 
 def test_duration_is_the_default_cost():
@@ -199,10 +200,70 @@ def test_trials_that_were_added_took_no_time_that_anyone_knows():
     space = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
     study.add_trial(optuna.trial.create_trial(params={"x": 0.5}, distributions=space, value=0.25))
     study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=2)
-    with pytest.warns(UserWarning, match="without a duration are not learnt from"):
+    with pytest.warns(UserWarning, match="trial 0 says no positive duration"):
         found = sampler._observed(study, study.trials, sampler._axes({"x": PARAMETERS["x"]}))
-    assert found.size == 2
-    assert 0.25 not in found.objective[:2]
+    assert found.objective[0] == 0.25
+    np.testing.assert_allclose(np.exp(found.log_cost[0]), np.exp(found.log_cost[1:3]).mean())  # a median of two
+
+
+@pytest.mark.parametrize("cost", [None, 0.0, math.nan, "dear"])
+def test_a_cost_that_is_none_stops_no_study_that_knows_others(cost):
+    study = optuna.create_study(sampler=IBOSampler(cost="cost", method="random", initial=2, seed=0))
+
+    def line(trial):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        trial.set_user_attr("cost", cost if trial.number == 2 else 2.0)
+        return x
+
+    with pytest.warns(UserWarning, match="trial 2 says no positive cost"):
+        study.optimize(line, n_trials=5)
+    assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 5
+
+
+@pytest.mark.parametrize("method", ["ibo", "ei"])
+def test_where_trials_fail_it_is_not_asked_for_ever(method):
+    """What grows towards the end of the line cannot be evaluated there."""
+    study = optuna.create_study(sampler=IBOSampler(space={"x": Float(0.0, 1.0)}, method=method, initial=4, seed=0))
+
+    def line(trial):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        if x > 0.6:
+            raise RuntimeError
+        return 1.2 - x
+
+    study.optimize(line, n_trials=12, catch=RuntimeError)
+    asked = np.array([trial.params["x"] for trial in study.trials[4:]])
+    assert len(np.unique(asked.round(2))) >= 6
+
+
+def test_a_fidelity_that_a_trial_lacks_or_that_changed_stays_the_fidelity():
+    study = optuna.create_study(sampler=IBOSampler("ratio", cost="cost", method="random", initial=2, seed=0))
+    high = 6
+
+    def line(trial):
+        x, ratio = trial.suggest_float("x", 0.0, 1.0), trial.suggest_int("ratio", 1, high)
+        trial.set_user_attr("cost", float(ratio))
+        return x + 10 * (6 - ratio)
+
+    study.add_trial(create_trial(params={"x": 0.5}, distributions={"x": PARAMETERS["x"]}, value=0.0))
+    study.optimize(line, n_trials=4)
+    high = 8
+    study.optimize(line, n_trials=4)
+    sampler, trials = study.sampler, study.trials
+    study.ask()
+    common = sampler.infer_relative_search_space(study, study.trials[-1])
+    assert common["ratio"] == IntDistribution(1, 8)
+    with pytest.warns(UserWarning, match="trial 0 is not learnt from: it has no ratio within the bounds"):
+        found = sampler._observed(study, trials, sampler._axes(common))
+    fidelity = Fidelity("ratio", 1, 8, integer=True)
+    np.testing.assert_allclose(found.fidelity[:8], [fidelity.encode(trial.params["ratio"]) for trial in trials[1:]])
+    assert found.objective[:8].tolist() == [trial.value for trial in trials[1:]]
+
+
+def test_a_name_that_no_trial_has_is_told():
+    study = optuna.create_study(sampler=IBOSampler(space={"y": PARAMETERS["x"]}, method="random", initial=1, seed=0))
+    with pytest.warns(UserWarning, match="trial 0 is not learnt from: it has no y within the bounds"):
+        study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=2)
 
 
 def test_dynamic_parameters_are_random_with_a_warning():

@@ -18,6 +18,7 @@ from ibo_jax.study import rows
 from ibo_jax.study.search import observed, prepare
 from ibo_jax.study.tune import evaluate_all, tune
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 BRANIN, FORRESTER = SYNTHETIC["branin"], SYNTHETIC["forrester"]
 
 
@@ -111,6 +112,43 @@ def test_a_failed_evaluation_is_recorded_and_the_search_goes_on(tmp_path, how, s
     assert result.hyperparameters in [row["hyperparameters"] for row in result.rows[::2]]
 
 
+@pytest.mark.parametrize("how", ["diverges", "raises"])
+def test_where_evaluations_fail_it_is_not_asked_for_ever_nor_at_the_end(how):
+    """A loss that is no number, of which no guess is known, is a failure too."""
+
+    def evaluate(seed, hyperparameters, fidelity):
+        x = hyperparameters["x1"]
+        if x > 0.6 and how == "raises":
+            raise RuntimeError
+        return Outcome("ok", math.inf if x > 0.6 else 1.2 - x, cost_work=1.0)
+
+    problem = dataclasses.replace(FORRESTER, evaluate=evaluate, guess=math.nan)
+    found = tune(problem, evaluations=12, cost="work", progress=False).rows
+    asked = np.array([row["hyperparameters"]["x1"] for row in found])
+    assert len(np.unique(asked[problem.initial :].round(2))) >= 6
+    failed = asked[:-1][[row["state"] != "ok" for row in found[:-1]]]
+    assert np.abs(failed - asked[-1]).min() > 0.001
+
+
+def test_a_budget_within_which_nothing_was_begun_says_so():
+    with pytest.warns(UserWarning, match="no evaluation was begun within the budget"):
+        result = tune(FORRESTER, "random", seconds=1e-9, progress=False)
+    assert result.rows == []
+
+
+def test_a_negative_error_costs_itself_only():
+    def evaluate(seed, hyperparameters, fidelity):
+        return Outcome("ok", hyperparameters["x1"] - 0.3)
+
+    problem = dataclasses.replace(FORRESTER, evaluate=evaluate, transform="log")
+    found = tune(problem, "random", evaluations=12, seed=2, progress=False).rows
+    assert found[0]["state"] == "ok"
+    negative = [row for row in found if row["hyperparameters"]["x1"] < 0.3]
+    assert negative
+    assert {(row["state"], row["error"]) for row in negative} == {("infeasible", None)}
+    assert "state transform='identity'" in negative[0]["message"]
+
+
 def test_a_search_that_ends_within_its_design_answers_by_its_method():
     """Whose prediction at the target it is, not the lowest error at any fidelity."""
     result = tune(FORRESTER, "ibo", evaluations=3, progress=False)
@@ -180,14 +218,14 @@ def test_report_is_made_once_and_its_failure_costs_nothing(tmp_path):
 def test_an_answer_is_judged_plainly_and_as_trained(tmp_path):
     reports = {"report": lambda *_: Report(0.25, 1.0, 2.0), "report_as_trained": lambda *_: Report(0.2, 1.0, 2.0)}
     for _ in range(2):
-        result = tune(dataclasses.replace(BRANIN, **reports), evaluations=3, storage=tmp_path, progress=False)
+        result = tune(dataclasses.replace(FORRESTER, **reports), evaluations=3, storage=tmp_path, progress=False)
         assert (result.test_error, result.test_error_as_trained, result.message) == (0.25, 0.2, "")
     assert rows.summary(tmp_path)["test_error_as_trained"] == 0.2
-    broken = dataclasses.replace(BRANIN, **reports | {"report_as_trained": lambda *_: 1 / 0})
+    broken = dataclasses.replace(FORRESTER, **reports | {"report_as_trained": lambda *_: 1 / 0})
     result = tune(broken, evaluations=3, progress=False)
     assert (result.test_error, result.test_error_as_trained) == (0.25, None)
     assert "the final training as trained failed: ZeroDivisionError" in result.message
-    unreported = dataclasses.replace(BRANIN, **reports | {"report": None})
+    unreported = dataclasses.replace(FORRESTER, **reports | {"report": None})
     assert tune(unreported, evaluations=3, progress=False).test_error_as_trained is None
 
 

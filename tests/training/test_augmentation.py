@@ -89,3 +89,10 @@ def test_colours_keep_what_they_should():
     factors = np.asarray(brightness(jax.random.key(0), images, 0.2) / images).reshape(20, -1)
     np.testing.assert_allclose(factors, factors[:, :1] * np.ones_like(factors), rtol=1e-4)
     np.testing.assert_allclose([factors.min(), factors.max()], [0.8, 1.2], atol=0.1)
+
+
+def test_grey_images_have_colours_too():
+    images = jnp.asarray(IMAGES[:4, :, :, :1], jnp.float32)
+    np.testing.assert_array_equal(hue(jax.random.key(0), images, 0.3), images)
+    np.testing.assert_array_equal(saturation(jax.random.key(0), images, 0.3), images)
+    assert np.abs(contrast(jax.random.key(0), images, 0.3) - images).max() > 1

@@ -55,3 +55,10 @@ def test_dropout_with_a_traced_rate():
         np.testing.assert_allclose(out[kept], 2 / (1 - rate), rtol=1e-6)
         assert abs(kept.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / kept.size)
     assert program._cache_size() == 1
+
+
+def test_a_dropout_rate_of_one_leaves_nothing_and_no_gradient():
+    inputs = jnp.ones((4, 3))
+    value, gradient = jax.value_and_grad(lambda x: layers.dropout(jax.random.key(0), x, 1.0).sum())(inputs)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, jnp.zeros((4, 3)))

@@ -94,6 +94,25 @@ def test_a_traced_dropout_rate_compiles_once_and_acts_in_training_only():
     assert logits._cache_size() == 1
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda self, inputs, train: linen.Dropout(0.5)(inputs, deterministic=not train),
+        lambda self, inputs, training=False: linen.Dropout(0.5)(inputs, deterministic=not training),
+        lambda self, inputs, deterministic: linen.Dropout(0.5)(inputs, deterministic=deterministic),
+    ],
+    ids=["train", "training", "deterministic"],
+)
+def test_a_module_is_told_whether_it_is_trained_by_the_name_that_it_has_for_it(call):
+    network, inputs = (
+        as_network(type("Module", (linen.Module,), {"__call__": linen.compact(call)})()),
+        jnp.ones((8, 16)),
+    )
+    params = network.init(jax.random.key(0), inputs)
+    np.testing.assert_array_equal(network.apply(params, inputs, train=False, key=None), inputs)
+    assert not np.all(network.apply(params, inputs, train=True, key=jax.random.key(1)))
+
+
 def test_an_nnx_module_trains_like_the_linen_one_with_its_weights():
     class Small(nnx.Module):
         def __init__(self, rngs):

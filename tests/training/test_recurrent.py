@@ -1,10 +1,14 @@
 """The LSTM is the usual one written out; its regularisers act in training, on each example, and as a loss would."""
 
+import calendar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ibo_jax.bilevel import hypernetwork
+from ibo_jax.problems.text import text_problem
 from ibo_jax.training.layers import dropout, scale_noise
 from ibo_jax.training.networks import as_network
 from ibo_jax.training.recurrent import CharacterLSTM
@@ -86,3 +90,12 @@ def test_a_window_of_one_character_has_no_change_to_punish():
     short, activity = network.apply(params, TEXT[:, :1], train=True, key=jax.random.key(0))
     np.testing.assert_allclose(activity, 0.5 * np.mean(written_out(params, TEXT)[0][:, 0] ** 2, 1), rtol=1e-4)
     assert short.shape == (3, 1, 7)
+
+
+def test_a_text_is_learnt_in_either_precision_mode():
+    with jax.enable_x64(True):
+        problem = text_problem(calendar.__file__, length=8, characters=2000, units=4, epochs=1)
+        hyperparameters = dict.fromkeys(problem.space.names, 0.1)
+        double = problem.evaluate(0, hyperparameters, 1)
+        hypernetwork.tuner(problem)
+    assert double.error == problem.evaluate(0, hyperparameters, 1).error

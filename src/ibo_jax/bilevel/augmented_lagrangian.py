@@ -137,8 +137,8 @@ def minimise(
         def step(carry: Any, inputs: tuple[Array, Array]) -> tuple[Any, None]:
             (pair, velocity), (key, rate) = carry, inputs
             gradient = jax.tree.map(clip, slope(pair, functions.batch(key, data)))
-            velocity = jax.tree.map(lambda v, g: momenta[choice] * v + g, velocity, gradient)
-            move = jax.tree.map(lambda v, g: rate * (g + momenta[choice] * v), velocity, gradient)
+            velocity = jax.tree.map(lambda v, g: (momenta[choice] * v + g).astype(v.dtype), velocity, gradient)
+            move = jax.tree.map(lambda v, g: (rate * (g + momenta[choice] * v)).astype(v.dtype), velocity, gradient)
             params, values = jax.tree.map(jnp.subtract, pair, move)
             return ((params, jnp.clip(values, *box)), velocity), None
 

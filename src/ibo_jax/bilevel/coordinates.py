@@ -1,6 +1,7 @@
 """Hyperparameters as a vector, each on the scale on which it is searched: its logarithm where the space says so."""
 
 import math
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from ibo_jax.space import Categorical, Integer, SearchSpace
 from ibo_jax.types import AnyArray, Array, Float, Hyperparameters, Value
 
-__all__ = ["bounds", "by_name", "decoded", "vector"]
+__all__ = ["bounds", "by_name", "decoded", "floored", "plain", "shares", "vector"]
 
 
 def bounds(space: SearchSpace) -> Float[np.ndarray, "2 hyperparameter"]:
@@ -32,10 +33,26 @@ def bounds(space: SearchSpace) -> Float[np.ndarray, "2 hyperparameter"]:
     return np.array(ends, np.float32).T
 
 
+def shares(space: SearchSpace) -> Float[np.ndarray, "2 hyperparameter"]:
+    """As `bounds`, but each whole number owns the interval that begins at it, see `floored`."""
+    ends = bounds(space)
+    for column, dimension in enumerate(space.dimensions.values()):
+        if isinstance(dimension, Integer):
+            top = dimension.high + 1
+            ends[1, column] = math.log(top) if dimension.log else top
+    return ends
+
+
 def by_name(space: SearchSpace, values: Float[AnyArray, "*example hyperparameter"]) -> dict[str, Array]:
     """The hyperparameters as a network sees them, one array each; whole numbers are not rounded."""
     named = zip(space.dimensions.items(), jnp.moveaxis(jnp.asarray(values), -1, 0), strict=True)
     return {name: jnp.exp(value) if getattr(dim, "log", False) else value for (name, dim), value in named}
+
+
+def floored(space: SearchSpace, named: dict[str, Array]) -> dict[str, Array]:
+    """Whole numbers of what lies within `shares`, in floating point; that has no derivative."""
+    whole = {name: dim for name, dim in space.dimensions.items() if isinstance(dim, Integer)}
+    return named | {name: jnp.clip(jnp.floor(named[name]), dim.low, dim.high) for name, dim in whole.items()}
 
 
 def decoded(space: SearchSpace, values: Float[AnyArray, "hyperparameter"]) -> dict[str, Value]:
@@ -46,7 +63,11 @@ def decoded(space: SearchSpace, values: Float[AnyArray, "hyperparameter"]) -> di
         >>> decoded(SearchSpace({"l2": Real(1e-4, 1.0, log=True), "units": Integer(1, 8)}), np.array([0.1, 2.6]))
         {'l2': 1.0, 'units': 3}
     """
-    named = by_name(space, values)
+    return plain(space, by_name(space, values))
+
+
+def plain(space: SearchSpace, named: Mapping[str, Array]) -> dict[str, Value]:
+    """Numbers by name as `decoded` has them."""
     clipped = {name: float(np.clip(float(named[name]), dim.low, dim.high))  # type: ignore[union-attr]
                for name, dim in space.dimensions.items()}  # fmt: skip
     return {name: round(v) if isinstance(space.dimensions[name], Integer) else v for name, v in clipped.items()}

@@ -26,7 +26,7 @@ from ibo_jax.space import SearchSpace
 from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.layers import parted
 from ibo_jax.training.steps import Examples, Learner, all_finite, augmented, evaluate
-from ibo_jax.types import Array, Float, PRNGKeyArray, Value
+from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray, Value
 
 __all__ = ["Algorithm", "tuner"]
 
@@ -67,7 +67,7 @@ def tuner(
 
     Args:
         algorithm: "global" learns the response everywhere in the first four fifths of the epochs, and then follows
-            it; "local" does both in every step.
+            it, for at least the last one; "local" does both in every step.
         epochs: number of updates, by default that of the problem's trainings.
         response_rate: of Adam, for the hypernet.
         hyper_rate: of Adam, for the hyperparameters.
@@ -89,16 +89,20 @@ def tuner(
     seen, judged = Examples.of(data, "train"), Examples.of(data, "valid")
     _check_that_each_acts(problem, training, seen.taken(jnp.arange(training.batch_size)))
     count, epochs = len(data.train_labels) // training.batch_size, epochs or task.epochs
-    if hidden is None:
-        sizes = jax.tree.leaves(jax.eval_shape(training.init, jax.random.key(0)))
-        hidden = (50,) if sum(leaf.size for leaf in sizes) <= FEW_PARAMETERS else ()
-    hypernet = hypernets.mlp(training.init, dimension, hidden, scale=0.0)  # or the first hyper steps follow noise
+    if algorithm == "global" and epochs < 2:
+        raise ValueError(f"{problem.name}: expected an epoch to learn the response and one to follow it, got {epochs}; "
+                         "train longer, or choose hypernet-local")  # fmt: skip
+    with jax.enable_x64(False):
+        if hidden is None:
+            sizes = jax.tree.leaves(jax.eval_shape(training.init, jax.random.key(0)))
+            hidden = (50,) if sum(leaf.size for leaf in sizes) <= FEW_PARAMETERS else ()
+        hypernet = hypernets.mlp(training.init, dimension, hidden, scale=0.0)  # or the first hyper steps follow noise
     conditional = hypertraining.everywhere(-1, 1) if algorithm == "global" else hypertraining.nearby(scale)
     made = hypertraining.steps(
         hypernet, training.train_loss, training.valid_loss, hypertraining.clipped(conditional, -1, 1),
         optax.adam(response_rate), optax.adam(hyper_rate), samples=samples, bounds=(-1, 1),
     )  # fmt: skip
-    responses = max(1, round(GLOBAL_SHARE * epochs)) * count
+    responses = min(max(1, round(GLOBAL_SHARE * epochs)), epochs - 1) * count
     update = hypertraining.global_update(made, responses) if algorithm == "global" else hypertraining.local_update(made)
 
     def run_epoch(key: PRNGKeyArray, state: State, seen: Examples, judged: Examples) -> tuple[State, Measures]:
@@ -139,16 +143,14 @@ def _epoch(
 
 def _training(problem: Problem) -> _Training:
     task, data = problem.learning  # type: ignore[misc]
-    low, high = coordinates.bounds(problem.space)
     batch_size = _batch_size(problem)
     shape = data.train_inputs.shape[1:]
 
     def learner(lam: Vector) -> Learner:
-        named = coordinates.by_name(problem.space, low + (high - low) * (lam + 1) / 2)
-        return task.learner(named, len(data.train_labels) // batch_size)
+        return task.learner(_named(problem.space, lam), len(data.train_labels) // batch_size)
 
     def init(key: PRNGKeyArray) -> Any:
-        return learner(jnp.zeros(len(low), jnp.float32)).init(key, jnp.zeros((1, *shape), jnp.float32))
+        return learner(jnp.zeros(len(problem.space.names), jnp.float32)).init(key, jnp.zeros((1, *shape), jnp.float32))
 
     def train_loss(params: Any, lam: Vector, batch: tuple[PRNGKeyArray, Examples]) -> Array:
         (key, examples), taught = batch, learner(lam)
@@ -186,9 +188,13 @@ def _batch_size(problem: Problem) -> int:
     return sizes.pop()
 
 
+def _named(space: SearchSpace, lam: Float[AnyArray, "hyperparameter"]) -> dict[str, Array]:
+    low, high = coordinates.shares(space)
+    return coordinates.floored(space, coordinates.by_name(space, low + (high - low) * (lam + 1) / 2))
+
+
 def _decoded(space: SearchSpace, lam: Float[np.ndarray, "hyperparameter"]) -> dict[str, Value]:
-    low, high = coordinates.bounds(space)
-    return coordinates.decoded(space, low + (high - low) * (lam + 1) / 2)
+    return coordinates.plain(space, _named(space, lam))
 
 
 @in_float32

@@ -34,13 +34,11 @@ def by_name(
         >>> {name: round(float(value), 3) for name, value in by_name(space, jnp.zeros(3)).items()}
         {'dropout': 0.25, 'holes': 2.0, 'l2': 0.01}
     """
-    low, high = _ends(space)
+    low, high = coordinates.shares(space)
     spread = jax.nn.sigmoid(values) * (high - low)
     if half_lines:
         spread = jnp.where(_mask(space, half_lines), jax.nn.softplus(values), spread)
-    named = coordinates.by_name(space, low + spread)
-    whole = {name: dim for name, dim in space.dimensions.items() if isinstance(dim, Integer)}
-    return named | {name: jnp.clip(jnp.floor(named[name]), dim.low, dim.high) for name, dim in whole.items()}
+    return coordinates.floored(space, coordinates.by_name(space, low + spread))
 
 
 def unconstrained(
@@ -49,13 +47,17 @@ def unconstrained(
     """The way back; a value at a bound, or beyond, becomes `LIMIT`.
 
     Raises:
-        ValueError: a hyperparameter without value; unordered choices.
+        ValueError: a hyperparameter without value, or with one that is no number; unordered choices; an unknown name.
     """
-    (low, high), mask = _ends(space), _mask(space, half_lines)
+    if unknown := sorted(hyperparameters.keys() - space.dimensions.keys()):
+        raise ValueError(f"expected hyperparameters among {list(space.names)}, got {unknown}; drop those")
+    (low, high), mask = coordinates.shares(space), _mask(space, half_lines)
     inside = dict(hyperparameters)
     for name in inside.keys() & space.dimensions.keys():  # of what is missing `encode` speaks
         inside[name] = max(float(inside[name]), space.dimensions[name].low)  # type: ignore[union-attr]
     space.encode(inside)
+    if not np.isfinite([float(value) for value in inside.values()]).all():
+        raise ValueError(f"expected finite hyperparameters, got {hyperparameters}; change those that are not")
     middle = {name: float(inside[name]) + 0.5 * isinstance(dim, Integer) for name, dim in space.dimensions.items()}
     spread = (coordinates.vector(space, middle) - low).astype(np.float64)
     inverse = spread + np.log(-np.expm1(-np.clip(spread, expit(-LIMIT), None)))
@@ -66,16 +68,6 @@ def unconstrained(
 def clip(values: Float[Array, "hyperparameter"], space: SearchSpace, half_lines: Collection[str] = ()) -> Array:
     """Within `LIMIT`; half-lines have no upper one."""
     return jnp.clip(values, -LIMIT, jnp.where(_mask(space, half_lines), jnp.inf, LIMIT))
-
-
-def _ends(space: SearchSpace) -> Float[np.ndarray, "2 hyperparameter"]:
-    """As `coordinates.bounds`, but each whole number owns the interval that begins at it."""
-    ends = coordinates.bounds(space)
-    for column, dimension in enumerate(space.dimensions.values()):
-        if isinstance(dimension, Integer):
-            top = dimension.high + 1
-            ends[1, column] = np.log(top) if dimension.log else top
-    return ends
 
 
 def _mask(space: SearchSpace, half_lines: Collection[str]) -> np.ndarray:

@@ -60,6 +60,8 @@ def tuner(
         ValueError: unordered choices; a hyperparameter of the optimiser, or a size; a network without layers that
             respond; a negative setting; no epoch.
     """
+    if unknown := sorted(settings.keys() - set(Settings._fields)):
+        raise ValueError(f"expected settings among {Settings._fields}, got {unknown}; drop those")
     chosen = Settings(**settings)
     _check(chosen)
     if epochs is not None and epochs < 1:

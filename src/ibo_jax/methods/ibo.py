@@ -114,7 +114,7 @@ def suggest(
 
     guard = guarded and acquisition == "information_gain_per_cost" and _neglected(observations)
     proposal = proposed(guard)
-    if guard and _is_asked(observations, np.asarray(proposal.x)):
+    if guard and is_asked(observations, np.asarray(proposal.x)):
         guard, proposal = False, proposed(False)
     value = 0.0 if guard else proposal.log_acquisition
     if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd, value])):
@@ -171,7 +171,7 @@ def _neglected(observations: Observations) -> bool:
     return len(last) == GUARD_WINDOW and bool(np.all(last < GUARD_NEAR))
 
 
-def _is_asked(observations: Observations, x: np.ndarray) -> bool:
+def is_asked(observations: Observations, x: np.ndarray) -> bool:
     """Whether the point is being evaluated near the target, or has failed there: then it is not asked again."""
     asked = observations.mask & observations.pending & (observations.fidelity >= GUARD_NEAR)
     return bool(np.any(np.all(np.abs(observations.x[asked] - x) < GUARD_APART, axis=1)))

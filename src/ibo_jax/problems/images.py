@@ -112,7 +112,8 @@ def _l2_but(exclude: str) -> Callable[[Any, Mapping], Array]:
 
 
 def _l2_of_layers(params: Any, h: Mapping) -> Array:
-    """A weight a layer (Sinha et al. 2022), over twice the batch size as in their lower level."""
+    """A weight a layer, times its sum of squares over twice the batch size. Sinha et al. (2022) halve the sums too:
+    their weight w is w / 2 here."""
     hidden, output = (jnp.sum(params[name]["kernel"] ** 2) for name in ("hidden_0", "output"))
     return (h["l2_hidden"] * hidden + h["l2_output"] * output) / (2 * size(dict(h), "batch_size"))
 

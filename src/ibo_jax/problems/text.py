@@ -35,7 +35,7 @@ def text_problem(
     batch_size: int = 32,
     learning_rate: float = 10.0,
     clip: float = 0.25,
-    space: dict[str, Dimension] | None = None,
+    space: SearchSpace | Mapping[str, Dimension] | None = None,
 ) -> Problem:
     """The problem of regularising an LSTM, trained by SGD with clipped gradients on windows of the text.
 
@@ -64,7 +64,11 @@ def text_problem(
         FileNotFoundError: no such file.
         ValueError: the text is too short; a hyperparameter that the network does not have.
     """
-    data, chosen = text.windows(path, length=length, characters=characters), SPACE if space is None else space
+    if min(length, units, layers, batch_size) < 1:
+        raise ValueError(f"expected a length, units, layers and a batch size from 1, got {length}, {units}, {layers} "
+                         f"and {batch_size}; raise them")  # fmt: skip
+    data = text.windows(path, length=length, characters=characters)
+    chosen = SPACE if space is None else space.dimensions if isinstance(space, SearchSpace) else space
     if unknown := sorted(chosen.keys() - SPACE.keys()):
         raise ValueError(f"expected hyperparameters of {list(SPACE)}, got {unknown}; drop those")
 

@@ -2,17 +2,20 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple, get_args
 
+import flax
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen
 
 from ibo_jax.importance import Draw, Switch
 from ibo_jax.outcomes import Outcome, Report
 from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, TASK_SHARE, Sample, check_axis, sample_of, subset_sizes
 from ibo_jax.problems.base import Learning, Problem
-from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, SearchSpace
+from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, Float, SearchSpace
 from ibo_jax.training import trainer
 from ibo_jax.training.checks import advice
 from ibo_jax.training.datasets import Dataset, check, fingerprint, guessing_error
@@ -89,10 +92,12 @@ def training_problem(
             its bounds; the network has fewer outputs than there are classes; the largest presample exceeds the
             training set. All of it before anything is trained.
     """
+    _check_settings(name, space, network, optimizer, epochs)
+    for what, asked, known in (("switch", switch, get_args(Switch)), ("draw", draw, get_args(Draw))):
+        if asked not in known:
+            raise ValueError(f"{name}: expected a {what} among {known}, got {asked!r}; choose one of them")
     check(data)
     check_axis(name, fidelity)
-    if epochs < 1:
-        raise ValueError(f"{name}: expected at least one epoch, got {epochs}; train longer")
     corners, examples = _corners(space), len(data.train_labels)
     sizes = _batch_sizes(batch_size, space, examples)
     task = trainer.Task(network, optimizer, epochs, sizes, penalty, augment)
@@ -106,7 +111,7 @@ def training_problem(
                              f"batch, got one of {smallest}; narrow the batch size")  # fmt: skip
         for hyperparameters in corners:
             _check_task(name, task, hyperparameters, part, data, on_subsets=True)
-        return made(_Training(task, data, switch, draw, part, importance))
+        return made(_Training(task, data, space, switch, draw, part, importance))
 
     def made(training: _Training) -> Problem:
         # at the target of a share every step would score the whole training set
@@ -120,7 +125,7 @@ def training_problem(
                    "data": fingerprint(data), "trained": trained, "switch": switch, "draw": draw},
         )  # fmt: skip
 
-    return made(_Training(task, data, switch, draw, fidelity, "searched"))
+    return made(_Training(task, data, space, switch, draw, fidelity, "searched"))
 
 
 class _Training(NamedTuple):
@@ -128,6 +133,7 @@ class _Training(NamedTuple):
 
     task: trainer.Task
     data: Dataset
+    space: SearchSpace
     switch: Switch
     draw: Draw
     fidelity: Fidelity
@@ -142,22 +148,40 @@ class _Training(NamedTuple):
     ) -> Outcome:
         ratio, subset_size = self._sample(seed, hyperparameters, value)
         return trainer.train(
-            seed, self.task, hyperparameters, ratio, self.data, switch=self.switch, draw=self.draw,
+            seed, self.task, self._typed(hyperparameters), ratio, self.data, switch=self.switch, draw=self.draw,
             subset_size=subset_size, on_epoch=on_epoch,
         )  # fmt: skip
 
     def report(self, seed: int, hyperparameters: Hyperparameters) -> Report:
-        return trainer.retrain(seed, self.task, hyperparameters, self.data)
+        return trainer.retrain(seed, self.task, self._typed(hyperparameters), self.data)
 
     def report_as_trained(self, seed: int, hyperparameters: Hyperparameters) -> Report:
         ratio = self._sample(seed, hyperparameters, self.fidelity.target).presample_ratio
         return trainer.retrain(
-            seed, self.task, hyperparameters, self.data, presample_ratio=ratio, switch=self.switch, draw=self.draw
+            seed, self.task, self._typed(hyperparameters), self.data, presample_ratio=ratio, switch=self.switch,
+            draw=self.draw,
         )  # fmt: skip
+
+    def _typed(self, hyperparameters: Hyperparameters) -> dict[str, Value]:
+        """Real ones as floats, however they are written: of a whole number each value would be a program of its own."""
+        real = {name for name, dimension in self.space.dimensions.items() if isinstance(dimension, Float)}
+        return {name: float(value) if name in real else value for name, value in hyperparameters.items()}
 
     def _sample(self, seed: int, hyperparameters: Hyperparameters, value: float) -> Sample:
         batch_size = self.task.batch_size(hyperparameters)
         return sample_of(self.fidelity, value, self.importance, seed, batch_size, len(self.data.train_labels))
+
+
+def _check_settings(name: str, space: Any, network: Any, optimizer: Any, epochs: Any) -> None:
+    """Refuse what is easily given in place of something else."""
+    if not isinstance(space, SearchSpace):
+        raise ValueError(f"{name}: expected a SearchSpace, got {space!r}; wrap it in one")
+    for what, given in (("network", network), ("optimizer", optimizer)):
+        if isinstance(given, linen.Module | optax.GradientTransformation) or not callable(given):
+            raise ValueError(f"{name}: expected a function of the hyperparameters as `{what}`, got "
+                             f"{type(given).__name__}; write {what}=lambda h, ...: ...")  # fmt: skip
+    if not isinstance(epochs, Integral) or epochs < 1:
+        raise ValueError(f"{name}: expected at least one epoch, a whole number, got {epochs}; train longer")
 
 
 def _batch_sizes(
@@ -175,6 +199,7 @@ def _corners(space: SearchSpace) -> list[dict[str, Value]]:
     """Corners of the space: all lowest values, all highest, and between them as many as hold every choice."""
     ends = {name: dimension.choices if isinstance(dimension, Categorical) else (dimension.low, dimension.high)
             for name, dimension in space.dimensions.items()}  # fmt: skip
+    ends |= {name: tuple(map(float, ends[name])) for name, dim in space.dimensions.items() if isinstance(dim, Float)}
     count = max(map(len, ends.values()), default=2)
     return [{name: values[min(corner, len(values) - 1)] for name, values in ends.items()} for corner in range(count)]
 
@@ -212,10 +237,11 @@ def _check_task(
         penalty = jnp.zeros(()) if task.penalty is None else jnp.asarray(task.penalty(params, h))
         if task.augment is not None:
             inputs = task.augment(key, inputs.astype(data.train_inputs.dtype), h).astype(jnp.float32)
+        network.apply(params, inputs, train=False, key=None)
         logits, _ = parted(network.apply(params, inputs, train=True, key=key))
         return logits, penalty, (params, state)
 
-    with _explained(at, sorted(hyperparameters)):
+    with jax.enable_x64(False), _explained(at, sorted(hyperparameters)):  # as it will be trained
         # the number of batches in a subset is traced, so that subsets of all sizes share a program
         logits, loss, held = jax.eval_shape(outputs, rates, *([jnp.zeros((), jnp.int32)] if on_subsets else []))
     if logits.shape[:-1] != (2, *data.train_labels.shape[1:]) or logits.shape[-1] < data.num_classes:
@@ -248,4 +274,9 @@ def _explained(at: str, names: list[str]) -> Iterator[None]:
             f"{at}: expected real hyperparameters (and steps_per_epoch, for methods that train on subsets) to be used "
             "as traced numbers only, got Python control flow or a size made of one; declare it Integer, or Categorical "
             "of names or whole numbers, or use jax.numpy"
+        ) from error
+    except flax.errors.InvalidRngError as error:
+        raise ValueError(
+            f"{at}: expected a network that draws no random numbers in evaluation, got one that does; give its "
+            "`__call__` a `train` and write linen.Dropout(rate, deterministic=not train)"
         ) from error

@@ -54,11 +54,14 @@ def work(search: Search, ticket: Ticket) -> None:
         outcome, wall = evaluate(search.problem, seed, ticket.hyperparameters, ticket.fidelity, stop)
         told = {**outcome._asdict(), "evaluate_seconds": wall, "elapsed_seconds": search.elapsed}
         if outcome.state == "ok" and search.problem.transform == "log" and outcome.error < 0:
-            raise ValueError(
+            advice = (
                 f"expected {search.problem.name} to have errors of at least 0, of which the logarithm is modelled, got "
-                f"{outcome.error}; state transform='identity' in the Problem"
+                f"{outcome.error}; state transform='identity' in the Problem and start anew"
             )
-        if outcome.state == "ok" and not search.paid(told) > 0:
+            if not any(row["state"] == "ok" for row in rows.rows_of(search.store)):
+                raise ValueError(advice)
+            told |= {"state": "infeasible", "error": None, "message": advice}  # what is known already is worth more
+        if told["state"] == "ok" and not search.paid(told) > 0:
             raise ValueError(
                 f"expected {search.problem.name} to state a cost_work > 0, got {outcome.cost_work}; "
                 'return it in the Outcome, or use cost="seconds"'

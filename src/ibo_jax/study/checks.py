@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any
 
 from ibo_jax.problems.base import Problem
+from ibo_jax.space import Fidelity, SearchSpace
 from ibo_jax.study.convert import distributions, plain
 
 __all__ = ["check_budget", "check_cost", "check_problem", "check_same", "check_seed", "identity", "versions"]
@@ -20,6 +21,12 @@ def check_problem(problem: Problem) -> None:
     """Refuse what cannot be tuned."""
     if not isinstance(problem, Problem):
         raise ValueError(f"expected a Problem or the name of one, got {problem!r}; see ibo_jax.problems")
+    if not isinstance(problem.space, SearchSpace):
+        raise ValueError(f"{problem.name}: expected a SearchSpace, got {problem.space!r}; wrap it in one")
+    if not isinstance(problem.fidelity, Fidelity):
+        raise ValueError(
+            f"{problem.name}: expected a Fidelity, got {problem.fidelity!r}; without any it is Fidelity('s', 1, 1)"
+        )
     if problem.transform not in ("log", "identity"):
         raise ValueError(f"{problem.name}: expected transform 'log' or 'identity', got {problem.transform!r}")
     if not problem.floor > 0:

@@ -89,7 +89,7 @@ def prepare(
     bilevel.check_epochs(tuner, epochs)
     if epochs is None:
         epochs = tuner.epochs if seconds is None else tuner.limit
-    directory = None if storage is None else Path(storage)
+    directory = None if storage is None else Path(storage).expanduser()
     what = identity(problem) | {"method": method, "seed": int(seed), "settings": plain(dict(settings or {}))}
     if directory is not None:
         _check_folder(directory, what)
@@ -156,15 +156,22 @@ def _run(run: Run, at: Checkpoint) -> Result:
     run.told(found)
     began = time.monotonic() - (found[-1]["elapsed_seconds"] if found else 0.0)
     kept, writing = time.monotonic(), 0.0
-    while not _is_over(run, found, time.monotonic() - began):
-        at.facts.pop("result", None)  # of fewer epochs
-        at = _epoch(run, at, began)
-        run.told(found)
-        if run.directory is not None and time.monotonic() - kept > writing / SHARE:
-            start = time.monotonic()
+    whole = len(found)
+    try:
+        while not _is_over(run, found, time.monotonic() - began):
+            at.facts.pop("result", None)  # of fewer epochs
+            at = _epoch(run, at, began)
+            whole = len(found)
+            run.told(found)
+            if run.directory is not None and time.monotonic() - kept > writing / SHARE:
+                start = time.monotonic()
+                _keep(run.directory, at)
+                kept = time.monotonic()
+                writing = kept - start
+    except BaseException:  # a key that is pressed between two checkpoints costs no epoch
+        if run.directory is not None and 0 < len(found) == whole:
             _keep(run.directory, at)
-            kept = time.monotonic()
-            writing = kept - start
+        raise
     at.facts["result"] = _answer(run, at)
     if run.directory is not None:
         _keep(run.directory, at)

@@ -103,7 +103,7 @@ def schedule(rows: Sequence[Row], summary: Row) -> Figure:
 
 def _line(panel: Any, epochs: Series, values: Series, axis: Axis) -> None:
     panel.plot(epochs, axis.unit(values), color=INK, lw=1.3)
-    panel.set_title(axis.name, fontsize=9.5, loc="left")
+    panel.set_title(axis.label, fontsize=9.5, loc="left")
     panel.set_ylim(-0.06, 1.06)
     panel.set_yticks(*zip(*axis.ticks(), strict=True))
     panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))

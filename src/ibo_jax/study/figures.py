@@ -82,6 +82,11 @@ class Axis(NamedTuple):
     choices: tuple[str, ...] = ()
     integer: bool = False
 
+    @property
+    def label(self) -> str:
+        """The name as Matplotlib shows it, which reads formulas between dollars."""
+        return self.name.replace("$", r"\$")
+
     def unit(self, values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Values to [0, 1] on this axis's scale."""
         low, high, scaled = (np.log(v) if self.log else np.asarray(v) for v in (self.low, self.high, values))
@@ -90,7 +95,7 @@ class Axis(NamedTuple):
     def ticks(self) -> list[tuple[float, str]]:
         """Positions in [0, 1] and labels: both ends and round values well between them."""
         if self.choices:
-            return [(i / (len(self.choices) - 1), choice) for i, choice in enumerate(self.choices)]
+            return [(i / (len(self.choices) - 1), choice.replace("$", r"\$")) for i, choice in enumerate(self.choices)]
         locator = LogLocator(numticks=5) if self.log else MaxNLocator(4, steps=[1, 2, 2.5, 5, 10], integer=self.integer)
         values = [self.low, *locator.tick_values(self.low, self.high), self.high]
         ticks = [(float(self.unit(np.array(float(value)))), f"{value:.4g}") for value in values]
@@ -151,7 +156,7 @@ def choices_over_time(
     colours = [REASON_COLOURS.get(reason, GREY) for reason in reasons]
     for panel, axis in zip(panels, axes, strict=False):
         panel.scatter(number, axis.unit(values[axis.name]), 14, colours)
-        panel.set_title(axis.name, fontsize=9.5, loc="left")
+        panel.set_title(axis.label, fontsize=9.5, loc="left")
         panel.set_ylim(-0.06, 1.06)
         panel.set_yticks(*zip(*axis.ticks(), strict=True))
         panel.tick_params(labelbottom=True)
@@ -221,7 +226,7 @@ def parallel_coordinates(values: Mapping[str, Series], axes: Sequence[Axis], err
     segments = [np.column_stack([np.arange(len(axes)), line]) for line in lines]
     panel.add_collection(LineCollection(segments, array=shown, cmap=ERROR_MAP, norm=norm, linewidths=widths, alpha=0.8))
     panel.set(xlim=(-0.15, len(axes) - 0.6), ylim=(-0.04, 1.04), yticks=[])
-    panel.set_xticks(range(len(axes)), [axis.name for axis in axes])
+    panel.set_xticks(range(len(axes)), [axis.label for axis in axes])
     panel.grid(False)
     panel.spines[:].set_visible(False)
     for position, axis in enumerate(axes):

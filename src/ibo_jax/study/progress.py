@@ -132,19 +132,19 @@ def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | 
     "incumbent" is the error that was predicted for the best so far at the target, before the trial, "IS share" the
     share of importance steps, "cost" in seconds, if it is that of a training.
     """
-    found = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
+    found = Table(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     axis = "B/b" if fidelity == "presample_ratio" else fidelity
     for name in ("trial", "error", "incumbent", axis, "IS share", "cost", "compile", "suggest"):
-        found.add_column(name, justify="right", no_wrap=True)
-    found.add_column("by")
-    found.add_column("state", max_width=60, overflow="ellipsis", no_wrap=True)
+        found.add_column(Text(name), justify="right", no_wrap=True)
+    found.add_column("by", no_wrap=True)
+    found.add_column("state", max_width=60)  # the one column that may shrink: a message has no end
     for row in rows:
         style = "green" if row["error"] is not None and row["error"] == best else None
         state = " ".join(text for text in (row["state"], row["warning"], row["message"]) if text)
         found.add_row(
             str(row["number"] + 1), number(row["error"]), number(row["predicted_error"]), number(row["fidelity"]),
             f"{row['importance_share']:.0%}", f"{row['cost_seconds']:.2f}", f"{row['compile_seconds']:.1f}",
-            f"{row['suggest_seconds']:.1f}", row["reason"], Text(state), style=style,
+            f"{row['suggest_seconds']:.1f}", row["reason"], Text(state, no_wrap=True, overflow="ellipsis"), style=style,
         )  # fmt: skip
     return found
 

@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 from ibo_jax import methods
 from ibo_jax.methods.base import State, Suggest, Suggestion
+from ibo_jax.methods.ibo import is_asked
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations
 from ibo_jax.space import Cells, Fidelity
@@ -67,7 +68,7 @@ def propose(
 
     The initial design comes first; random points stand in while no evaluation has succeeded, with a warning. Of
     `evaluations`, if the search ends with so many, a method with a model spends the last one on its recommendation, at
-    the target fidelity.
+    the target fidelity, unless that has failed there.
     """
     key, _ = _keys(proposer, slot)
     x, s = proposer.design
@@ -77,7 +78,8 @@ def propose(
         if evaluations is not None and slot < evaluations:
             share_left = (evaluations - slot) / (evaluations - len(x))
         suggestion, state = proposer.suggest(key, observations, state, share_left=share_left)
-        if slot + 1 == evaluations and suggestion.reason != "random":
+        asked = is_asked(observations, suggestion.recommendation)
+        if slot + 1 == evaluations and suggestion.reason != "random" and not asked:
             suggestion = suggestion._replace(
                 x=suggestion.recommendation,
                 fidelity=1.0,

@@ -38,18 +38,22 @@ def page(trials: Sequence[Row], summary: Row) -> str:
         summary: what was asked for, and the answer as far as there is one.
     """
     trials = sorted(trials, key=lambda row: row["number"])
-    drawn = {name: captioned(draw(trials, summary), *words) for name, (draw, *words) in FIGURES.items()}
     return fill(
         summary,
         subtitle=_subtitle(trials, summary),
         answer=_answer(trials, summary),
         best=_best(trials, summary),
         warnings=_warnings(trials, summary),
-        figures=LAYOUT.substitute(drawn),
+        figures=_figures(trials, summary),
         rows="Trials",
         table=_table(trials, summary),
         footer=_footer(summary),
     )
+
+
+def _figures(trials: Sequence[Row], summary: Row) -> str:
+    drawn = {name: captioned(draw(trials, summary), *words) for name, (draw, *words) in FIGURES.items()}
+    return LAYOUT.substitute(drawn)
 
 
 def _log(summary: Row) -> bool:
@@ -223,7 +227,7 @@ def _answer(trials: Sequence[Row], summary: Row) -> list[tuple[str, str]]:
     return [
         (what, number(found)),
         *_test_errors(summary),
-        ("evaluations", f"{len(trials)} of {summary['evaluations'] or len(trials)}"),
+        ("evaluations", f"{len(trials)} of {max(summary['evaluations'] or 0, len(trials))}"),
         ("wall time", duration(total)),
         *((f"of it {what}", duration(spent(trials, name))) for name, what in PARTS.items()),
     ]

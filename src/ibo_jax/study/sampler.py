@@ -2,6 +2,7 @@
 
 import functools
 import math
+import statistics
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.search_space import IntersectionSearchSpace
+from optuna.search_space import IntersectionSearchSpace, intersection_search_space
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ibo_jax.observations import Observations
-from ibo_jax.space import PRESAMPLE_RATIO, Cells, Fidelity, SearchSpace
+from ibo_jax.space import PRESAMPLE_RATIO, Cells, Dimension, Fidelity, SearchSpace
 from ibo_jax.study.checks import check_seed
 from ibo_jax.study.convert import (
     Evaluation,
@@ -48,11 +49,13 @@ class _Axes(NamedTuple):
     def space(self) -> SearchSpace:
         return SearchSpace({name: dimension(found) for name, found in self.parameters.items()})
 
-    def hold(self, trial: FrozenTrial) -> bool:
-        """Whether a trial has all of them, within bounds and among choices."""
-        named = self.fidelity is NO_FIDELITY or self.fidelity.name in trial.params
-        return named and all(name in trial.params and _contains(found, trial.params[name])
-                             for name, found in self.parameters.items())  # fmt: skip
+    def lacking(self, trial: FrozenTrial) -> list[str]:
+        """What a trial does not have, or not within bounds and among choices."""
+        missing = [name for name, found in self.parameters.items()
+                   if name not in trial.params or not _contains(found, trial.params[name])]  # fmt: skip
+        value = trial.params.get(self.fidelity.name)
+        reached = isinstance(value, int | float) and self.fidelity.low <= value <= self.fidelity.high
+        return missing if self.fidelity is NO_FIDELITY or reached else [*missing, self.fidelity.name]
 
     def encode(self, values: Mapping[str, Any]) -> tuple[np.ndarray, float]:
         x = self.space.encode({name: inward(found, values[name]) for name, found in self.parameters.items()})
@@ -68,8 +71,9 @@ class IBOSampler(BaseSampler):
     """Importance-based Bayesian optimisation for an Optuna study: where is most learnt about the optimum per cost?
 
     One of the parameters may be the fidelity: `suggest_int("presample_ratio", 1, 6)` for the ratio B / b, or a
-    `suggest_float`; its upper end is the target. Completed trials teach, running ones count as pending, pruned and
-    failed ones teach nothing. What a suggestion needs is kept with the trials, so a study that is opened again goes on
+    `suggest_float`; its upper end is the target. Completed trials teach; where one runs, was pruned or failed nothing
+    is known, and it is not asked there again. A trial that says no cost, as one that was added, counts like the median
+    of the others. What a suggestion needs is kept with the trials, so a study that is opened again goes on
     as if it had never been closed; with one worker and a seed it is reproducible if its costs are.
 
     Parameters with a single value are left alone. Those that are not in every completed trial with the same bounds are
@@ -90,7 +94,7 @@ class IBOSampler(BaseSampler):
 
     Raises:
         ValueError: an unknown name; later, from the study: several objectives, a fidelity that is missing or of the
-            wrong kind, a completed trial without its cost.
+            wrong kind, completed trials none of which says its cost.
 
     Examples:
         >>> def objective(trial):
@@ -110,7 +114,7 @@ class IBOSampler(BaseSampler):
         self,
         fidelity: str | None = None,
         *,
-        space: SearchSpace | Mapping[str, BaseDistribution] | None = None,
+        space: SearchSpace | Mapping[str, BaseDistribution | Dimension] | None = None,
         cost: str = "duration",
         method: str = "ibo",
         initial: int = 10,
@@ -133,14 +137,17 @@ class IBOSampler(BaseSampler):
         if seed is not None:
             check_seed(seed)
         if isinstance(space, SearchSpace):
-            space = {name: distribution(found) for name, found in space.dimensions.items()}
-        if space is not None and fidelity is not None:
-            _fidelity(fidelity, space)
+            space = space.dimensions
+        given: dict[str, BaseDistribution] | None = None
+        if space is not None:
+            given = {name: distribution(v) if isinstance(v, Dimension) else v for name, v in space.items()}
+            if fidelity is not None:
+                _fidelity(fidelity, given)
         self._seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
         self._make = functools.partial(make_proposer, method, self._seed, initial=initial, protocol=protocol)
         self._make(1, NO_FIDELITY)  # an unknown protocol is refused here
         self._fidelity, self._cost, self._scale = fidelity, cost, Scale(transform, floor)
-        self._given = space
+        self._given = given
         self._evaluations = evaluations if protocol == "default" else None
         self._seen_spaces = IntersectionSearchSpace()
         self._proposers: dict[tuple[Cells, int, Fidelity], Proposer] = {}
@@ -152,12 +159,13 @@ class IBOSampler(BaseSampler):
         study._storage.set_trial_system_attr(trial._trial_id, ASKED, True)
         if self._scale.transform == "log" and study.direction == StudyDirection.MAXIMIZE:
             raise ValueError('expected transform="identity" in a study that maximises, got "log"; drop it')
-        found = self._seen_spaces.calculate(study) if self._given is None else dict(self._given)
-        found = {name: parameter for name, parameter in found.items() if not parameter.single()}
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        found = self._common(study, completed) if self._given is None else dict(self._given)
+        found = {name: parameter for name, parameter in found.items() if not parameter.single()}
         if self._given is None and completed:
-            if self._fidelity is not None and not any(self._fidelity in other.distributions for other in completed):
-                _fidelity(self._fidelity, completed[-1].distributions)  # raises
+            own = [other for other in completed if ASKED in other.system_attrs]
+            if self._fidelity and own and not any(self._fidelity in other.distributions for other in completed):
+                _fidelity(self._fidelity, own[-1].distributions)  # raises
             if set(found) <= {self._fidelity}:
                 warnings.warn(
                     "no parameter is common to all completed trials: parameters are drawn at random", stacklevel=2
@@ -201,6 +209,14 @@ class IBOSampler(BaseSampler):
         chance = RandomSampler(int(seeds.generate_state(1)[0]))  # as all else, by seed and trial number alone
         return chance.sample_independent(study, trial, param_name, param_distribution)
 
+    def _common(self, study: Study, completed: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
+        """What all completed trials have in common; where there is a fidelity, all that have it as the last one has."""
+        if self._fidelity is None:
+            return self._seen_spaces.calculate(study)
+        having = [trial for trial in completed if self._fidelity in trial.distributions]
+        last = having[-1].distributions[self._fidelity] if having else None
+        return intersection_search_space([trial for trial in having if trial.distributions[self._fidelity] == last])
+
     def _axes(self, parameters: Mapping[str, BaseDistribution]) -> _Axes:
         fidelity = (
             _fidelity(self._fidelity, parameters) if self._fidelity and self._fidelity in parameters else NO_FIDELITY
@@ -208,39 +224,52 @@ class IBOSampler(BaseSampler):
         return _Axes({name: found for name, found in parameters.items() if name != self._fidelity}, fidelity)
 
     def _observed(self, study: Study, trials: Sequence[FrozenTrial], axes: _Axes) -> Observations:
-        sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-        found = []
+        scale = self._scale._replace(sign=-1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0)
         for trial in trials:
-            if not axes.hold(trial):
-                continue
-            if trial.state == TrialState.RUNNING:
-                found.append(Evaluation(*axes.encode(trial.params), pending=True))
-            elif (
-                trial.state == TrialState.COMPLETE
-                and math.isfinite(trial.values[0])
-                and (paid := self._paid(trial)) is not None
-            ):
-                objective = self._scale._replace(sign=sign).model(trial.values[0])
-                found.append(Evaluation(*axes.encode(trial.params), objective, paid))
+            if trial.state == TrialState.COMPLETE and (lacking := axes.lacking(trial)):
+                warnings.warn(
+                    f"trial {trial.number} is not learnt from: it has no {', '.join(lacking)} within the bounds",
+                    stacklevel=3,
+                )
+        held = [trial for trial in trials if not axes.lacking(trial)]
+        costs = self._costs([t for t in held if t.state == TrialState.COMPLETE and math.isfinite(t.values[0])])
+        found = []
+        for trial in held:
+            place = axes.encode(trial.params)
+            if trial.number in costs:
+                found.append(Evaluation(*place, scale.model(trial.values[0]), costs[trial.number]))
+            else:  # where it runs, was pruned or failed nothing is known
+                found.append(Evaluation(*place, pending=True))
         return observations(found, axes.space.dimension)
 
+    def _costs(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
+        """By trial; where it is unknown the median of the others."""
+        said = {trial.number: self._paid(trial) for trial in trials}
+        known = [cost for cost in said.values() if cost is not None]
+        for trial in trials:
+            if said[trial.number] is not None:
+                continue
+            if not known and ASKED in trial.system_attrs:
+                raise ValueError(
+                    f"expected trial {trial.number} to have a positive cost in its user attribute {self._cost!r}, got "
+                    f"{trial.user_attrs.get(self._cost)!r}; call trial.set_user_attr({self._cost!r}, cost) in the "
+                    "objective"
+                )
+            warnings.warn(
+                f"trial {trial.number} says no positive {self._cost}: it counts like the median of the others",
+                stacklevel=4,
+            )
+        usual = statistics.median(known) if known else 1.0
+        return {number: usual if cost is None else cost for number, cost in said.items()}
+
     def _paid(self, trial: FrozenTrial) -> float | None:
-        """The cost; None of a trial of another sampler that has none."""
+        """The cost; None if it is unknown, as the duration of a trial that was added with its value."""
         if self._cost == "duration":
             lasted = trial.duration.total_seconds() if trial.duration is not None else 0.0
-            if lasted == 0 and ASKED not in trial.system_attrs:  # added with its value
-                warnings.warn("others' trials without a duration are not learnt from", stacklevel=2)
-                return None
-            return max(lasted, 1e-6)
+            return max(lasted, 1e-6) if lasted > 0 or ASKED in trial.system_attrs else None
         paid = trial.user_attrs.get(self._cost)
         if not isinstance(paid, int | float | np.integer | np.floating) or not 0 < paid < math.inf:
-            if paid is None and ASKED not in trial.system_attrs:
-                warnings.warn(f"others' trials without the attribute {self._cost!r} are not learnt from", stacklevel=2)
-                return None
-            raise ValueError(
-                f"expected trial {trial.number} to have a positive cost in its user attribute {self._cost!r}, "
-                f"got {paid!r}; call trial.set_user_attr({self._cost!r}, cost) in the objective"
-            )
+            return None
         return float(paid)
 
 

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from ibo_jax import bilevel, methods
 from ibo_jax.methods.base import State
 from ibo_jax.observations import Observations
-from ibo_jax.outcomes import FAILED_STATES, OBSERVED_STATES
+from ibo_jax.outcomes import OBSERVED_STATES
 from ibo_jax.problems.base import Problem
 from ibo_jax.study import optuna_methods
 from ibo_jax.study.checks import check_budget, check_cost, check_problem, check_seed, identity, versions
@@ -116,12 +116,13 @@ def observed(search: Search, slots: Slots) -> Observations:
         x = problem.space.encode(last.params)
         s = problem.fidelity.encode(last.params[problem.fidelity.name])
         outcome = last.user_attrs["outcome"] if last.state.is_finished() else None
-        if outcome is None or outcome["state"] in FAILED_STATES:
+        known = outcome is not None and outcome["state"] in OBSERVED_STATES and outcome["error"] is not None
+        if outcome is None or not known or not search.paid(outcome) > 0:
             found.append(Evaluation(x, s, pending=True))  # where it failed nothing is known
-        elif outcome["state"] in OBSERVED_STATES and outcome["error"] is not None and search.paid(outcome) > 0:
-            error, cost = search.scale.model(outcome["error"]), search.paid(outcome)
-            overhead = _overhead(search, last.user_attrs["suggestion"], outcome)
-            found.append(Evaluation(x, s, error, cost, overhead))
+            continue
+        error, cost = search.scale.model(outcome["error"]), search.paid(outcome)
+        overhead = _overhead(search, last.user_attrs["suggestion"], outcome)
+        found.append(Evaluation(x, s, error, cost, overhead))
     return observations(found, problem.space.dimension)
 
 
@@ -164,4 +165,4 @@ def _check_method(method: str, problem: Problem) -> None:
 def _folder(storage: Path | str | None) -> Path | None:
     if storage is not None and "://" in str(storage):
         raise ValueError(f"expected a folder for the study, got the address {storage}; name a folder")
-    return None if storage is None else Path(storage)
+    return None if storage is None else Path(storage).expanduser()

@@ -152,8 +152,9 @@ def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
     problem, seen = search.problem, observed(search, slots)
     answer: dict[str, Any] = dict.fromkeys(("best", *ERRORS, "test_loss", "test_loss_as_trained"))
     if not np.any(seen.mask & ~seen.pending):
-        last = next((row["message"] for row in reversed(found) if row["message"]), "")
-        return {**answer, "message": f"no evaluation succeeded; the last one said: {last}"}
+        said = [f"the last one said: {row['message']}" for row in found if row["message"]][-1:]
+        none = "no evaluation succeeded" if found else "no evaluation was begun within the budget"
+        return {**answer, "message": "; ".join([none, *said])}
     slot = max(max(slots) + 1, len(search.proposer.design[0]))  # within its design a method has no model yet
     suggestion, _ = propose(search.proposer, slot, seen, state_after(slots))
     same = [

@@ -101,6 +101,8 @@ def hue(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -
     About the axis of greys in YIQ, as a turn of HSV does but for small differences; greys stay as they are.
     """
     images = images.astype(jnp.float32)
+    if images.shape[-1] == 1:
+        return images
     turn = 2 * jnp.pi * of_examples(amount, images) * _even(key, images)
     y, i, q = jnp.moveaxis(_exact(images, YIQ.T), -1, 0)[..., None]
     cos, sin = jnp.cos(turn), jnp.sin(turn)
@@ -118,7 +120,7 @@ def _blend(key: PRNGKeyArray, images: Array, other: Array, amount: Rate, top: fl
 
 
 def _grey(images: Array) -> Array:
-    return _exact(images, YIQ[0])[..., None]
+    return images if images.shape[-1] == 1 else _exact(images, YIQ[0])[..., None]
 
 
 def _even(key: PRNGKeyArray, images: Array) -> Array:

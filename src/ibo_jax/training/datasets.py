@@ -82,6 +82,11 @@ def split_arrays(
     """
     inputs, labels = _as_inputs(inputs), _as_labels(labels)
     check_examples(f"{name}: the data", inputs, labels, num_classes)
+    given = (valid_fraction, 0.5 if isinstance(test, tuple | list) else test)
+    if not all(0 < share < 1 for share in given):
+        raise ValueError(
+            f"{name}: expected shares between 0 and 1 as valid_fraction and test, got {given}; change them"
+        )
     test_size = 0 if isinstance(test, tuple | list) else round(test * len(labels))
     valid_size = round(valid_fraction * len(labels))
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -232,6 +237,9 @@ def check(dataset: Dataset) -> None:
                 f"{dataset.name}: expected {part} examples of shape {dataset.train_inputs.shape[1:]} as in training, "
                 f"got {inputs.shape[1:]}; reshape them"
             )
+    if not (np.isfinite(dataset.mean).all() and np.isfinite(dataset.scale).all() and np.all(dataset.scale > 0)):
+        raise ValueError(f"{dataset.name}: expected finite means and positive scales, got {dataset.mean} and "
+                         f"{dataset.scale}; divide constant features by one")  # fmt: skip
     low, high = dataset.valid_labels.min(), dataset.valid_labels.max()
     if low == high:  # a network that knows nothing would have no error there
         raise ValueError(f"{dataset.name}: expected several classes in the valid part, got {low} only; make it larger, "

@@ -80,7 +80,7 @@ def layer_norm(
 def dropout(key: PRNGKeyArray, inputs: Float[Array, "*axes"], rate: Rate, *, whole: bool = False) -> Array:
     """Set each entry to zero with probability `rate`, scale the others by 1 / (1 - rate).
 
-    The rate may be traced; at zero the result is exactly the input. It must be below one (not checked). With `whole`
+    The rate may be traced; at zero the result is exactly the input, at one nothing is left of it. With `whole`
     a channel is dropped at all places of an example or at none (of images: spatial; of sequences: locked dropout).
 
     Examples:
@@ -93,7 +93,8 @@ def dropout(key: PRNGKeyArray, inputs: Float[Array, "*axes"], rate: Rate, *, who
     shape = (inputs.shape[0], *places, inputs.shape[-1]) if whole else inputs.shape
     rate = of_examples(rate, inputs)
     keep = jax.random.uniform(key, shape, jnp.float32) >= rate
-    return jnp.where(keep, inputs / (1 - rate), 0).astype(inputs.dtype)
+    kept = jnp.where(rate < 1, 1 - rate, 1)  # at one nothing is, but its gradient would be 0 / 0
+    return jnp.where(keep, inputs / kept, 0).astype(inputs.dtype)
 
 
 def scale_noise(key: PRNGKeyArray, inputs: Float[Array, "example ..."], amount: Rate) -> Array:

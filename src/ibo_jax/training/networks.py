@@ -41,7 +41,9 @@ class Network(NamedTuple):
 
 
 def as_network(module: Any) -> Network:
-    """The `Network` of a Flax Linen module that is called with `(inputs)` or `(inputs, train)`; a `Network` stays one.
+    """The `Network` of a Flax Linen module; a `Network` stays one.
+
+    The module is called with `(inputs)` and, where it has such a parameter, `train`, `training` or `deterministic`.
 
     Examples:
         >>> network = as_network(MLP(classes=10, units=16, layers=2))
@@ -60,10 +62,11 @@ def as_network(module: Any) -> Network:
             f"expected a Flax Linen module or a Network(init, apply), got {type(module).__name__}; wrap two functions "
             "in Network, or an NNX module as from_nnx(lambda rngs: MyModule(..., rngs=rngs))"
         )
-    takes_train = "train" in inspect.signature(type(module).__call__).parameters
+    taken = inspect.signature(type(module).__call__).parameters
 
     def flags(train: bool) -> dict[str, Any]:
-        return {"train": train} if takes_train else {}
+        known = {"train": train, "training": train, "deterministic": not train}
+        return {name: flag for name, flag in known.items() if name in taken}
 
     def init(key: PRNGKeyArray, inputs: Array) -> Params:
         variables = module.init(key, inputs, **flags(False))

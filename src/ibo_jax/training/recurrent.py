@@ -47,7 +47,7 @@ class CharacterLSTM(linen.Module):
         def dropped(values: Array, rate: Rate) -> Array:
             return layers.dropout(self.make_rng("dropout"), values, rate, whole=True) if train else values
 
-        characters = one_hot(inputs.astype(jnp.int32), self.classes)  # times a matrix: an embedding
+        characters = one_hot(inputs.astype(jnp.int32), self.classes, dtype=jnp.float32)  # times a matrix: an embedding
         x = outputs = linen.Dense(self.units, use_bias=False, name="embed")(characters)
         x = dropped(x, self.dropout_input)
         for layer in range(self.layers):
