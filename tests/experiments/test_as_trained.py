@@ -15,7 +15,7 @@ def path(tmp_path_factory):
     """A search of three methods, of which one trains plainly."""
     folder = tmp_path_factory.mktemp("searches")
     path = folder / "rows-smoke.jsonl"
-    asked = ["--scale", "smoke", "--methods", "ibo", "fabolas-is", "random", "--seeds", "1", "--evaluations", "4"]
+    asked = ["--scale", "smoke", "--methods", "ibo", "es-is", "random", "--seeds", "1", "--evaluations", "4"]
     assert command.main(DIGITS, [*asked, "--rows", str(path), "--runs", str(folder / "runs")]) == 0
     return path
 
@@ -30,7 +30,7 @@ def test_answers_are_retrained_once_at_their_own_ratios(path, capsys):
     about, *found = rows.read(as_trained.results_file(path))
     assert about["machine"].keys() >= {"processor", "jax"}
     assert [(row["method"], row["presample_ratio"]) for row in found] == [
-        ("ibo", 6), *(("fabolas-is", ratio) for ratio in (2, 3, 4, 5, 6))
+        ("ibo", 6), *(("es-is", ratio) for ratio in (2, 3, 4, 5, 6))
     ]  # fmt: skip
     learning = DIGITS.problem("smoke", "default", 0).learning
     again = retrain(0, learning.task, found[0]["hyperparameters"], learning.data, presample_ratio=6)
@@ -41,7 +41,7 @@ def test_answers_are_retrained_once_at_their_own_ratios(path, capsys):
     errors = last_errors(path)
     last = {row["method"]: row for row in rows.read(path) if "slot" in row}
     assert errors["ibo"] == {0: found[0]["test_error"]}
-    assert errors["fabolas-is"][0] == pytest.approx(sum(row["test_error"] for row in found[1:]) / 5)
+    assert errors["es-is"][0] == pytest.approx(sum(row["test_error"] for row in found[1:]) / 5)
     assert errors["random"] == {0: last["random"]["test_error"]}
     assert f"| ibo | 1 | {found[0]['test_error']:.4f}" in capsys.readouterr().out
 
