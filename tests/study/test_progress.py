@@ -102,7 +102,7 @@ def test_number(value, text):
 
 
 def test_seconds_left_is_the_tighter_limit(rows):
-    slots = [{**row, "suggest_seconds": 1.0, "evaluate_seconds": 2.0} for row in rows]
+    slots = [{**row, "elapsed_seconds": 3.0 * (1 + number)} for number, row in enumerate(rows)]
     assert progress.seconds_left(slots, 10, None, 12.0) == 18.0
     assert progress.seconds_left(slots, 10, 20.0, 12.0) == 8.0
     assert progress.seconds_left([], 10, None, 0.0) is None
@@ -111,3 +111,10 @@ def test_seconds_left_is_the_tighter_limit(rows):
 @pytest.mark.parametrize(("seconds", "text"), [(None, "-"), (59.6, "1:00"), (61.0, "1:01"), (3661.0, "1:01:01")])
 def test_clock(seconds, text):
     assert progress.clock(seconds) == text
+
+
+def test_seconds_left_count_workers_and_the_last_trials_and_not_those_whose_end_nobody_knows(rows):
+    ends = [0.5 * place for place in range(1, 5)] + [2.0 + 2.0 * (place // 2) for place in range(2, 18)] + [None]
+    slots = [{**rows[0], "elapsed_seconds": end} for end in ends]  # quick at first, then two at once, of two seconds
+    assert progress.seconds_left(slots, 31, None, 18.0) == 10.0
+    assert progress.seconds_left(slots[-1:], 31, None, 18.0) is None

@@ -229,7 +229,7 @@ FINE = np.ones((20, 3))
         (FINE, np.eye(20, dtype=int), {}, "argmax"),
         (FINE, np.arange(20) - 1, {}, "got -1..18"),
         (FINE, np.arange(20), {"num_classes": 5}, r"0\.\.4, got 0\.\.19"),
-        (FINE, np.zeros(20, int), {"valid_fraction": 0.0}, "every part"),
+        (FINE, np.zeros(20, int), {"valid_fraction": 0.0}, "shares between 0 and 1"),
         (FINE, np.zeros(20, int), {"valid_fraction": 0.9}, "every part"),
         (FINE, np.zeros(20, int), {"test": (FINE, np.full(20, 7)), "num_classes": 2}, "test data"),
     ],

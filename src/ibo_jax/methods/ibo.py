@@ -81,7 +81,7 @@ def suggest(
         >>> observations = empty(1)
         >>> for x in (0.1, 0.5, 0.9):
         ...     observations = append(observations, np.array([x]), 1.0, objective=(x - 0.4) ** 2)
-        >>> suggestion, state = suggest(jax.random.key(0), observations, levels=(0.0, 1.0))
+        >>> suggestion, state = suggest(jax.random.key(0), observations)
         >>> 0.0 <= suggestion.x[0] <= 1.0
         np.True_
 

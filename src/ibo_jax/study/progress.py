@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -17,7 +16,7 @@ from ibo_jax.study.rows import Row
 __all__ = ["Progress", "best_error", "make_progress", "number", "seconds_left", "table"]
 
 SHOWN = 12  # newest rows of the live table
-RECENT = 8  # slots whose length predicts the next ones
+RECENT = 8  # slots whose ends predict the next ones
 
 
 class Progress:
@@ -155,17 +154,19 @@ def best_error(rows: Sequence[Row]) -> float | None:
 
 
 def seconds_left(rows: Sequence[Row], evaluations: int | None, seconds: float | None, elapsed: float) -> float | None:
-    """Wall seconds until the budget is spent, if the next slots take as long as the last ones; None if unknown.
+    """Wall seconds until the budget is spent, if the next slots end as fast as the last ones did; None if unknown.
 
     Examples:
-        >>> rows = [{"suggest_seconds": 1.0, "evaluate_seconds": 2.0}] * 4
-        >>> seconds_left(rows, 10, None, 12.0)
-        18.0
+        >>> two_workers = [{"elapsed_seconds": end} for end in (3.0, 3.0, 6.0, 6.0)]
+        >>> seconds_left(two_workers, 10, None, 6.0)
+        9.0
     """
     limits = [] if seconds is None else [max(seconds - elapsed, 0.0)]
-    if evaluations is not None and rows:
-        lengths = [row["suggest_seconds"] + row["evaluate_seconds"] for row in rows[-RECENT:]]
-        limits.append(float(np.mean(lengths)) * max(evaluations - len(rows), 0))
+    ends = sorted(row["elapsed_seconds"] for row in rows if row["elapsed_seconds"] is not None)
+    if evaluations is not None and ends:
+        recent = [0.0, *ends][-RECENT - 1 :]
+        each = (recent[-1] - recent[0]) / (len(recent) - 1)
+        limits.append(each * max(evaluations - len(rows), 0))
     return min(limits, default=None)
 
 
