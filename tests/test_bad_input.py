@@ -153,7 +153,7 @@ BAD_CALLS = {
     "half an epoch": (lambda: trained(epochs=2.5), "a whole number, got 2.5"),
     "dropout in evaluation": (
         lambda: trained(network=lambda h: linen.Sequential([linen.Dropout(0.5, deterministic=False), linen.Dense(3)])),
-        "draws no random numbers in evaluation",
+        "draws random numbers in training only",
     ),
     "control flow of a bound that is whole": (
         lambda: trained(

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["FAILED_STATES", "FINAL_STATES", "OBSERVED_STATES", "Outcome", "Report", "State"]
+__all__ = ["FINAL_STATES", "OBSERVED_STATES", "Outcome", "Report", "State"]
 
 State = Literal["ok", "diverged", "pruned", "infeasible", "crashed", "preempted"]
 OBSERVED_STATES = ("ok", "diverged")  # only these teach the surrogate an error
-FAILED_STATES = ("infeasible", "crashed")  # nothing is known there, and asking again would tell as little
 FINAL_STATES = ("ok", "diverged", "pruned", "infeasible", "crashed")  # a preempted slot is tried again
 
 

@@ -159,6 +159,22 @@ def test_the_guard_does_not_ask_again_what_failed_or_still_runs():
     assert np.isfinite(second.predicted_sd)
 
 
+def test_expected_improvement_asks_nowhere_again():
+    """Beyond the best, where evaluations fail, the improvement that is expected does not become less."""
+    seen = empty(1)
+    for x in (0.1, 0.2, 0.3, 0.4, 0.5):
+        seen = append(seen, np.array([x]), 1.0, 1.2 - x)
+    failed, reasons = [], []
+    for trial in range(6):
+        suggestion, _ = make("ei", Fidelity("s", 0.0, 1.0))(jax.random.key(trial), seen, None)
+        assert not failed or np.abs(np.array(failed) - suggestion.x).min() >= ibo.GUARD_APART or suggestion.x < 0.6
+        reasons.append(suggestion.reason)
+        if suggestion.x[0] > 0.6:
+            failed.append(suggestion.x)
+            seen = append(seen, suggestion.x, 1.0, pending=True)
+    assert "random" in reasons
+
+
 def test_one_loss_that_exploded_does_not_blind_the_search():
     """Beside it lies another, so that a model that saw it would take it for noise."""
     x = np.random.default_rng(0).random(20)

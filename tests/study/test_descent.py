@@ -230,19 +230,40 @@ def test_a_run_that_went_on_and_was_interrupted_has_no_answer_of_old(problem, tm
     assert "not finished: 5 epochs" in capsys.readouterr().out
 
 
-def test_a_key_pressed_between_two_checkpoints_costs_no_epoch(problem, tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["update", "answer"])
+def test_a_key_pressed_between_two_checkpoints_costs_no_whole_epoch(problem, tmp_path, monkeypatch, where):
     monkeypatch.setattr(descent, "SHARE", 1e-9)  # after the first epoch none is due
+    ready = descent.prepare(problem, METHOD, epochs=3 + (where == "update"), storage=tmp_path, progress=False)
+    calls = []
 
-    def told(found):
-        if len(found) == 3:
+    def update(key, state):
+        calls.append(ready.tuner.update(key, state))
+        if len(calls) == 4:
             raise KeyboardInterrupt
+        return calls[-1]
 
-    ready = descent.prepare(problem, METHOD, epochs=4, storage=tmp_path, progress=False)._replace(told=told)
+    def judge(params, hyperparameters, part):
+        if part == "test":
+            raise KeyboardInterrupt
+        return ready.judge(params, hyperparameters, part)
+
     with pytest.raises(KeyboardInterrupt):
-        descent.run(ready)
+        descent.run(ready._replace(tuner=ready.tuner._replace(update=update), judge=judge))
     assert len(descent.read(tmp_path)[0]) == 3
     resumed = tune(problem, METHOD, evaluations=4, storage=tmp_path, progress=False)
     assert timeless(resumed.rows) == timeless(tune(problem, METHOD, evaluations=4, progress=False).rows)
+
+
+def test_an_answer_is_not_lost_before_there_is_another_epoch(problem, tmp_path):
+    tune(problem, METHOD, evaluations=2, storage=tmp_path, progress=False)
+    ready = descent.prepare(problem, METHOD, epochs=4, storage=tmp_path, progress=False)
+
+    def update(key, state):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        descent.run(ready._replace(tuner=ready.tuner._replace(update=update)))
+    assert descent.read(tmp_path)[1]["best"]
 
 
 def test_an_interruption_before_anything_is_saved_says_so(problem, tmp_path, monkeypatch, capsys):

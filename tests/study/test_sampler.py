@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 
 from ibo_jax.space import Fidelity, Float, Integer
 from ibo_jax.study import convert
-from ibo_jax.study.sampler import IBOSampler
+from ibo_jax.study.sampler import MOST_FRUITLESS, IBOSampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 PARAMETERS = {
@@ -177,12 +177,18 @@ def test_what_is_observed():
     add(TrialState.PRUNED, 0.3, value=2.0)
     add(TrialState.RUNNING, 0.4)
     add(TrialState.COMPLETE, 0.5, value=math.inf, user_attrs={"cost": 3})
-    with pytest.warns(UserWarning, match="trial 1 says no positive cost: it counts like the median of the others"):
+    with pytest.warns(UserWarning, match="trial 1 says no positive cost: such trials count like the median"):
         found = sampler._observed(study, study.trials, sampler._axes(kinds))
     assert found.x[: found.size, 0].tolist() == [0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
     assert found.pending[: found.size].tolist() == [False] * 2 + [True] * 4
     assert found.fidelity[: found.size].tolist() == [1.0] * 6
     np.testing.assert_allclose(found.log_cost[:2], math.log(3))
+    for place in range(40):
+        add(TrialState.PRUNED, 0.6 + 0.01 * place)
+    found = sampler._observed(study, study.trials, sampler._axes(kinds))
+    assert found.pending.sum() == 1 + MOST_FRUITLESS  # what still runs, and the last ones
+    assert 0.4 in found.x[: found.size, 0]
+    assert found.x[found.size - 1, 0] == pytest.approx(0.99)
 
 
 def test_duration_is_the_default_cost():
@@ -245,23 +251,25 @@ def test_a_fidelity_that_a_trial_lacks_or_that_changed_stays_the_fidelity():
         return x + 10 * (6 - ratio)
 
     study.add_trial(create_trial(params={"x": 0.5}, distributions={"x": PARAMETERS["x"]}, value=0.0))
-    study.optimize(line, n_trials=4)
+    with pytest.warns(UserWarning, match="trial 0 is not learnt from, nor are others like it: it has no ratio within"):
+        study.optimize(line, n_trials=4)
+    kinds = {"x": PARAMETERS["x"], "ratio": CategoricalDistribution([1, 6])}
+    study.add_trial(create_trial(params={"x": 0.5, "ratio": 6}, distributions=kinds, value=0.0))
     high = 8
     study.optimize(line, n_trials=4)
     sampler, trials = study.sampler, study.trials
     study.ask()
     common = sampler.infer_relative_search_space(study, study.trials[-1])
     assert common["ratio"] == IntDistribution(1, 8)
-    with pytest.warns(UserWarning, match="trial 0 is not learnt from: it has no ratio within the bounds"):
-        found = sampler._observed(study, trials, sampler._axes(common))
+    found = sampler._observed(study, trials, sampler._axes(common))
     fidelity = Fidelity("ratio", 1, 8, integer=True)
-    np.testing.assert_allclose(found.fidelity[:8], [fidelity.encode(trial.params["ratio"]) for trial in trials[1:]])
-    assert found.objective[:8].tolist() == [trial.value for trial in trials[1:]]
+    np.testing.assert_allclose(found.fidelity[:9], [fidelity.encode(trial.params["ratio"]) for trial in trials[1:]])
+    assert found.objective[:9].tolist() == [trial.value for trial in trials[1:]]
 
 
 def test_a_name_that_no_trial_has_is_told():
     study = optuna.create_study(sampler=IBOSampler(space={"y": PARAMETERS["x"]}, method="random", initial=1, seed=0))
-    with pytest.warns(UserWarning, match="trial 0 is not learnt from: it has no y within the bounds"):
+    with pytest.warns(UserWarning, match="trial 0 is not learnt from, nor are others like it: it has no y within"):
         study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=2)
 
 

@@ -113,6 +113,11 @@ def test_a_module_is_told_whether_it_is_trained_by_the_name_that_it_has_for_it(c
     assert not np.all(network.apply(params, inputs, train=True, key=jax.random.key(1)))
 
 
+def test_a_flag_that_a_module_was_made_with_is_left_to_it():
+    network = as_network(linen.Dropout(0.5, deterministic=True))
+    np.testing.assert_array_equal(network.apply({}, jnp.ones(8), train=True, key=jax.random.key(0)), jnp.ones(8))
+
+
 def test_an_nnx_module_trains_like_the_linen_one_with_its_weights():
     class Small(nnx.Module):
         def __init__(self, rngs):

@@ -9,7 +9,7 @@ import numpy as np
 from ibo_jax.space import Categorical, Integer, SearchSpace
 from ibo_jax.types import AnyArray, Array, Float, Hyperparameters, Value
 
-__all__ = ["bounds", "by_name", "decoded", "floored", "plain", "shares", "vector"]
+__all__ = ["as_numbers", "bounds", "by_name", "decoded", "floored", "shares", "vector"]
 
 
 def bounds(space: SearchSpace) -> Float[np.ndarray, "2 hyperparameter"]:
@@ -63,10 +63,10 @@ def decoded(space: SearchSpace, values: Float[AnyArray, "hyperparameter"]) -> di
         >>> decoded(SearchSpace({"l2": Real(1e-4, 1.0, log=True), "units": Integer(1, 8)}), np.array([0.1, 2.6]))
         {'l2': 1.0, 'units': 3}
     """
-    return plain(space, by_name(space, values))
+    return as_numbers(space, by_name(space, values))
 
 
-def plain(space: SearchSpace, named: Mapping[str, Array]) -> dict[str, Value]:
+def as_numbers(space: SearchSpace, named: Mapping[str, Array]) -> dict[str, Value]:
     """Numbers by name as `decoded` has them."""
     clipped = {name: float(np.clip(float(named[name]), dim.low, dim.high))  # type: ignore[union-attr]
                for name, dim in space.dimensions.items()}  # fmt: skip

@@ -111,7 +111,7 @@ def tuner(
         return state, Measures(train_loss, loss, all_finite((loss, state.lam, state.phi)))
 
     start = jax.jit(lambda key: made.init(key, jnp.zeros(dimension, jnp.float32)))
-    epoch = jax.jit(run_epoch, donate_argnames="state")
+    epoch = jax.jit(run_epoch)  # a state that is donated could not be saved when an epoch is interrupted
     respond = jax.jit(lambda state: hypernet.apply(state.phi, state.lam))
     return Tuner(
         in_float32(start),
@@ -194,7 +194,7 @@ def _named(space: SearchSpace, lam: Float[AnyArray, "hyperparameter"]) -> dict[s
 
 
 def _decoded(space: SearchSpace, lam: Float[np.ndarray, "hyperparameter"]) -> dict[str, Value]:
-    return coordinates.plain(space, _named(space, lam))
+    return coordinates.as_numbers(space, _named(space, lam))
 
 
 @in_float32

@@ -22,7 +22,7 @@ from ibo_jax.surrogate import model, nuts
 from ibo_jax.surrogate.kernels import ERROR_BASIS, Basis, KernelParameters
 from ibo_jax.surrogate.warping import UNWARPED, Warping, fit_warping, tamed
 
-__all__ = ["fit_surrogates", "suggest"]
+__all__ = ["fit_surrogates", "is_asked", "suggest"]
 
 NEARBY = 3  # of so many suggestions all but one ask where the optimum is around the recommendation
 GUARD_WINDOW, GUARD_NEAR = 3, 0.5  # with none of the last three at s >= 0.5, the recommendation is tried at s = 1
@@ -122,7 +122,15 @@ def suggest(
         warning = "the surrogate was not finite: a random point was tried"
         return fallback._replace(x=np.asarray(_snap(fallback.x, cells=cells)), warning=warning), state
     reason = "guard" if guard else "nearby" if local else "acquisition"
-    return _describe(proposal, warping, reason, fits.warning), fits.state
+    suggestion = _describe(proposal, warping, reason, fits.warning)
+    if acquisition == "expected_improvement" and is_asked(observations, suggestion.x):
+        # of what is pending the improvement does not vanish, as the gain does where all that could be learnt is
+        x, _ = random_search.suggest(key_random, observations, fidelity=1.0)
+        suggestion = suggestion._replace(
+            x=np.asarray(_snap(x.x, cells=cells)), reason="random", predicted_objective=np.nan, predicted_sd=np.nan,
+            predicted_log_cost=np.nan,
+        )  # fmt: skip
+    return suggestion, fits.state
 
 
 def fit_surrogates(

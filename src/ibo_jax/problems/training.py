@@ -277,6 +277,6 @@ def _explained(at: str, names: list[str]) -> Iterator[None]:
         ) from error
     except flax.errors.InvalidRngError as error:
         raise ValueError(
-            f"{at}: expected a network that draws no random numbers in evaluation, got one that does; give its "
-            "`__call__` a `train` and write linen.Dropout(rate, deterministic=not train)"
+            f"{at}: expected a network that draws random numbers in training only, of the stream 'dropout', got: "
+            f"{error}; give its `__call__` a `train` and write linen.Dropout(rate, deterministic=not train)"
         ) from error

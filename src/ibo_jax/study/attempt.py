@@ -1,6 +1,7 @@
 """One turn of a worker: take a slot, evaluate it, record what came of it."""
 
 import time
+import warnings
 from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial
@@ -60,6 +61,7 @@ def work(search: Search, ticket: Ticket) -> None:
             )
             if not any(row["state"] == "ok" for row in rows.rows_of(search.store)):
                 raise ValueError(advice)
+            warnings.warn(advice, stacklevel=2)
             told |= {"state": "infeasible", "error": None, "message": advice}  # what is known already is worth more
         if told["state"] == "ok" and not search.paid(told) > 0:
             raise ValueError(

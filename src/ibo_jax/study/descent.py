@@ -4,6 +4,7 @@ The second kind of study. A row is an epoch, the same call resumes from the chec
 from the seed and its number, so that a resumed run goes the way of an uninterrupted one.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -156,23 +157,24 @@ def _run(run: Run, at: Checkpoint) -> Result:
     run.told(found)
     began = time.monotonic() - (found[-1]["elapsed_seconds"] if found else 0.0)
     kept, writing = time.monotonic(), 0.0
-    whole = len(found)
+    whole = saved = len(found)
     try:
         while not _is_over(run, found, time.monotonic() - began):
-            at.facts.pop("result", None)  # of fewer epochs
             at = _epoch(run, at, began)
+            at.facts.pop("result", None)  # of fewer epochs
             whole = len(found)
             run.told(found)
             if run.directory is not None and time.monotonic() - kept > writing / SHARE:
                 start = time.monotonic()
                 _keep(run.directory, at)
-                kept = time.monotonic()
+                kept, saved = time.monotonic(), whole
                 writing = kept - start
-    except BaseException:  # a key that is pressed between two checkpoints costs no epoch
-        if run.directory is not None and 0 < len(found) == whole:
-            _keep(run.directory, at)
+        at.facts["result"] = _answer(run, at)
+    except BaseException:  # a key that is pressed between two checkpoints costs no whole epoch
+        if run.directory is not None and saved < len(found) == whole:
+            with contextlib.suppress(Exception):  # the first one says more
+                _keep(run.directory, at)
         raise
-    at.facts["result"] = _answer(run, at)
     if run.directory is not None:
         _keep(run.directory, at)
         from ibo_jax.study.descent_report import write_report

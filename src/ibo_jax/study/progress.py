@@ -135,8 +135,8 @@ def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | 
     axis = "B/b" if fidelity == "presample_ratio" else fidelity
     for name in ("trial", "error", "incumbent", axis, "IS share", "cost", "compile", "suggest"):
         found.add_column(Text(name), justify="right", no_wrap=True)
-    found.add_column("by", no_wrap=True)
-    found.add_column("state", max_width=60)  # the one column that may shrink: a message has no end
+    found.add_column("by", no_wrap=True, overflow="ellipsis")
+    found.add_column("state", min_width=8, max_width=60)  # the one column that may shrink: a message has no end
     for row in rows:
         style = "green" if row["error"] is not None and row["error"] == best else None
         state = " ".join(text for text in (row["state"], row["warning"], row["message"]) if text)

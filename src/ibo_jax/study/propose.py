@@ -68,7 +68,7 @@ def propose(
 
     The initial design comes first; random points stand in while no evaluation has succeeded, with a warning. Of
     `evaluations`, if the search ends with so many, a method with a model spends the last one on its recommendation, at
-    the target fidelity, unless that has failed there.
+    the target fidelity, unless it has failed there or is being evaluated.
     """
     key, _ = _keys(proposer, slot)
     x, s = proposer.design

@@ -37,6 +37,7 @@ SAMPLERS = ("ibo", "ei", "random")  # the others are told apart by how a trainin
 STATE = "ibo_jax:state"
 ASKED = "ibo_jax:asked"  # marks the trials of this sampler
 NO_FIDELITY = Fidelity("", 1.0, 1.0)
+MOST_FRUITLESS = 32  # trials that taught nothing and are remembered: a study with a pruner is full of them
 
 
 class _Axes(NamedTuple):
@@ -72,9 +73,10 @@ class IBOSampler(BaseSampler):
 
     One of the parameters may be the fidelity: `suggest_int("presample_ratio", 1, 6)` for the ratio B / b, or a
     `suggest_float`; its upper end is the target. Completed trials teach; where one runs, was pruned or failed nothing
-    is known, and it is not asked there again. A trial that says no cost, as one that was added, counts like the median
-    of the others. What a suggestion needs is kept with the trials, so a study that is opened again goes on
-    as if it had never been closed; with one worker and a seed it is reproducible if its costs are.
+    is known, and it is hardly asked there again (of the pruned and failed ones the last 32 count). A trial that says no
+    cost, as one that was added, counts like the median of the others. What a suggestion needs is kept with the trials,
+    so a study that is opened again goes on as if it had never been closed; with one worker and a seed it is
+    reproducible if its costs are.
 
     Parameters with a single value are left alone. Those that are not in every completed trial with the same bounds are
     drawn at random, with a warning. The first trial of a study is random unless `space` is given.
@@ -180,6 +182,7 @@ class IBOSampler(BaseSampler):
             return {}
         axes = self._axes(search_space)
         trials = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number]
+        _warn_of_the_first([t for t in trials if t.state == TrialState.COMPLETE and axes.lacking(t)], axes)
         seen = self._observed(study, trials, axes)
         shape = (axes.space.dimension, axes.fidelity)
         known = (axes.space.cells, *shape)
@@ -213,9 +216,12 @@ class IBOSampler(BaseSampler):
         """What all completed trials have in common; where there is a fidelity, all that have it as the last one has."""
         if self._fidelity is None:
             return self._seen_spaces.calculate(study)
-        having = [trial for trial in completed if self._fidelity in trial.distributions]
-        last = having[-1].distributions[self._fidelity] if having else None
-        return intersection_search_space([trial for trial in having if trial.distributions[self._fidelity] == last])
+        having = {trial.number: trial.distributions.get(self._fidelity) for trial in completed}
+        own = [having[trial.number] for trial in completed if ASKED in trial.system_attrs]
+        # what somebody added may be of any kind; it must not stop the trials that follow
+        added = [kind for kind in having.values() if isinstance(kind, IntDistribution | FloatDistribution)]
+        last = next((kind for kind in reversed(own or added) if kind is not None), None)
+        return intersection_search_space([trial for trial in completed if last and having[trial.number] == last])
 
     def _axes(self, parameters: Mapping[str, BaseDistribution]) -> _Axes:
         fidelity = (
@@ -225,20 +231,17 @@ class IBOSampler(BaseSampler):
 
     def _observed(self, study: Study, trials: Sequence[FrozenTrial], axes: _Axes) -> Observations:
         scale = self._scale._replace(sign=-1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0)
-        for trial in trials:
-            if trial.state == TrialState.COMPLETE and (lacking := axes.lacking(trial)):
-                warnings.warn(
-                    f"trial {trial.number} is not learnt from: it has no {', '.join(lacking)} within the bounds",
-                    stacklevel=3,
-                )
         held = [trial for trial in trials if not axes.lacking(trial)]
         costs = self._costs([t for t in held if t.state == TrialState.COMPLETE and math.isfinite(t.values[0])])
+        # where a trial runs, was pruned or failed nothing is known
+        fruitless = [t for t in held if t.state != TrialState.RUNNING and t.number not in costs][:-MOST_FRUITLESS]
+        left_out = {trial.number for trial in fruitless}
         found = []
         for trial in held:
             place = axes.encode(trial.params)
             if trial.number in costs:
                 found.append(Evaluation(*place, scale.model(trial.values[0]), costs[trial.number]))
-            else:  # where it runs, was pruned or failed nothing is known
+            elif trial.number not in left_out:
                 found.append(Evaluation(*place, pending=True))
         return observations(found, axes.space.dimension)
 
@@ -246,9 +249,7 @@ class IBOSampler(BaseSampler):
         """By trial; where it is unknown the median of the others."""
         said = {trial.number: self._paid(trial) for trial in trials}
         known = [cost for cost in said.values() if cost is not None]
-        for trial in trials:
-            if said[trial.number] is not None:
-                continue
+        for trial in [trial for trial in trials if said[trial.number] is None][:1]:
             if not known and ASKED in trial.system_attrs:
                 raise ValueError(
                     f"expected trial {trial.number} to have a positive cost in its user attribute {self._cost!r}, got "
@@ -256,7 +257,7 @@ class IBOSampler(BaseSampler):
                     "objective"
                 )
             warnings.warn(
-                f"trial {trial.number} says no positive {self._cost}: it counts like the median of the others",
+                f"trial {trial.number} says no positive {self._cost}: such trials count like the median of the others",
                 stacklevel=4,
             )
         usual = statistics.median(known) if known else 1.0
@@ -271,6 +272,16 @@ class IBOSampler(BaseSampler):
         if not isinstance(paid, int | float | np.integer | np.floating) or not 0 < paid < math.inf:
             return None
         return float(paid)
+
+
+def _warn_of_the_first(others: Sequence[FrozenTrial], axes: _Axes) -> None:
+    """The same words however many there are: Python says them once."""
+    for trial in others[:1]:
+        lacking = ", ".join(axes.lacking(trial))
+        warnings.warn(
+            f"trial {trial.number} is not learnt from, nor are others like it: it has no {lacking} within the bounds",
+            stacklevel=4,
+        )
 
 
 def _fidelity(name: str, parameters: Mapping[str, BaseDistribution]) -> Fidelity:

@@ -66,7 +66,7 @@ def as_network(module: Any) -> Network:
 
     def flags(train: bool) -> dict[str, Any]:
         known = {"train": train, "training": train, "deterministic": not train}
-        return {name: flag for name, flag in known.items() if name in taken}
+        return {name: flag for name, flag in known.items() if name in taken and getattr(module, name, None) is None}
 
     def init(key: PRNGKeyArray, inputs: Array) -> Params:
         variables = module.init(key, inputs, **flags(False))
