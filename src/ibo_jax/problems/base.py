@@ -37,7 +37,7 @@ class Problem:
         fidelity: the axis searched beside x, by default the presample ratio r = B / b in 1..6.
         transform: scale on which the error is modelled, "log" for positive errors, "identity" for any value.
         floor: smallest error that is told apart from zero (half an example), used by the log.
-        guess: error of guessing, what a diverged evaluation counts as; NaN if unknown (it is then not observed).
+        guess: error of guessing, what a diverged evaluation counts as; NaN if unknown (nothing is then known there).
         report: retrains the answer plainly and judges it on the test set, if there is one.
         report_as_trained: the same, trained as an evaluation at the target fidelity is; None where that is plain too,
             or a share at whose target all examples are scored. Asked beside `report`.
