@@ -36,15 +36,16 @@ def test_screen_shows_the_newest_trials_and_what_is_left(rows):
 
 
 def test_a_long_message_leaves_the_table_within_80_columns(rows):
-    failed = {**rows[0], "state": "crashed", "reason": "acquisition", "message": "RuntimeError: " + 20 * "no room "}
+    failed = {**rows[0], "state": "crashed", "reason": "recommendation", "message": "RuntimeError: " + 20 * "no room "}
+    failed["fidelity"] = 4.7516e-12
     console = Console(width=80, file=io.StringIO())
-    console.print(progress.table([*rows[1:], failed], "presample_ratio", title="of [/x] and [v2]"))
+    console.print(progress.table([*rows[1:], failed], "s", title="of [/x] and [v2]"))
     title, header, *lines = console.file.getvalue().splitlines()
     assert title.rstrip() == "of [/x] and [v2]"
     assert header.split()[:3] == ["trial", "error", "incumbent"]
     assert len(lines) == 4
     for line, row in zip(lines, [*rows[1:], failed], strict=True):
-        for said in (str(row["number"] + 1), progress.number(row["error"]), row["reason"], row["state"][:3]):
+        for said in (str(row["number"] + 1), progress.number(row["error"]), row["reason"][:6], row["state"][:5]):
             assert said in line
 
 

@@ -135,15 +135,16 @@ def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | 
     axis = "B/b" if fidelity == "presample_ratio" else fidelity
     for name in ("trial", "error", "incumbent", axis, "IS share", "cost", "compile", "suggest"):
         found.add_column(Text(name), justify="right", no_wrap=True)
-    found.add_column("by", no_wrap=True, overflow="ellipsis")
-    found.add_column("state", min_width=8, max_width=60)  # the one column that may shrink: a message has no end
+    found.add_column("by")  # this and the next may shrink, the longer one first: a message has no end
+    found.add_column("state", max_width=60)
     for row in rows:
         style = "green" if row["error"] is not None and row["error"] == best else None
         state = " ".join(text for text in (row["state"], row["warning"], row["message"]) if text)
         found.add_row(
             str(row["number"] + 1), number(row["error"]), number(row["predicted_error"]), number(row["fidelity"]),
             f"{row['importance_share']:.0%}", f"{row['cost_seconds']:.2f}", f"{row['compile_seconds']:.1f}",
-            f"{row['suggest_seconds']:.1f}", row["reason"], Text(state, no_wrap=True, overflow="ellipsis"), style=style,
+            f"{row['suggest_seconds']:.1f}", *(Text(said, no_wrap=True, overflow="ellipsis")
+                                               for said in (row["reason"], state)), style=style,
         )  # fmt: skip
     return found
 
