@@ -105,9 +105,10 @@ def load(path: Path, problem: str) -> Curves:
     steps: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
     for row in rows.read(path):
         if row.get("problem") == problem and "step" in row:
+            search = steps.setdefault((row["method"], row["seed"]), {})
             if row["step"] == 0:
-                steps[row["method"], row["seed"]] = {}
-            steps[row["method"], row["seed"]][row["step"]] = row
+                search.clear()
+            search[row["step"]] = row
     curves: Curves = {}
     for (method, seed), by_step in sorted(steps.items()):
         if any(row["last"] for row in by_step.values()):

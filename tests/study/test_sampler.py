@@ -267,6 +267,14 @@ def test_a_fidelity_that_a_trial_lacks_or_that_changed_stays_the_fidelity():
     assert found.objective[:9].tolist() == [trial.value for trial in trials[1:]]
 
 
+def test_a_fidelity_that_only_an_added_trial_has_is_missing():
+    study = optuna.create_study(sampler=IBOSampler("ratio", method="random", initial=1, seed=0))
+    kinds = {"x": PARAMETERS["x"], "ratio": IntDistribution(1, 6)}
+    study.add_trial(create_trial(params={"x": 0.5, "ratio": 6}, distributions=kinds, value=0.0))
+    with pytest.raises(ValueError, match="expected the fidelity 'ratio' among the parameters"):
+        study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=3)
+
+
 def test_a_name_that_no_trial_has_is_told():
     study = optuna.create_study(sampler=IBOSampler(space={"y": PARAMETERS["x"]}, method="random", initial=1, seed=0))
     with pytest.warns(UserWarning, match="trial 0 is not learnt from, nor are others like it: it has no y within"):

@@ -166,7 +166,7 @@ class IBOSampler(BaseSampler):
         found = {name: parameter for name, parameter in found.items() if not parameter.single()}
         if self._given is None and completed:
             own = [other for other in completed if ASKED in other.system_attrs]
-            if self._fidelity and own and not any(self._fidelity in other.distributions for other in completed):
+            if self._fidelity and own and not any(self._fidelity in other.distributions for other in own):
                 _fidelity(self._fidelity, own[-1].distributions)  # raises
             if set(found) <= {self._fidelity}:
                 warnings.warn(
