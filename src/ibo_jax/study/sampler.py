@@ -6,7 +6,7 @@ import statistics
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -16,19 +16,17 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ibo_jax.observations import Observations
-from ibo_jax.space import PRESAMPLE_RATIO, Cells, Dimension, Fidelity, SearchSpace
+from ibo_jax.space import Cells, Dimension, Fidelity, SearchSpace
 from ibo_jax.study.checks import check_seed
 from ibo_jax.study.convert import (
     Evaluation,
     Scale,
-    dimension,
     distribution,
-    inward,
     observations,
-    outward,
     pack,
     unpack,
 )
+from ibo_jax.study.optuna_axes import NO_FIDELITY, Axes, fidelity_of
 from ibo_jax.study.propose import Proposer, make_proposer, propose
 
 __all__ = ["IBOSampler"]
@@ -36,36 +34,7 @@ __all__ = ["IBOSampler"]
 SAMPLERS = ("ibo", "ei", "random")  # the others are told apart by how a training uses its data, which is yours here
 STATE = "ibo_jax:state"
 ASKED = "ibo_jax:asked"  # marks the trials of this sampler
-NO_FIDELITY = Fidelity("", 1.0, 1.0)
 MOST_FRUITLESS = 32  # trials that taught nothing and are remembered: a study with a pruner is full of them
-
-
-class _Axes(NamedTuple):
-    """A study's parameters as points of the unit cube and a fidelity."""
-
-    parameters: dict[str, BaseDistribution]  # without the fidelity
-    fidelity: Fidelity
-
-    @property
-    def space(self) -> SearchSpace:
-        return SearchSpace({name: dimension(found) for name, found in self.parameters.items()})
-
-    def lacking(self, trial: FrozenTrial) -> list[str]:
-        """What a trial does not have, or not within bounds and among choices."""
-        missing = [name for name, found in self.parameters.items()
-                   if name not in trial.params or not _contains(found, trial.params[name])]  # fmt: skip
-        value = trial.params.get(self.fidelity.name)
-        reached = isinstance(value, int | float) and self.fidelity.low <= value <= self.fidelity.high
-        return missing if self.fidelity is NO_FIDELITY or reached else [*missing, self.fidelity.name]
-
-    def encode(self, values: Mapping[str, Any]) -> tuple[np.ndarray, float]:
-        x = self.space.encode({name: inward(found, values[name]) for name, found in self.parameters.items()})
-        return x, 1.0 if self.fidelity is NO_FIDELITY else self.fidelity.encode(values[self.fidelity.name])
-
-    def decode(self, x: np.ndarray, s: float) -> dict[str, Any]:
-        values = self.space.decode(x)
-        found = {name: outward(self.parameters[name], value) for name, value in values.items()}
-        return found if self.fidelity is NO_FIDELITY else found | {self.fidelity.name: self.fidelity.decode(s)}
 
 
 class IBOSampler(BaseSampler):
@@ -144,7 +113,7 @@ class IBOSampler(BaseSampler):
         if space is not None:
             given = {name: distribution(v) if isinstance(v, Dimension) else v for name, v in space.items()}
             if fidelity is not None:
-                _fidelity(fidelity, given)
+                fidelity_of(fidelity, given)
         self._seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
         self._make = functools.partial(make_proposer, method, self._seed, initial=initial, protocol=protocol)
         self._make(1, NO_FIDELITY)  # an unknown protocol is refused here
@@ -167,7 +136,7 @@ class IBOSampler(BaseSampler):
         if self._given is None and completed:
             own = [other for other in completed if ASKED in other.system_attrs]
             if self._fidelity and own and not any(self._fidelity in other.distributions for other in own):
-                _fidelity(self._fidelity, own[-1].distributions)  # raises
+                fidelity_of(self._fidelity, own[-1].distributions)  # raises
             if set(found) <= {self._fidelity}:
                 warnings.warn(
                     "no parameter is common to all completed trials: parameters are drawn at random", stacklevel=2
@@ -223,13 +192,13 @@ class IBOSampler(BaseSampler):
         last = next((kind for kind in reversed(own or added) if kind is not None), None)
         return intersection_search_space([trial for trial in completed if last and having[trial.number] == last])
 
-    def _axes(self, parameters: Mapping[str, BaseDistribution]) -> _Axes:
+    def _axes(self, parameters: Mapping[str, BaseDistribution]) -> Axes:
         fidelity = (
-            _fidelity(self._fidelity, parameters) if self._fidelity and self._fidelity in parameters else NO_FIDELITY
+            fidelity_of(self._fidelity, parameters) if self._fidelity and self._fidelity in parameters else NO_FIDELITY
         )
-        return _Axes({name: found for name, found in parameters.items() if name != self._fidelity}, fidelity)
+        return Axes({name: found for name, found in parameters.items() if name != self._fidelity}, fidelity)
 
-    def _observed(self, study: Study, trials: Sequence[FrozenTrial], axes: _Axes) -> Observations:
+    def _observed(self, study: Study, trials: Sequence[FrozenTrial], axes: Axes) -> Observations:
         scale = self._scale._replace(sign=-1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0)
         held = [trial for trial in trials if not axes.lacking(trial)]
         costs = self._costs([t for t in held if t.state == TrialState.COMPLETE and math.isfinite(t.values[0])])
@@ -274,7 +243,7 @@ class IBOSampler(BaseSampler):
         return float(paid)
 
 
-def _warn_of_the_first(others: Sequence[FrozenTrial], axes: _Axes) -> None:
+def _warn_of_the_first(others: Sequence[FrozenTrial], axes: Axes) -> None:
     """The same words however many there are: Python says them once."""
     for trial in others[:1]:
         lacking = ", ".join(axes.lacking(trial))
@@ -282,31 +251,6 @@ def _warn_of_the_first(others: Sequence[FrozenTrial], axes: _Axes) -> None:
             f"trial {trial.number} is not learnt from, nor are others like it: it has no {lacking} within the bounds",
             stacklevel=4,
         )
-
-
-def _fidelity(name: str, parameters: Mapping[str, BaseDistribution]) -> Fidelity:
-    found = parameters.get(name)
-    if found is None:
-        raise ValueError(
-            f"expected the fidelity {name!r} among the parameters, got {sorted(parameters)}; "
-            f"suggest it in the objective, or set fidelity=None"
-        )
-    if isinstance(found, IntDistribution) and found.step == 1 and found.low >= 1:
-        plain = 1 if name == PRESAMPLE_RATIO.name and found.low == 1 else None
-        return Fidelity(name, found.low, found.high, integer=True, plain=plain)
-    if isinstance(found, FloatDistribution) and found.step is None and not found.log:
-        return Fidelity(name, found.low, found.high)
-    raise ValueError(
-        f"expected the fidelity {name!r} to be whole numbers from 1 or more, or a plain float, got {found}; "
-        "change its distribution"
-    )
-
-
-def _contains(found: BaseDistribution, value: Any) -> bool:
-    try:
-        return found._contains(found.to_internal_repr(value))
-    except ValueError:  # no choice of these
-        return False
 
 
 def _shape(shape: tuple[int, Fidelity]) -> list[Any]:
