@@ -39,9 +39,9 @@ def test_tune_show_report(tmp_path):
 
 
 def test_workers_train_at_once(tmp_path):
-    arguments = ("digits-mlp", "--method", "random", "--scale", "smoke", "--evaluations", "12", "--parallel", "2")
+    arguments = ("digits-mlp", "--method", "random", "--scale", "smoke", "--evaluations", "8", "--parallel", "2")
     output, errors = command("tune", *arguments, folder=tmp_path).communicate(timeout=300)
-    assert "trial 12/12" in output, errors
+    assert "trial 8/8" in output, errors
     assert "worker ended" not in errors
     with open_readonly(tmp_path / "runs" / "digits-mlp-random-0") as store:
         assert len({attempt.system_attrs["ibo_jax:worker"] for attempt in store.attempts()}) == 2

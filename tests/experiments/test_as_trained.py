@@ -15,7 +15,7 @@ def path(tmp_path_factory):
     """A search of three methods, of which one trains plainly."""
     folder = tmp_path_factory.mktemp("searches")
     path = folder / "rows-smoke.jsonl"
-    asked = ["--scale", "smoke", "--methods", "ibo", "es-is", "random", "--seeds", "1", "--evaluations", "4"]
+    asked = ["--scale", "smoke", "--methods", "ibo", "es-is", "random", "--seeds", "1", "--evaluations", "3"]
     assert command.main(DIGITS, [*asked, "--rows", str(path), "--runs", str(folder / "runs")]) == 0
     return path
 

@@ -19,8 +19,8 @@ from ibo_jax.study import rows as study_rows
 
 ROOT = Path(__file__).parents[2]
 DIGITS = experiment("digits")
-TINY = ["--scale", "smoke", "--methods", "random", "tpe", "--seeds", "2", "--evaluations", "3", "--cost", "work"]
-FIRST = Cell("digits", "smoke", "default", "work", "random", 0, 3)
+TINY = ["--scale", "smoke", "--methods", "random", "tpe", "--seeds", "2", "--evaluations", "2", "--cost", "work"]
+FIRST = Cell("digits", "smoke", "default", "work", "random", 0, 2)
 
 
 def places(folder: Path) -> list[str]:
@@ -48,7 +48,7 @@ def whole(tmp_path_factory):
 
 def test_every_trial_is_there_once_with_its_answer_retrained(whole):
     found = trials(whole)
-    expected = {(method, seed, slot) for method in ("random", "tpe") for seed in range(2) for slot in range(3)}
+    expected = {(method, seed, slot) for method in ("random", "tpe") for seed in range(2) for slot in range(2)}
     assert len(found) == len(expected)
     assert set(timeless(found)) == expected
     by_answer: dict[tuple, set] = {}
@@ -61,7 +61,7 @@ def test_every_trial_is_there_once_with_its_answer_retrained(whole):
 
 
 def test_the_answer_is_that_of_the_study(whole):
-    last = timeless(trials(whole))["random", 0, 2]
+    last = timeless(trials(whole))["random", 0, 1]
     best = min(
         (row for row in trials(whole) if (row["method"], row["seed"]) == ("random", 0)), key=lambda r: r["error"]
     )
@@ -73,7 +73,7 @@ def test_a_machine_stands_before_the_rows_of_each_cell_and_an_end_after_them(who
         of_one = [row for row in rows.read(whole / "rows.jsonl") if (row.get("method"), row.get("seed")) == (method, 1)]
         assert of_one[0]["machine"]["OMP_NUM_THREADS"] == "1"
         assert of_one[0]["searched_fidelity"]["name"] == "presample_ratio"
-        assert of_one[-1]["ended"]["trials"] == 3
+        assert of_one[-1]["ended"]["trials"] == 2
 
 
 def test_complete_cells_are_skipped(whole, capsys):
@@ -90,15 +90,15 @@ def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
         text=True,
     )  # fmt: skip
     for line in process.stdout:
-        if line.startswith("tpe 0: trial 2"):
+        if line.startswith("tpe 0: trial 1"):
             break
     process.kill()
     process.wait()
-    assert len(trials(tmp_path)) == 3  # those of the first cell
+    assert len(trials(tmp_path)) == 2  # those of the first cell
     with (tmp_path / "rows.jsonl").open("a") as file:
         file.write('{"experiment": "digits", "sl')  # a line that was being written
     assert command.main(DIGITS, once) == 0
-    assert len(trials(tmp_path)) == 6
+    assert len(trials(tmp_path)) == 4
     assert timeless(trials(tmp_path)) == timeless([row for row in trials(whole) if row["seed"] == 0])
 
 
@@ -124,7 +124,7 @@ def test_an_answer_is_known_at_its_own_scale_and_a_trial_without_a_clock_has_a_r
     problem = dataclasses.replace(DIGITS.problem("smoke", "default", 0), report=lambda *_: Report(0.5, 1.0, 2.0))
     for cell in (FIRST, wider):
         cells._judge(cell, problem, found, answers, path)
-    assert [row["retrain_seconds"] > 0 for row in trials(tmp_path)] == [True, False, False] * 2
+    assert [row["retrain_seconds"] > 0 for row in trials(tmp_path)] == [True, False] * 2
     assert trials(tmp_path)[0]["elapsed_seconds"] is None
     assert command.estimate(DIGITS, [FIRST._replace(seed=3)], rows.read(path)) > 0
 
@@ -146,7 +146,7 @@ def test_a_cell_that_fails_or_kills_its_process_stops_no_other(whole, tmp_path):
     assert ended[cells[0]] == "its process died with status 7"
     assert "FileExistsError" in ended[cells[1]]
     assert ended[FIRST] == ""
-    assert len(trials(tmp_path)) == 3
+    assert len(trials(tmp_path)) == 2
 
 
 def test_cells_that_fail_alike_say_so_once(tmp_path, monkeypatch, capsys):
@@ -167,7 +167,7 @@ def test_estimate_is_stated_before_and_measured_after(whole):
     own = [row for row in there if "slot" in row and row["method"] == "random"]
     ends = [max(row["elapsed_seconds"] for row in own if row["seed"] == seed) for seed in {row["seed"] for row in own}]
     wall = sum(ends) + sum(row["retrain_seconds"] for row in own)
-    assert command.estimate(DIGITS, cells, there) == pytest.approx((3 + 6) * wall / len(own))
+    assert command.estimate(DIGITS, cells, there) == pytest.approx((4 + 6) * wall / len(own))
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from ibo_jax.methods import ibo, make
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations, append, capacity_for, empty
 from ibo_jax.problems.synthetic import value
-from ibo_jax.space import Cell, Fidelity
+from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, Integer, SearchSpace
 
 KEY, INITIAL, TRIALS = jax.random.key(0), 6, 40
-RATIO = Fidelity("presample_ratio", 1, 3, integer=True, plain=1)
 
 
 def evaluate(seen: Observations, x: np.ndarray, s: float) -> Observations:
@@ -30,7 +29,7 @@ def designed(fidelities: tuple[float, ...]) -> Observations:
 
 
 def suggest(key, seen: Observations, state=None, **options):
-    return ibo.suggest(key, seen, state, levels=RATIO.levels, **options)
+    return ibo.suggest(key, seen, state, levels=PRESAMPLE_RATIO.levels, **options)
 
 
 def assert_equal(one, other):
@@ -48,7 +47,7 @@ def run():
         for program in (ibo._fit, ibo._propose):
             patch.setattr(program, "programs", {})
         seen, state = empty(1), None
-        for x, s in zip(*initial_design(KEY, INITIAL, 1, RATIO), strict=True):
+        for x, s in zip(*initial_design(KEY, INITIAL, 1, PRESAMPLE_RATIO), strict=True):
             seen = evaluate(seen, x, s)
         for trial in range(INITIAL, TRIALS):
             before, compilations[:] = (seen, state), []
@@ -72,7 +71,7 @@ def test_suggestions_stay_in_the_cube_and_at_the_levels(run):
         for x in (suggestion.x, suggestion.incumbent, suggestion.recommendation):
             assert x.shape == (1,)
             assert np.all((x >= 0) & (x <= 1))
-        assert suggestion.fidelity in RATIO.levels
+        assert suggestion.fidelity in PRESAMPLE_RATIO.levels
         assert suggestion.warning == ""
         assert suggestion.incumbent in seen.x[: seen.size]
         assert suggestion.predicted_sd > 0
@@ -138,7 +137,7 @@ def test_a_cold_start_on_many_observations_agrees_with_the_carried_chain(run):
     ],
 )
 def test_the_guard_fires_after_three_cheap_evaluations(fidelities, protocol, reason):
-    suggestion, _ = make("ibo", RATIO, protocol=protocol)(KEY, designed(fidelities), None)
+    suggestion, _ = make("ibo", PRESAMPLE_RATIO, protocol=protocol)(KEY, designed(fidelities), None)
     assert suggestion.reason == reason
     if reason == "guard":
         assert suggestion.fidelity == 1.0
@@ -212,8 +211,10 @@ def test_objectives_that_cannot_be_fitted_lead_to_a_random_point_and_a_warning(o
 def test_a_random_point_is_one_that_can_be_reached():
     """Where the surrogate is not finite, on whole numbers."""
     seen = append(designed((1.0, 0.4, 1.0)), np.array([0.9]), 1.0, np.nan, 0.0)
-    cells = (Cell(values=(0.25, 0.75)),)
-    assert ibo.suggest(KEY, seen, cells=cells)[0].x[0] in (0.25, 0.75)
+    cells = SearchSpace({"n": Integer(1, 4)}).cells  # with this acquisition a program that another file compiles too
+    suggestion, _ = ibo.suggest(KEY, seen, levels=(1.0,), cells=cells, acquisition="information_gain")
+    assert suggestion.reason == "random"
+    assert suggestion.x[0] in cells[0].values
 
 
 def test_a_function_that_is_known_leaves_the_gain_a_number():

@@ -68,8 +68,9 @@ def test_every_problem_passes_its_own_checks_at_every_scale(name, protocol, gene
 
 @pytest.mark.parametrize(
     "name",
-    ["digits-mlp", "mnist-fcn", "mnist-dropout", "cifar10-cnn", "cifar10-resnet", "cifar100-resnet", "cifar10-alexnet"],
-)
+    ["digits-mlp", "mnist-fcn", "mnist-dropout", "cifar10-cnn", "cifar10-resnet", "cifar10-alexnet",
+     pytest.param("cifar100-resnet", marks=pytest.mark.slow)],  # the network of cifar10-resnet with more outputs
+)  # fmt: skip
 def test_every_problem_trains_at_the_smallest_scale(name, generated):
     made = build(name, "smoke", "default", 0, "")
     center = made.space.decode(np.full(made.space.dimension, 0.5))

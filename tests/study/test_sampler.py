@@ -228,10 +228,12 @@ def test_a_cost_that_is_none_stops_no_study_that_knows_others(cost):
 
 def test_where_trials_fail_it_is_not_asked_for_ever():
     """What grows towards the end of the line cannot be evaluated there."""
-    study = optuna.create_study(sampler=IBOSampler(space={"x": Float(0.0, 1.0)}, initial=4, seed=0))
+    space = {name: PARAMETERS[name] for name in ("x", "presample_ratio")}
+    study = optuna.create_study(sampler=IBOSampler("presample_ratio", space=space, cost="cost", initial=4, seed=0))
 
     def line(trial):
-        x = trial.suggest_float("x", 0.0, 1.0)
+        x, ratio = trial.suggest_float("x", 0.0, 1.0), trial.suggest_int("presample_ratio", 1, 6)
+        trial.set_user_attr("cost", float(ratio))
         if x > 0.6:
             raise RuntimeError
         return 1.2 - x

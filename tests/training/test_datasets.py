@@ -261,7 +261,7 @@ def test_loading_needs_neither_jax_nor_tensorflow():
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.parametrize("name", ["mnist", pytest.param("cifar10", marks=pytest.mark.slow)])
 def test_real_images_are_decoded_once(name, monkeypatch):
     try:
         load(name)
