@@ -7,10 +7,10 @@ Compared, each a compiled program timed in turn (minimum and median of the repea
     uniform        our step in a scan, importance sampling off
     switched       our step in a scan with the switch, importance never chosen
     by hand        a plain Optax scan: draw, gather, normalise, gradient, update
-    outside        our step called from Python, and the same with XLA's own convolution gradient
+    outside        our step called from Python, and the same with XLA's own convolution
     importance     our step in a scan, importance always chosen (ratio 3)
     forward        scoring alone: gather and forward pass of the presample, in a scan; the same in chunks as ours
-    naive          our uniform step in a scan with XLA's own convolution gradient (CPU only, one repeat)
+    naive          our uniform step in a scan with XLA's own convolution (CPU only, one repeat)
 
 Appends a row a network to `training_steps.jsonl`.
 """
@@ -26,7 +26,8 @@ import numpy as np
 import optax
 
 from experiments.benchmarks import each_network
-from ibo_jax.training import layers, optimizers
+from ibo_jax.training import optimizers
+from ibo_jax.training.convolution import plainly
 from ibo_jax.training.networks import CNN, MLP, WideResNet, as_network
 from ibo_jax.training.steps import Examples, Learner, Sampling, State, chunk_of, epoch, in_chunks, start, step
 
@@ -140,11 +141,8 @@ def variants(case: Case) -> tuple[dict[str, Callable[[], Any]], dict[str, Callab
     }
     if case.module.__class__ is MLP or jax.default_backend() != "cpu":
         return programs, {}
-    wants, layers._wants_gradient_by_hand = layers._wants_gradient_by_hand, lambda: False
-    try:
+    with plainly(True):
         return programs | {"outside, XLA's gradient": alone()}, {"naive": scanned(off, NEVER)}
-    finally:
-        layers._wants_gradient_by_hand = wants
 
 
 def measure(name: str, repeats: int) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from ibo_jax.training.networks import MLP, squared_kernels
 pytestmark = pytest.mark.usefixtures("undrawn")
 NEEDS_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch, of the extra gp, is missing")
 NAMES = (*methods.NAMES, *methods.OPTUNA_NAMES)
-METHODS = [pytest.param(name, marks=NEEDS_TORCH) if name == "gp" else name for name in NAMES]
-SLOW = {"mtbo": pytest.mark.slow}  # compiles a program of its own, and is `fabolas` at two sizes
+MARKS = {"gp": NEEDS_TORCH, "mtbo": pytest.mark.slow}  # mtbo: a program of its own, for `fabolas` at two sizes
+METHODS = [pytest.param(name, marks=MARKS.get(name, ())) for name in NAMES]
 KINDS = ("ibo", "es-is", "fabolas", "random", "hyperband")  # presample searched, drawn and off, subsets, none, pruned
 SPACE = SearchSpace({"rate": Float(1e-4, 1.0, log=True), "width": Integer(1, 8), "kind": Categorical(("relu", "tanh"))})
 RATES = SearchSpace(
@@ -81,7 +81,7 @@ def timeless(found):
     return [{name: value for name, value in row.items() if name not in rows.TIMES} for row in found]
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW[n]) if n in SLOW else n for n in METHODS])
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_keeps_the_contract(name, tmp_path):
     begun = tune(fragile(), name, evaluations=7, seed=SEED, cost="work", storage=tmp_path, progress=False)
     whole = tune(fragile(), name, evaluations=EVALUATIONS, seed=SEED, cost="work", storage=tmp_path, progress=False)
