@@ -10,9 +10,11 @@ from ibo_jax.methods import ibo, make
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations, append, capacity_for, empty
 from ibo_jax.problems.synthetic import value
-from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, Integer, SearchSpace
+from ibo_jax.space import Fidelity, Integer, SearchSpace
 
 KEY, INITIAL, TRIALS = jax.random.key(0), 6, 40
+# Levels that no other file has: JAX remembers equal programs of a process, and this file counts compilations.
+RATIO = Fidelity("presample_ratio", 1, 3, integer=True, plain=1)
 
 
 def evaluate(seen: Observations, x: np.ndarray, s: float) -> Observations:
@@ -29,7 +31,7 @@ def designed(fidelities: tuple[float, ...]) -> Observations:
 
 
 def suggest(key, seen: Observations, state=None, **options):
-    return ibo.suggest(key, seen, state, levels=PRESAMPLE_RATIO.levels, **options)
+    return ibo.suggest(key, seen, state, levels=RATIO.levels, **options)
 
 
 def assert_equal(one, other):
@@ -47,7 +49,7 @@ def run():
         for program in (ibo._fit, ibo._propose):
             patch.setattr(program, "programs", {})
         seen, state = empty(1), None
-        for x, s in zip(*initial_design(KEY, INITIAL, 1, PRESAMPLE_RATIO), strict=True):
+        for x, s in zip(*initial_design(KEY, INITIAL, 1, RATIO), strict=True):
             seen = evaluate(seen, x, s)
         for trial in range(INITIAL, TRIALS):
             before, compilations[:] = (seen, state), []
@@ -71,7 +73,7 @@ def test_suggestions_stay_in_the_cube_and_at_the_levels(run):
         for x in (suggestion.x, suggestion.incumbent, suggestion.recommendation):
             assert x.shape == (1,)
             assert np.all((x >= 0) & (x <= 1))
-        assert suggestion.fidelity in PRESAMPLE_RATIO.levels
+        assert suggestion.fidelity in RATIO.levels
         assert suggestion.warning == ""
         assert suggestion.incumbent in seen.x[: seen.size]
         assert suggestion.predicted_sd > 0
@@ -137,7 +139,7 @@ def test_a_cold_start_on_many_observations_agrees_with_the_carried_chain(run):
     ],
 )
 def test_the_guard_fires_after_three_cheap_evaluations(fidelities, protocol, reason):
-    suggestion, _ = make("ibo", PRESAMPLE_RATIO, protocol=protocol)(KEY, designed(fidelities), None)
+    suggestion, _ = make("ibo", RATIO, protocol=protocol)(KEY, designed(fidelities), None)
     assert suggestion.reason == reason
     if reason == "guard":
         assert suggestion.fidelity == 1.0
