@@ -83,13 +83,13 @@ def _paid(trials: list[Row], work: float) -> list[Row]:
     return trials[: int(np.searchsorted(spent, work * (1 + 1e-9), side="right"))]
 
 
-def prices(problem: Problem, tuner: Tuner, repeats: int = 3) -> Row:
-    """Seconds of an epoch of the tuner and of a whole training, in turn; medians."""
+def prices(problem: Problem, tuner: Tuner) -> Row:
+    """Seconds of an epoch of the tuner and of a whole training, in turn; medians of three."""
     state, key = tuner.init(jax.random.key(0)), jax.random.key(0)
     middle = problem.space.decode([0.3] * problem.space.dimension)
     plain = problem.fidelity.plain
     timed: dict[str, list[float]] = {"epoch": [], "training": []}
-    for repeat in range(repeats + 1):
+    for repeat in range(4):
         began = time.process_time()
         # from the same state each time, and past the warm-up
         jax.block_until_ready(tuner.update(key, state._replace(epoch=state.epoch + 10_000)))

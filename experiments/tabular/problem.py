@@ -151,18 +151,18 @@ def _report(seed: int, hyperparameters: Hyperparameters) -> Report:
     return Report(float(errors[-1]), math.nan, seconds=0.0)
 
 
-def agreement(ratio: float = 6.0, points: int = 4096) -> dict[str, float]:
-    """Whether hyperparameters that are good at a presample ratio are good for plain training too.
+def agreement() -> dict[str, float]:
+    """Whether hyperparameters that are good at a presample ratio of 6 are good for plain training too.
 
     Returns:
         Rank correlation of the two errors at random points, of all and of the tenth that is best without importance;
         the lowest error of plain training, and that of the point of lowest error at the ratio.
     """
-    drawn = [SPACE.decode(x) for x in np.random.default_rng(0).random((points, SPACE.dimension))]
+    drawn = [SPACE.decode(x) for x in np.random.default_rng(0).random((4096, SPACE.dimension))]
     plain, sampled = (
-        np.exp(forests().errors.predict([features(h, r, EXAMPLES) for h in drawn])[:, -1]) for r in (1.0, ratio)
+        np.exp(forests().errors.predict([features(h, r, EXAMPLES) for h in drawn])[:, -1]) for r in (1.0, 6.0)
     )
-    best = np.argsort(plain)[: points // 10]
+    best = np.argsort(plain)[: len(plain) // 10]
     return {
         "rank_correlation": float(spearmanr(plain, sampled).statistic),
         "of_the_best_tenth": float(spearmanr(plain[best], sampled[best]).statistic),

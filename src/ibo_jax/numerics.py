@@ -18,11 +18,12 @@ from jax.scipy.special import erfc, logsumexp, xlogy
 from jaxtyping import Float
 from threadpoolctl import ThreadpoolController
 
-from ibo_jax.types import AnyArray
+from ibo_jax.types import AnyArray, Array
 
 __all__ = [
     "COMPILER_OPTIONS",
     "PLATFORM",
+    "at_least_float32",
     "cholesky",
     "compiler_options",
     "each_draw",
@@ -49,6 +50,16 @@ SMALL = 64  # triangular matrices up to this size are not halved again
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def at_least_float32(array: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The same values in float32 if their precision is lower.
+
+    Examples:
+        >>> at_least_float32(jnp.ones(1, jnp.bfloat16)).dtype
+        dtype('float32')
+    """
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def in_float32(function: Callable[P, R]) -> Callable[P, R]:
@@ -171,10 +182,10 @@ def each_draw(function: Callable[..., R], *stacks: Any) -> R:
     return jax.lax.map(lambda stack: function(*stack), stacks)
 
 
-def cholesky(matrix: Float[AnyArray, "n n"], jitter: float = 1e-9) -> Float[AnyArray, "n n"]:
-    """Lower Cholesky factor after adding `jitter` times the mean of the diagonal; NaN if still not definite."""
+def cholesky(matrix: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:
+    """Lower Cholesky factor after adding 1e-9 times the mean of the diagonal to it; NaN if still not definite."""
     n = matrix.shape[-1]
-    return jnp.linalg.cholesky(matrix + jitter * jnp.trace(matrix) / n * jnp.eye(n), symmetrize_input=False)
+    return jnp.linalg.cholesky(matrix + 1e-9 * jnp.trace(matrix) / n * jnp.eye(n), symmetrize_input=False)
 
 
 def inverse_of_lower(factor: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:

@@ -38,10 +38,10 @@ def capacity_for(count: int) -> int:
     return CAPACITY_STEP * max(1, -(-count // CAPACITY_STEP))
 
 
-def empty(dimension: int, capacity: int = CAPACITY_STEP) -> Observations:
+def empty(dimension: int) -> Observations:
     """No observations yet, of points with `dimension` coordinates."""
-    zeros, never = np.zeros(capacity), np.zeros(capacity, bool)
-    return Observations(np.zeros((capacity, dimension)), zeros, zeros, zeros, zeros, never, never)
+    numbers, flags = (np.zeros(CAPACITY_STEP) for _ in range(4)), (np.zeros(CAPACITY_STEP, bool) for _ in range(2))
+    return Observations(np.zeros((CAPACITY_STEP, dimension)), *numbers, *flags)
 
 
 def append(

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 __all__ = [
     "PROTOCOLS", "AnyArray", "Array", "Axis", "Bool", "Count", "Float", "Hyperparameters", "Importance", "Int",
-    "PRNGKeyArray", "Protocol", "UInt8", "Value",
+    "PRNGKeyArray", "Protocol", "Value",
 ]  # fmt: skip
 
 Value = float | int | str | bool

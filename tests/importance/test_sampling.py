@@ -123,6 +123,15 @@ def test_systematic_draws_are_within_one_of_their_expectation():
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_half_precision_draws_every_example_as_often_as_its_probability_says(method):
+    """Cumulative sums of 500 equal probabilities in bfloat16 stop at a half: the other half was never drawn."""
+    g = jnp.full(500, 1 / 500, jnp.bfloat16)
+    counts = np.bincount(draw(jax.random.key(0), g, 50_000, method), minlength=500)
+    assert np.sum((counts - 100) ** 2 / 100) < 700  # chi-square, 499 degrees of freedom: 1e-8
+    np.testing.assert_allclose(weights(g, jnp.arange(500)), 1 / (500 * np.float32(g[0])), rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("scores", [[0.0] * 5, [3.0], [0.0], [1e4, 1.0, 0.0], [1e-30] * 3, [1e30] * 4])
 def test_degenerate_scores_give_finite_weights(scores, dtype, method):

@@ -49,6 +49,13 @@ def test_confident_examples_keep_their_rank():
 
 
 @pytest.mark.parametrize("name", SCORES)
+def test_a_logit_that_is_no_number_gives_a_score_that_is_none(name):
+    """Not zero: an example of that score would never be drawn, and a divergence go unseen."""
+    scores = SCORES[name](jnp.array([[0.0, jnp.nan], [jnp.nan, 0.0], [1.0, 0.0]]), jnp.zeros(3, jnp.int32))
+    np.testing.assert_array_equal(jnp.isnan(scores), [True, True, False])
+
+
+@pytest.mark.parametrize("name", SCORES)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("shape", [(1, 10), (4, 1), (1, 1), (5, 3)])
 @pytest.mark.parametrize("size", [0.0, 1.0, 1e4])

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ibo_jax.numerics import at_least_float32
 from ibo_jax.types import Array, Float, Int, PRNGKeyArray
 
 __all__ = ["Draw", "Selection", "draw", "over_largest", "presample", "probabilities", "resample", "weights"]
@@ -57,7 +58,7 @@ def over_largest(scores: Float[Array, "presample"]) -> Float[Array, "presample"]
         >>> over_largest(jnp.array([1e-30, 4e-30])).tolist(), over_largest(jnp.array([1.0, jnp.nan])).tolist()
         ([0.25, 1.0], [1.0, 1.0])
     """
-    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    scores = at_least_float32(scores)
     largest = jnp.max(scores)  # NaN if one is
     usable = (largest > 0) & jnp.isfinite(largest)
     return jnp.where(usable, scores / jnp.where(usable, largest, 1), 1)
@@ -76,6 +77,7 @@ def draw(
         >>> draw(jax.random.key(0), jnp.array([0.0, 0.25, 0.75]), 4, "systematic").tolist()
         [1, 2, 2, 2]
     """
+    probabilities = at_least_float32(probabilities)  # half precision has too few numbers in [0, 1) to draw by
     if method == "multinomial":
         points = jax.random.uniform(key, (size,), probabilities.dtype)
     elif method == "systematic":
@@ -101,7 +103,7 @@ def weights(
         >>> weights(jnp.array([0.125, 0.125, 0.25, 0.5]), jnp.array([0, 0, 3])).tolist()
         [2.0, 2.0, 0.5]
     """
-    chosen = probabilities[indices]
+    chosen = at_least_float32(probabilities)[indices]
     positive = chosen > 0
     uniform = len(probabilities) * jnp.where(positive, chosen, 1)
     return jnp.where(positive, uniform**-exponent, 0)

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ibo_jax.numerics import at_least_float32
 from ibo_jax.types import Array, Float, Int
 
 __all__ = ["gradient_norm", "loss", "upper_bound"]
@@ -25,7 +26,7 @@ def loss(logits: Float[Array, "*example class_"], labels: Int[Array, "*example"]
         >>> [f"{nats:.4f}" for nats in loss(jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([0, 1]))]
         ['0.6931', '9.0001']
     """
-    logits = _widen(logits)
+    logits = at_least_float32(logits)
     label_logit = jnp.sum(jnp.where(_is_label(logits, labels), logits, 0), axis=-1)
     return jax.nn.logsumexp(logits, axis=-1) - label_logit
 
@@ -34,17 +35,17 @@ def upper_bound(logits: Float[Array, "*example class_"], labels: Int[Array, "*ex
     """Norm of the loss gradient with respect to the logits, || softmax(z) - onehot(y) ||, in [0, sqrt 2].
 
     The recommended score (Katharopoulos and Fleuret, section 3.2). One minus the label's probability is summed from
-    the other classes, so that confident examples keep their rank.
+    the other classes, so that confident examples keep their rank. NaN where a logit is.
 
     Examples:
         >>> [f"{score:.4f}" for score in upper_bound(jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([0, 0]))]
         ['0.7071', '0.0002']
     """
-    logits = _widen(logits)
+    logits = at_least_float32(logits)
     others = jnp.where(_is_label(logits, labels), 0, jax.nn.softmax(logits, axis=-1))
     square = jnp.sum(others**2, axis=-1) + jnp.sum(others, axis=-1) ** 2
-    positive = square > 0  # sqrt has no gradient at zero
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+    zero = square == 0  # sqrt has no gradient there
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
 
 
 def gradient_norm(
@@ -67,7 +68,7 @@ def gradient_norm(
 
     def single(image: Array, label: Array) -> Array:
         gradient = jax.grad(lambda p: loss(apply(p, image[None]), label[None])[0])(params)
-        return jnp.sqrt(sum(jnp.sum(_widen(leaf) ** 2) for leaf in jax.tree.leaves(gradient)))
+        return jnp.sqrt(sum(jnp.sum(at_least_float32(leaf) ** 2) for leaf in jax.tree.leaves(gradient)))
 
     return jax.vmap(single)(inputs, labels)
 
@@ -77,7 +78,3 @@ def _is_label(logits: Array, labels: Array) -> Array:
         raise ValueError(f"expected a label for each row of logits of shape {logits.shape}, got labels of shape "
                          f"{labels.shape}; flatten them, or take argmax of one-hot ones")  # fmt: skip
     return labels[..., None] == jnp.arange(logits.shape[-1], dtype=jnp.int32)
-
-
-def _widen(values: Array) -> Array:
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32))

@@ -84,12 +84,13 @@ def standardise(data: TrainingData) -> tuple[TrainingData, Float[AnyArray, ""], 
     """The same data with outputs of mean 0 and standard deviation 1, and their location and scale.
 
     Outputs of padding become zero, whatever they held; its places stay, because pending rows are imagined there. If
-    all outputs are equal the scale is 1.
+    all outputs are equal, up to rounding, the scale is 1.
     """
     count = jnp.maximum(jnp.sum(data.mask), 1)
     location = jnp.sum(jnp.where(data.mask, data.y, 0.0)) / count
     variance = jnp.sum(jnp.where(data.mask, (data.y - location) ** 2, 0.0)) / count
-    scale = jnp.where(variance > 1e-20, jnp.sqrt(jnp.maximum(variance, 1e-20)), 1.0)
+    varies = variance > (8 * jnp.finfo(variance.dtype).eps * location) ** 2
+    scale = jnp.where(varies, jnp.sqrt(jnp.where(varies, variance, 1.0)), 1.0)
     return data._replace(y=jnp.where(data.mask, (data.y - location) / scale, 0.0)), location, scale
 
 
