@@ -11,18 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from experiments.common.curves import AXES, Band, Cost, Curves, Runs, band, common_end, last_end
-from experiments.common.settings import METHODS
+from experiments.common.settings import METHODS, TOOLS
 from ibo_jax.study.figures import INK, STYLE
 
 COLOURS = dict(
     zip(
-        METHODS,
+        (*METHODS, *TOOLS),
         ("#d1495b", "#2e6fb7", "#6fb1e8", "#2f8f5b", "#8cc63f", "#8e63c7",
-         "#2e6fb7", "#6b7280", "#b08968", "#2f8f5b", "#e0a100", "#8e63c7", "#17a2a2"),
+         "#2e6fb7", "#6b7280", "#b08968", "#2f8f5b", "#e0a100", "#8e63c7", "#17a2a2",
+         "#2e6fb7", "#2f8f5b"),
         strict=True,
     )
 )  # fmt: skip
-"""Told apart within each group of `settings.GROUPS`; IBO is the same in both."""
+"""Told apart within each group of `settings.GROUPS`; IBO is the same in all."""
 PANELS: dict[Cost, tuple[str, ...]] = {"training": ("training", "total", "trials", "worst"),
                                        "work": ("work", "trials", "worst")}  # fmt: skip
 

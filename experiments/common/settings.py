@@ -12,7 +12,8 @@ BASELINE = "ibo"
 PAPER = ("ibo", "es", "es-is", "fabolas", "fabolas-is", "mtbo")
 OTHERS = ("ei", "random", "grid", "tpe", "gp", "hyperband", "bohb")
 METHODS = (*PAPER, *OTHERS)
-GROUPS = {"published": PAPER, "others": (BASELINE, *OTHERS)}  # a figure each: thirteen curves are unreadable
+TOOLS = ("smac-gp", "vizier-gp")  # of `experiments.benchmarks.peers`; no experiment runs them by default
+GROUPS = {"published": PAPER, "others": (BASELINE, *OTHERS), "tools": (BASELINE, *TOOLS)}  # each has its own figure
 
 ROOT = Path(__file__).parents[1]
 RUNS = Path("runs") / "experiments"

@@ -2,10 +2,16 @@
 
 import importlib.util
 import itertools
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments.benchmarks import peers
+from experiments.common import curves, rows
+from experiments.common.settings import Budget, Experiment
+from experiments.hpolib.peers import run
 from experiments.hpolib.problem import CHOICES, SPACE, hpolib, key_of, table
 from ibo_jax import tune
 
@@ -48,9 +54,41 @@ def test_the_tables_hold_every_configuration():
             assert outcome.cost_seconds > 0
 
 
-def test_a_search_pays_recorded_seconds(tmp_path):
-    everywhere = dict.fromkeys(map("".join, itertools.product(*("0123456789"[: len(c)] for c in CHOICES.values()))),
-                               SMALL["003225055"])  # fmt: skip
+@pytest.fixture(scope="module")
+def everywhere():
+    """A table whose recordings depend on two numbers of the configuration."""
+    keys = map("".join, itertools.product(*("0123456789"[: len(choices)] for choices in CHOICES.values())))
+    return {key: {"val_loss": [1.0 + int(key[2]), 1.5 + int(key[2])], "train_time": [5.0] * 2} for key in keys}
+
+
+def test_a_search_pays_recorded_seconds(tmp_path, everywhere):
     result = tune(hpolib("small", everywhere), method="random", evaluations=3, storage=tmp_path)
     assert [row["cost_seconds"] for row in result.rows] == [5.0, 5.0, 5.0]
-    assert result.validation_error == 0.5
+    assert result.validation_error == min(row["error"] for row in result.rows)
+
+
+def test_a_peer_starts_like_entropy_search_and_its_rows_are_read_as_those_of_our_methods(
+    tmp_path, monkeypatch, everywhere
+):
+    monkeypatch.setattr(peers, "PYTHON", Path(sys.executable))  # Optuna's TPE stands for all, being installed here
+    problem = hpolib("small", everywhere)
+    experiment = Experiment("small", "Small", lambda *which: problem, {"cpu": Budget(8, 1, 1.0)})
+    path = tmp_path / "rows-cpu.jsonl"
+    for _ in range(2):  # the second finds it done
+        run(experiment, "optuna-tpe", 3, path)
+    (trials,) = curves.searches(rows.read(path)).values()
+    own = tune(problem, "es", evaluations=problem.initial, seed=3, storage=tmp_path / "es")
+    design = [(row["hyperparameters"], row["error"], row["cost_seconds"]) for row in own.rows]
+    assert [(row["hyperparameters"], row["error"], row["cost_seconds"]) for row in trials[: len(design)]] == design
+    assert len(trials) == 8
+    assert trials[-1]["reason"] == "acquisition"
+    best = min(trials, key=lambda row: row["error"])
+    assert trials[-1]["incumbent"] == best["hyperparameters"]
+    assert trials[-1]["test_error"] == pytest.approx(1.25 + best["hyperparameters"]["batch_size"])
+
+
+@pytest.mark.parametrize("corner", [np.zeros(SPACE.dimension), np.ones(SPACE.dimension)])
+def test_a_peer_sees_the_indices_of_values(corner):
+    indices = peers._indices(SPACE, corner)
+    assert "".join(map(str, indices)) == key_of(SPACE.decode(corner))
+    np.testing.assert_array_equal(peers._point(SPACE, np.array(indices, float)), SPACE.snap(corner))

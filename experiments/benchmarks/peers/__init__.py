@@ -1,14 +1,15 @@
 """What people use now, asked as our own methods are: the same points, budget, threads and judgement.
 
 A peer lives in an environment of its own (`make peers`), where `worker.py` answers over a pipe; nothing here imports
-it. It sees points of the unit cube, encoded fidelities and objectives, all of them each time, and says where to
-evaluate next and what it would answer now.
+it. It sees points, encoded fidelities and objectives, all of them each time, and says where to evaluate next and
+what it would answer now. Points are those of the unit cube; of a space of whole numbers and choices it is told the
+kind of each coordinate, and sees their indices.
 """
 
 import contextlib
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ import numpy as np
 
 from ibo_jax.methods.initial import Design
 from ibo_jax.observations import Observations
+from ibo_jax.space import Categorical, Dimension, Float, SearchSpace
+from ibo_jax.types import Value
 
 __all__ = ["PEERS", "PYTHON", "Answer", "Peer", "suggesting"]
 
@@ -59,12 +62,13 @@ Suggest = Callable[[Any, Observations, None], tuple[Answer, None]]
 
 
 @contextlib.contextmanager
-def suggesting(name: str, fixed_cost: float) -> Iterator[Suggest]:
+def suggesting(name: str, fixed_cost: float, space: SearchSpace | None = None) -> Iterator[Suggest]:
     """A peer as a function like those of `ibo_jax.methods.make`, its process ending with the context.
 
     Args:
         name: one of `PEERS`.
         fixed_cost: an evaluation costs this much plus s, as the peer is told; our methods have to learn it.
+        space: of whole numbers and choices alone, if x is not of real ones; for peers whose adapter takes `axes`.
 
     Raises:
         FileNotFoundError: the environment has not been made.
@@ -78,8 +82,15 @@ def suggesting(name: str, fixed_cost: float) -> Iterator[Suggest]:
         def suggest(key: Any, seen: Observations, state: None) -> tuple[Answer, None]:
             shown = {"x": seen.x, "s": seen.fidelity, "y": seen.objective}
             question = {name: values[: seen.size].tolist() for name, values in shown.items()}
-            seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
-            return _ask(worker, {"seed": seed, "fixed_cost": fixed_cost} | question), state
+            question |= {"seed": int(jax.random.randint(key, (), 0, 2**31 - 1)), "fixed_cost": fixed_cost}
+            if space is None:
+                return _ask(worker, question), state
+            axes = [("choice" if isinstance(dimension, Categorical) else "integer", len(_levels(dimension)))
+                    for dimension in space.dimensions.values()]  # fmt: skip
+            question |= {"x": [_indices(space, x) for x in seen.x[: seen.size]], "axes": axes}
+            answer = _ask(worker, question)
+            places = ("x", "recommendation", "incumbent")
+            return answer._replace(**{name: _point(space, getattr(answer, name)) for name in places}), state
 
         try:
             yield suggest
@@ -87,6 +98,23 @@ def suggesting(name: str, fixed_cost: float) -> Iterator[Suggest]:
             assert worker.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # of a question that its process did not live to read
                 worker.stdin.close()
+
+
+def _levels(dimension: Dimension) -> Sequence[Value]:
+    assert not isinstance(dimension, Float)
+    return dimension.choices if isinstance(dimension, Categorical) else range(dimension.low, dimension.high + 1)
+
+
+def _indices(space: SearchSpace, x: np.ndarray) -> list[int]:
+    """A point of the unit cube as peers see it: the index of each value."""
+    found = space.decode(x)
+    return [_levels(dimension).index(found[name]) for name, dimension in space.dimensions.items()]
+
+
+def _point(space: SearchSpace, indices: np.ndarray) -> np.ndarray:
+    """The way back."""
+    pairs = zip(space.dimensions.items(), indices, strict=True)
+    return space.encode({name: _levels(dimension)[int(index)] for (name, dimension), index in pairs})
 
 
 def _ask(worker: "subprocess.Popen[str]", question: dict[str, Any]) -> Answer:

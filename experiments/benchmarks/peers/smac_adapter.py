@@ -9,13 +9,16 @@ from smac import BlackBoxFacade, Scenario
 from smac.runhistory.dataclasses import TrialInfo, TrialValue
 
 
-def suggest(seed, x, s, y, fixed_cost):
+def suggest(seed, x, s, y, fixed_cost, *, axes=None):
     """The next x, from all evaluations told as if SMAC had asked for them."""
     del s, fixed_cost
-    space = ConfigurationSpace({f"x{axis}": (0.0, 1.0) for axis in range(x.shape[1])}, seed=seed)
+    axes = axes or [("real", 0)] * x.shape[1]
+    kinds = {"real": lambda n: (0.0, 1.0), "integer": lambda n: (0, n - 1), "choice": lambda n: list(range(n))}
+    space = ConfigurationSpace({f"x{axis}": kinds[kind](n) for axis, (kind, n) in enumerate(axes)}, seed=seed)
+    plain = [float if kind == "real" else int for kind, _ in axes]
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(space, deterministic=True, n_trials=10_000, seed=seed, output_directory=folder)
-        told = [Configuration(space, {f"x{axis}": float(u) for axis, u in enumerate(point)}) for point in x]
+        told = [Configuration(space, {f"x{axis}": plain[axis](u) for axis, u in enumerate(point)}) for point in x]
         smac = BlackBoxFacade(
             scenario,
             lambda config, seed=0: 0.0,

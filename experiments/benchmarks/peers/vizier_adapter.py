@@ -10,13 +10,22 @@ from vizier.pyvizier.converters import padding
 jax.config.update("jax_enable_x64", True)  # what its models ask for, and warn of not getting
 
 
-def suggest(seed, x, s, y, fixed_cost):
+_PLAIN = {"real": float, "integer": int, "choice": lambda u: str(int(u))}
+
+
+def suggest(seed, x, s, y, fixed_cost, *, axes=None):
     """The next x."""
     del s, fixed_cost
-    names = [f"x{axis}" for axis in range(x.shape[1])]
+    axes = {f"x{axis}": kind for axis, kind in enumerate(axes or [("real", 0)] * x.shape[1])}
     problem = vz.ProblemStatement()
-    for name in names:
-        problem.search_space.root.add_float_param(name, 0.0, 1.0)
+    root = problem.search_space.root
+    for name, (kind, n) in axes.items():
+        if kind == "real":
+            root.add_float_param(name, 0.0, 1.0)
+        elif kind == "integer":
+            root.add_int_param(name, 0, n - 1)
+        else:
+            root.add_categorical_param(name, list(map(str, range(n))))
     problem.metric_information.append(vz.MetricInformation("y", goal=vz.ObjectiveMetricGoal.MINIMIZE))
     by_two = padding.PaddingType.POWERS_OF_2
     designer = VizierGPBandit(
@@ -26,9 +35,10 @@ def suggest(seed, x, s, y, fixed_cost):
     )
     trials = []
     for number, (point, value) in enumerate(zip(x, y, strict=True), 1):
-        trial = vz.Trial(id=number, parameters=dict(zip(names, map(float, point), strict=True)))
+        told = {name: _PLAIN[kind](u) for (name, (kind, _)), u in zip(axes.items(), point, strict=True)}
+        trial = vz.Trial(id=number, parameters=told)
         trials.append(trial.complete(vz.Measurement({"y": float(value)})))
     designer.update(vza.CompletedTrials(trials), vza.ActiveTrials())
     asked = designer.suggest(1)[0].parameters
     best = x[np.argmin(y)]
-    return np.array([asked.get_value(name) for name in names]), 1.0, best, best
+    return np.array([float(asked.get_value(name)) for name in axes]), 1.0, best, best

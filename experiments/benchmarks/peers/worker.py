@@ -3,7 +3,8 @@
     python worker.py optuna_adapter '{"sampler": "gp"}'
 
 An adapter has `suggest(seed, x, s, y, fixed_cost, **settings) -> (x, s, recommendation, incumbent)`, in NumPy arrays;
-objectives are minimised, and the target fidelity is 1.
+objectives are minimised, and the target fidelity is 1. Where the coordinates of x are no real numbers in [0, 1],
+`axes` says what each is: an ("integer", n) or a ("choice", n) out of {0, ..., n - 1}.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ def main() -> None:
             seen = (np.array(question.pop(name)) for name in ("x", "s", "y"))
             try:
                 suggest = importlib.import_module(sys.argv[1]).suggest  # here, so that a failure is told too
-                found = suggest(question["seed"], *seen, question["fixed_cost"], **settings)
+                found = suggest(question.pop("seed"), *seen, question.pop("fixed_cost"), **question, **settings)
                 x, s, recommendation, incumbent = (np.asarray(part).tolist() for part in found)
                 answer = {"x": x, "s": s, "recommendation": recommendation, "incumbent": incumbent}
             except Exception as error:  # a peer that fails is reported with its own words
