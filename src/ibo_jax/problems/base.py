@@ -31,28 +31,28 @@ class Problem:
     """A space and an `evaluate(seed, hyperparameters, fidelity) -> Outcome`; nothing else is needed to tune.
 
     Attributes:
-        name: as in the command line and the study's folder.
+        name: used on the command line and in the study's folder.
         space: the hyperparameters x.
-        evaluate: trains (or computes) once; `seed` fixes all of its randomness. May raise: the study records it.
+        evaluate: trains (or computes) once; `seed` fixes all of its randomness. It may raise: the study records it.
         fidelity: the axis searched beside x, by default the presample ratio r = B / b in 1..6.
         transform: scale on which the error is modelled, "log" for positive errors, "identity" for any value.
-        floor: smallest error that is told apart from zero (half an example), used by the log.
-        guess: error of guessing, what a diverged evaluation counts as; NaN if unknown (nothing is then known there).
+        floor: smallest error that is distinguished from zero (half an example), used by the log.
+        guess: error of guessing, assigned to a diverged evaluation; NaN if unknown (the point then counts as unknown).
         report: retrains the answer plainly and judges it on the test set, if there is one.
-        report_as_trained: the same, trained as an evaluation at the target fidelity is; None where that is plain too,
-            or a share at whose target all examples are scored. Asked beside `report`.
-        view: the same problem with subsets or tasks as its fidelity, `view(axis, importance)`, see `seen`; it brings
-            `evaluate` and `report_as_trained` of its own.
+        report_as_trained: the same, trained like an evaluation at the target fidelity; None if that is plain too, or a
+            share whose target scores all examples. Called in addition to `report`.
+        view: the same problem with subsets or tasks as its fidelity, `view(axis, importance)`, see `seen`; it has its
+            own `evaluate` and `report_as_trained`.
         optimum: the known best value at the target fidelity, for synthetic problems.
         description: a line for people, shown by `ibo-jax problems`.
         evaluations: default total of evaluations.
         initial: default size of the initial design.
-        epochs: length of a training whose progress can be watched, else None. Then `evaluate` accepts
-            `on_epoch: Callable[[int, float], bool] | None = None`, calls it with the number of epochs done and the
-            error after each, and where it returns true stops with a "pruned" outcome.
+        epochs: length of a training whose progress can be followed, else None. If set, `evaluate` accepts
+            `on_epoch: Callable[[int, float], bool] | None = None`, calls it after each epoch with the number of epochs
+            done and the error, and stops with a "pruned" outcome when it returns true.
         learning: the training behind `evaluate`, if there is one to look into.
-        setup: what else tells it from problems of its name (scale, split, number of examples), as JSON; a study goes
-            on only with the same.
+        setup: what else distinguishes it from problems of the same name (scale, split, number of examples), as JSON; a
+            study continues only with the same setup.
     """
 
     name: str
@@ -74,9 +74,9 @@ class Problem:
     setup: Mapping[str, Any] = field(default_factory=dict)
 
     def seen(self, axis: Axis, importance: Importance) -> "Problem":
-        """The problem with the fidelity along which a method moves; whatever else was set stays as it is.
+        """The problem with the fidelity that a method uses; everything else stays as it was set.
 
-        Where presamples are off, that is the one fidelity of plain training.
+        With presamples off, that is the single fidelity of plain training.
 
         Raises:
             ValueError: a method wants subsets or tasks, and the problem has no `view`.
@@ -88,8 +88,8 @@ class Problem:
             return replace(self, fidelity=self.fidelity._replace(low=plain, high=plain), report_as_trained=None)
         if self.view is None:
             raise ValueError(
-                f"expected a problem that can train on a part of its data, got {self.name!r}, which has no view of "
-                "that kind; make it by training_problem, or choose a method that needs none"
+                f"expected a problem that can train on a part of its data, got {self.name!r}, which has no such view; "
+                "make it with training_problem, or choose a method that does not need one"
             )
         other = self.view(axis, importance)
         changed = ("evaluate", "fidelity", "report_as_trained")

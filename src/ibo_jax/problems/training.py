@@ -54,22 +54,22 @@ def training_problem(
     """The problem of choosing the hyperparameters with which a network trains best.
 
     The functions receive hyperparameters by name. Real ones arrive as traced numbers (rates, probabilities, weights:
-    a new value never compiles), whole ones and names as plain values (sizes: each combination compiles once).
+    a new value never compiles), integers and names as plain values (sizes: each combination compiles once).
 
     Args:
-        name: as in the study's folder.
+        name: used in the study's folder.
         space: what is searched.
-        data: what is trained on, chosen by and reported on; `datasets.split_arrays` makes one of arrays.
-        network: the network, a Flax module or an `init`/`apply` pair.
+        data: data to train on, to choose by and to report on; `datasets.split_arrays` makes it from arrays.
+        network: `network(hyperparameters)`, a Flax module or an `init`/`apply` pair.
         optimizer: `optimizer(hyperparameters, steps_per_epoch)`, an Optax transformation.
         epochs: length of every training.
-        batch_size: default the hyperparameter "batch_size" if the space has one, else 64, or what fits six times into
-            the training set.
+        batch_size: by default the hyperparameter "batch_size" if the space has one, else 64 or, if that is smaller,
+            a sixth of the training set.
         penalty: `penalty(params, hyperparameters)`, added to the loss.
-        augment: `augment(key, inputs, hyperparameters)`, on inputs as stored.
-        fidelity: the ratio of presample and batch, "presample_ratio", or `PRESAMPLE_SHARE`.
+        augment: `augment(key, inputs, hyperparameters)`, applied to inputs as stored.
+        fidelity: the ratio of presample to batch, "presample_ratio", or `PRESAMPLE_SHARE`.
         switch: when importance sampling starts, see `training.trainer.train`.
-        draw: how a batch is drawn from the presample, likewise.
+        draw: how a batch is drawn from the presample, see there.
         description: a line for people.
         evaluations: default total of evaluations.
         initial: default size of the initial design.
@@ -90,7 +90,7 @@ def training_problem(
     Raises:
         ValueError: the data cannot be trained on; a function needs a hyperparameter that the space lacks or fails on
             its bounds; the network has fewer outputs than there are classes; the largest presample exceeds the
-            training set. All of it before anything is trained.
+            training set. All of this is checked before anything is trained.
     """
     _check_settings(name, space, network, optimizer, epochs)
     for what, asked, known in (("switch", switch, get_args(Switch)), ("draw", draw, get_args(Draw))):
@@ -129,7 +129,7 @@ def training_problem(
 
 
 class _Training(NamedTuple):
-    """What a problem does at its points: a fidelity says how many examples are scored, or which are trained on."""
+    """What a problem does at a point; the fidelity says how many examples are scored, or which are trained on."""
 
     task: trainer.Task
     data: Dataset
@@ -163,7 +163,7 @@ class _Training(NamedTuple):
         )  # fmt: skip
 
     def _typed(self, hyperparameters: Hyperparameters) -> dict[str, Value]:
-        """Real ones as floats, however they are written: of a whole number each value would be a program of its own."""
+        """Real ones as floats, however they are written: each value of an integer would need its own program."""
         real = {name for name, dimension in self.space.dimensions.items() if isinstance(dimension, Float)}
         return {name: float(value) if name in real else value for name, value in hyperparameters.items()}
 
@@ -173,7 +173,7 @@ class _Training(NamedTuple):
 
 
 def _check_settings(name: str, space: Any, network: Any, optimizer: Any, epochs: Any) -> None:
-    """Refuse what is easily given in place of something else."""
+    """Refuse arguments that are easily mixed up."""
     if not isinstance(space, SearchSpace):
         raise ValueError(f"{name}: expected a SearchSpace, got {space!r}; wrap it in one")
     for what, given in (("network", network), ("optimizer", optimizer)):
@@ -196,7 +196,7 @@ def _batch_sizes(
 
 
 def _corners(space: SearchSpace) -> list[dict[str, Value]]:
-    """Corners of the space: all lowest values, all highest, and between them as many as hold every choice."""
+    """Corners of the space: all lowest values, all highest, and between them enough to include every choice."""
     ends = {name: dimension.choices if isinstance(dimension, Categorical) else (dimension.low, dimension.high)
             for name, dimension in space.dimensions.items()}  # fmt: skip
     ends |= {name: tuple(map(float, ends[name])) for name, dim in space.dimensions.items() if isinstance(dim, Float)}
@@ -213,7 +213,7 @@ def _check_task(
     *,
     on_subsets: bool = False,
 ) -> str:
-    """Refuse what cannot be trained; how many parameters there are, and numbers in the state of the optimiser."""
+    """Refuse what cannot be trained; returns the numbers of parameters and of optimiser state, in words."""
     examples, at = len(data.train_labels), f"{name}, at {hyperparameters}"
     with _explained(at, sorted(hyperparameters)):
         batch_size = int(task.batch_size(hyperparameters))
@@ -221,9 +221,9 @@ def _check_task(
     presample = batch_size * max(1, ratio)
     if not 1 <= batch_size <= presample <= examples:
         raise ValueError(
-            f"{at}: expected a batch size from 1, and times the largest presample ratio at most the {examples} "
-            f"training examples, got {batch_size} and {presample:g}; lower `batch_size`, or its "
-            "range or that of the fidelity"
+            f"{at}: expected a batch size from 1 which, times the largest presample ratio, is at most the {examples} "
+            f"training examples, got {batch_size} and {presample:g}; lower `batch_size`, or narrow its range or that of "
+            "the fidelity"
         )
     rates = {key: value for key, value in hyperparameters.items() if isinstance(value, float)}
 
@@ -261,7 +261,7 @@ def _check_task(
 
 @contextlib.contextmanager
 def _explained(at: str, names: list[str]) -> Iterator[None]:
-    """Turn what commonly goes wrong in a user's functions into what to do about it."""
+    """Turn common errors in a user's functions into advice."""
     try:
         yield
     except KeyError as error:

@@ -15,16 +15,16 @@ class Result(NamedTuple):
     """What a search found.
 
     Attributes:
-        hyperparameters: the incumbent: of all evaluated, those of lowest predicted error at the target fidelity; None
-            if no evaluation succeeded.
+        hyperparameters: the incumbent: of all evaluated configurations, the one of lowest predicted error at the target
+            fidelity; None if no evaluation succeeded.
         predicted_error: that prediction; None from a gradient-based tuner.
         validation_error: the error observed with them, at the highest fidelity at which they were evaluated.
-        test_error: after retraining by plain SGD on training and validation data, as the paper does, or of the network
-            that a gradient-based tuner has trained; None if the problem has no report.
-        test_error_as_trained: the same with the importance sampling of an evaluation at the target fidelity; None where
-            that is plain training, or scores all examples in a step, as under protocol "paper".
-        rows: a row a slot, see `ibo_jax.study.rows.Row`, or an epoch, see `ibo_jax.study.descent.EpochRow`.
-        directory: where the study is kept; None if it was in memory.
+        test_error: test error after plain retraining on training and validation data, as in the paper, or that of the
+            network that a gradient-based tuner has trained; None if the problem has no report.
+        test_error_as_trained: the same with the importance sampling of an evaluation at the target fidelity; None if
+            that is plain training or scores all examples in a step, as under protocol "paper".
+        rows: one row per slot, see `ibo_jax.study.rows.Row`, or per epoch, see `ibo_jax.study.descent.EpochRow`.
+        directory: where the study is stored; None if it was in memory.
         message: what went wrong with the answer, or empty.
     """
 

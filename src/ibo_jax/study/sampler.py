@@ -38,34 +38,34 @@ MOST_FRUITLESS = 32  # trials that taught nothing and are remembered: a study wi
 
 
 class IBOSampler(BaseSampler):
-    """Importance-based Bayesian optimisation for an Optuna study: where is most learnt about the optimum per cost?
+    """Importance-based Bayesian optimisation for an Optuna study: each trial is where most is learnt per cost.
 
     One of the parameters may be the fidelity: `suggest_int("presample_ratio", 1, 6)` for the ratio B / b, or a
-    `suggest_float`; its upper end is the target. Completed trials teach; where one runs, was pruned or failed nothing
-    is known, and it is hardly asked there again (of the pruned and failed ones the last 32 count). A trial that says no
-    cost, as one that was added, counts like the median of the others. What a suggestion needs is kept with the trials,
-    so a study that is opened again goes on as if it had never been closed; with one worker and a seed it is
-    reproducible if its costs are.
+    `suggest_float`; its upper end is the target. The sampler learns from completed trials. Points where a trial is
+    running, was pruned or failed count as unknown and are rarely suggested again (only the last 32 pruned or failed
+    trials are remembered). A trial without a cost, for instance an added one, is given the median cost of the others.
+    What a suggestion needs is stored with the trials, so a reopened study continues as if it had never been closed;
+    with one worker and a seed it is reproducible if its costs are.
 
-    Parameters with a single value are left alone. Those that are not in every completed trial with the same bounds are
-    drawn at random, with a warning. The first trial of a study is random unless `space` is given.
+    Parameters with a single value are left alone. Parameters that are not in every completed trial with the same bounds
+    are drawn at random, with a warning. The first trial of a study is random unless `space` is given.
 
     Args:
         fidelity: name of the parameter that is the fidelity; None if there is none.
         space: all parameters, the fidelity included, if they are known beforehand.
         cost: "duration" of the trial, or the name of a user attribute that each trial sets to its positive cost.
         method: "ibo", "ei" or "random".
-        initial: points of the initial design.
-        evaluations: how many trials the study will have, if that is its budget: then costs count the less the fewer
-            are left, and the last one is the recommendation at the target. None if costs are to count to the end.
-        transform: "log" if the objective is a positive error to be minimised, modelled by its logarithm.
-        floor: smallest error that is told apart from zero.
+        initial: number of points of the initial design.
+        evaluations: how many trials the study will have, if that is its budget: costs then count for less the fewer
+            are left, and the last trial evaluates the recommendation at the target. None if costs count to the end.
+        transform: "log" if the objective is a positive error to be minimised, to model its logarithm.
+        floor: smallest error that is distinguished from zero.
         protocol: "default", "paper" or "scripts", see `ibo_jax.tune`.
-        seed: of all randomness; None takes one from the system.
+        seed: seed of all randomness; None takes one from the system.
 
     Raises:
         ValueError: an unknown name; later, from the study: several objectives, a fidelity that is missing or of the
-            wrong kind, completed trials none of which says its cost.
+            wrong kind, or completed trials of which none has a cost.
 
     Examples:
         >>> def objective(trial):

@@ -41,35 +41,35 @@ def tune(
 ) -> Result:
     """Search for the hyperparameters of lowest validation error.
 
-    The same call on the same `storage` resumes: after a crash, or with a larger budget. Several processes may make it
-    at once and share the work. By `cost="work"` a resumed search equals an uninterrupted one bit for bit (one worker,
-    one machine).
+    The same call on the same `storage` resumes, after a crash or with a larger budget. Several processes may make the
+    same call at once and share the work. With `cost="work"` a resumed search equals an uninterrupted one bit for bit
+    (one worker, one machine).
 
     Args:
         problem: what to tune, or its name, see `ibo-jax problems`.
         method: "ibo", or a baseline: "es", "es-is", "fabolas", "fabolas-is", "mtbo", "ei", "random"; from Optuna "grid"
             (as large as the number of evaluations allows), "tpe", "gp" (needs torch), "hyperband" (random search that
-            stops trainings between epochs), "bohb" (TPE that does). Those from Optuna train plainly, as "random" does.
-            Or a gradient-based tuner, which moves hyperparameters during one training: "hypernet-global",
-            "hypernet-local", "stn", "value-function".
+            stops trainings between epochs), "bohb" (TPE that stops them likewise). Those from Optuna train plainly, as
+            "random" does. Or a gradient-based tuner, which changes hyperparameters during one training:
+            "hypernet-global", "hypernet-local", "stn", "value-function".
         evaluations: total number of evaluations, over restarts and workers; by default what the problem asks for,
-            or no limit if `seconds` is given. The fewer are left, the less their costs count in the choice of the next.
-            Of a gradient-based tuner, the number of epochs.
-        seconds: wall time over restarts; a running evaluation finishes.
-        seed: of all randomness.
+            or no limit if `seconds` is given. The fewer are left, the less cost counts in choosing the next one.
+            For a gradient-based tuner, the number of epochs.
+        seconds: wall time over restarts; a running evaluation is allowed to finish.
+        seed: seed of all randomness.
         storage: folder of the study; None keeps everything in memory.
         parallel: workers, each in a process of its own; one of them is this process. They choose one after another,
             each knowing what the others evaluate.
-        cost: what an evaluation costs: training "seconds", or "work", the same in every run. Gradient-based tuners do
-            not ask.
-        protocol: "default"; "paper" for Algorithm 1 to the letter; "scripts" for the authors' code. Of a problem
-            by name also the protocol of its data and ranges, which is all that gradient-based tuners ask.
+        cost: what an evaluation costs: training "seconds", or "work", the same in every run. Gradient-based tuners
+            ignore it.
+        protocol: "default"; "paper" for Algorithm 1 to the letter; "scripts" for the authors' code. For a problem given
+            by name it also sets the protocol of data and ranges, the only part that gradient-based tuners use.
         progress: show what happens.
 
     Raises:
         ValueError: an unknown name, a budget that is not positive, a space that cannot be searched, a study that is
-            damaged or of another search, workers without a folder or with a problem that cannot be sent to them.
-            Nothing was trained.
+            damaged or belongs to another search, or workers without a folder or with a problem that cannot be sent to
+            them. It is raised before anything is trained.
 
     Examples:
         >>> from ibo_jax.problems.synthetic import SYNTHETIC
@@ -100,7 +100,7 @@ def tune(
 
 
 def run(search: Search, parallel: int = 1) -> Result:
-    """Evaluate until the budget is spent, then judge the answer. Whatever happens, the study is left in order."""
+    """Evaluate until the budget is spent, then judge the answer. The study is always left in order."""
     try:
         with search.progress:
             with search.store.lock():  # before anybody adds to it
@@ -133,7 +133,7 @@ def _others_work(search: Search) -> bool:
 
 
 def _conclude(search: Search) -> Result:
-    """The answer, kept with the study and computed anew only if there are new evaluations; with the lock held."""
+    """The answer, stored with the study and recomputed only if there are new evaluations; the lock must be held."""
     store, slots, found = search.store, search.store.slots(), refresh(search.store)
     search.progress.update(found, search.elapsed)
     finals = sum(is_final(attempts) for attempts in slots.values())
@@ -174,7 +174,7 @@ def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
 
 
 def _judged(problem: Problem, seed: int, best: Hyperparameters) -> dict[str, Any]:
-    """The answer on the test set. What fails here becomes a message: the search is worth more than its last step."""
+    """The answer on the test set. A failure here becomes a message: the search is worth more than its last step."""
     judged: dict[str, Any] = {}
     messages = []
     for suffix, report in (("", problem.report), ("_as_trained", problem.report_as_trained)):
