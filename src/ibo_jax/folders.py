@@ -1,4 +1,4 @@
-"""Where the package keeps what it can make again: decoded data and compiled programs."""
+"""Where the package keeps what it can regenerate: decoded data and compiled programs."""
 
 import os
 from pathlib import Path

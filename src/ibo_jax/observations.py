@@ -1,4 +1,4 @@
-"""What the search has seen: padded buffers, so that a growing study meets few array shapes and few compilations."""
+"""What the search has seen, in padded buffers: a growing study meets few array shapes and so few compilations."""
 
 from typing import NamedTuple
 
@@ -13,10 +13,10 @@ CAPACITY_STEP = 32
 class Observations(NamedTuple):
     """Evaluations in the unit cube, padded to a capacity; only rows with `mask` count.
 
-    `objective` is what is minimised, on the scale that is modelled (log error where the problem asks for it);
-    `log_cost` the log of the cost in the study's unit, `overhead` what choosing and preparing the evaluation cost
-    besides, in that unit. A row with `pending` is still being evaluated: its outcome is unknown and is imagined by the
-    surrogate.
+    `objective` is what is minimised, on the modelled scale (log error if the problem asks for it); `log_cost` is the
+    log of the cost in the study's unit; `overhead` is what choosing and preparing the evaluation cost on top of it, in
+    the same unit. A row with `pending` is still being evaluated: its outcome is unknown and the surrogate
+    imputes it.
     """
 
     x: Float[np.ndarray, "observation dimension"]
@@ -39,7 +39,7 @@ def capacity_for(count: int) -> int:
 
 
 def empty(dimension: int) -> Observations:
-    """No observations yet, of points with `dimension` coordinates."""
+    """Empty buffers for points with `dimension` coordinates."""
     numbers, flags = (np.zeros(CAPACITY_STEP) for _ in range(4)), (np.zeros(CAPACITY_STEP, bool) for _ in range(2))
     return Observations(np.zeros((CAPACITY_STEP, dimension)), *numbers, *flags)
 
@@ -54,14 +54,14 @@ def append(
     *,
     pending: bool = False,
 ) -> Observations:
-    """The same observations and one more, at the next capacity if the buffers are full.
+    """The observations plus one more, at the next capacity if the buffers are full.
 
     Examples:
         >>> append(empty(2), np.array([0.1, 0.2]), fidelity=1.0, objective=-3.0, log_cost=0.5).size
         1
 
     Raises:
-        ValueError: the point has another number of coordinates.
+        ValueError: the point has the wrong number of coordinates.
     """
     if np.shape(x) != (width := observations.x.shape[1:]):
         raise ValueError(f"expected a point of shape {width}, got one of shape {np.shape(x)}; give each coordinate")

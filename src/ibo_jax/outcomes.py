@@ -18,13 +18,14 @@ class Outcome(NamedTuple):
         state: how it ended.
         error: the value to minimise (validation error after the last epoch, a fraction), NaN if there is none.
         cost_seconds: seconds of initialisation and training, compilation excluded.
-        cost_work: work in floating-point operations of a forward pass times passes, the same on every machine. The body
-            of a loop within a network, as over the time of an LSTM, counts once: compare work within one network.
+        cost_work: floating-point operations of a forward pass times the number of passes, the same on every machine.
+            The body of a loop inside a network, such as over time in an LSTM, counts once, so compare work only
+            within one network.
         compile_seconds: seconds spent in compilation.
         importance_share: share of the steps that were importance-sampled.
-        presample_ratio: B / b, examples scored for each one trained on; None where nothing is trained.
+        presample_ratio: B / b, examples scored per example trained on; None if nothing is trained.
         history: per-epoch series by name (`error`, `loss`, `train_loss`, `tau`, `importance_share`, `seconds`).
-        message: why, where the state is not ok.
+        message: the reason, if the state is not ok.
     """
 
     state: State
@@ -44,9 +45,9 @@ class Report(NamedTuple):
     Attributes:
         test_error: a fraction, as `Outcome.error`.
         test_loss: mean cross-entropy in nats, not finite if the training diverged.
-        seconds: of initialisation and training, compilation excluded.
-        params: of the trained network, NumPy arrays, for inputs as it sees them, (inputs - mean) / scale of the
-            `Dataset`; None if there is none.
+        seconds: seconds of initialisation and training, compilation excluded.
+        params: parameters of the trained network as NumPy arrays, for inputs as it sees them: (inputs - mean) / scale
+            of the `Dataset`; None if there is no network.
     """
 
     test_error: float

@@ -1,4 +1,4 @@
-"""The search space: named dimensions, and their way to and from the unit cube in which the surrogate lives."""
+"""The search space: named dimensions and their mapping to and from the unit cube, on which the surrogate works."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,9 +37,9 @@ class Float(NamedTuple):
 
 
 class Integer(NamedTuple):
-    """A whole number in {low, ..., high}, searched on a log scale if `log`.
+    """An integer in {low, ..., high}, searched on a log scale if `log`.
 
-    The unit interval is that of low - 1/2 to high + 1/2, so that the ends are reached as easily as their neighbours.
+    The unit interval spans low - 1/2 to high + 1/2, so that the ends are reached as easily as their neighbours.
     """
 
     low: int
@@ -82,7 +82,7 @@ Dimension = Float | Integer | Categorical
 
 
 class Cell(NamedTuple):
-    """What one dimension can reach: any value, the encoded `values` of whole numbers, or one of `width` > 1 choices."""
+    """What one dimension can reach: any value, the encoded `values` of integers, or one of `width` > 1 choices."""
 
     width: int = 1
     values: tuple[float, ...] = ()
@@ -102,8 +102,8 @@ class SearchSpace:
         16
 
     Raises:
-        ValueError: a dimension is empty, has low >= high, bounds of the wrong kind or choices twice, or takes the log
-            of something not positive.
+        ValueError: there are no dimensions; one has low >= high, bounds of the wrong kind or repeated choices, or takes
+            the log of something that is not positive.
     """
 
     def __init__(self, dimensions: Mapping[str, Dimension]):
@@ -123,13 +123,13 @@ class SearchSpace:
 
     @property
     def dimension(self) -> int:
-        """Number of coordinates of the unit cube (a categorical takes one a choice)."""
+        """Number of coordinates of the unit cube (a categorical takes one per choice)."""
         return sum(dimension.width for dimension in self.dimensions.values())
 
     @property
     def cells(self) -> Cells:
-        """What each dimension can reach; empty if that is all of the cube. More whole numbers than a table is good for
-        count as a range without gaps.
+        """What each dimension can reach; empty if that is all of the cube. An integer with too many values for a table
+        counts as a range without gaps.
 
         Examples:
             >>> SearchSpace({"rate": Float(0, 1), "layers": Integer(1, 2)}).cells
@@ -139,7 +139,7 @@ class SearchSpace:
         return found if any(cell != Cell() for cell in found) else ()
 
     def encode(self, hyperparameters: Hyperparameters) -> FloatArray[np.ndarray, "dimension"]:
-        """Hyperparameters by name to a point of the unit cube, float64."""
+        """From hyperparameters by name to a point of the unit cube, float64."""
         missing = [name for name in self.names if name not in hyperparameters]
         if missing:
             raise ValueError(f"expected a value for each of {list(self.names)}, got none for {missing}; name them all")
@@ -147,7 +147,7 @@ class SearchSpace:
         return np.concatenate([np.asarray(part, np.float64) for part in parts])
 
     def decode(self, unit: Sequence[float] | np.ndarray) -> dict[str, Value]:
-        """A point of the unit cube to hyperparameters by name, as plain Python values."""
+        """From a point of the unit cube to hyperparameters by name, as plain Python values."""
         unit, values, start = np.asarray(unit, np.float64), {}, 0
         for name, dim in self.dimensions.items():
             values[name] = dim.decode(unit[start : start + dim.width])
@@ -165,9 +165,9 @@ class SearchSpace:
 class Fidelity(NamedTuple):
     """The axis searched beside x: cheap at `low`, the target at `high`. Encoded s is in [0, 1], 1 is the target.
 
-    Integers low, ..., high are on a log scale (the presample ratio r = B / b, the size of a subset); otherwise s is
-    linear and any value may be chosen. `plain` is the value at which a method evaluates that knows nothing of the
-    axis, None for the target: a presample ratio of 1 is ordinary training.
+    If `integer`, the values low, ..., high are on a log scale (the presample ratio r = B / b, the size of a subset);
+    otherwise s is linear and any value may be chosen. `plain` is the value used by methods that ignore the axis, None
+    for the target: a presample ratio of 1 is ordinary training.
     """
 
     name: str
@@ -191,7 +191,7 @@ class Fidelity(NamedTuple):
 
     @property
     def levels(self) -> tuple[float, ...] | None:
-        """Encoded values that can be chosen; None if all of [0, 1], or more integers than a table is good for."""
+        """Encoded values that can be chosen; None if all of [0, 1], or too many integers for a table."""
         if self.low == self.high:
             return (1.0,)
         if not self.integer or self.high - self.low >= MOST_LEVELS:
@@ -205,7 +205,7 @@ class Fidelity(NamedTuple):
 
     @property
     def plain_s(self) -> float:
-        """`plain`, encoded; the cheapest fidelity where it is below that."""
+        """`plain`, encoded; the cheapest fidelity if `plain` is below it."""
         return 1.0 if self.plain is None else max(0.0, self.encode(self.plain))
 
 
@@ -243,7 +243,7 @@ def _check(name: str, dimension: Dimension) -> None:
 
 
 def _plain(dimension: Dimension) -> Dimension:
-    """The same with choices as Python has them: NumPy's are no JSON."""
+    """The same with choices as Python types: those of NumPy cannot be written as JSON."""
     if not isinstance(dimension, Categorical):
         return dimension
     return Categorical(tuple(each.item() if isinstance(each, np.generic) else each for each in dimension.choices))

@@ -23,14 +23,14 @@ __all__ = [
 Value = float | int | str | bool
 Hyperparameters = Mapping[str, Value]
 AnyArray = Array | np.ndarray
-"""An array of JAX or of NumPy: what enters a jitted program, and leaves it through `numerics.in_float64`."""
+"""A JAX or NumPy array: what enters a jitted program, and what leaves it through `numerics.in_float64`."""
 Count = int | Int[Array, ""]
-"""A number, of steps in an epoch for one, traced where a training sees a subset of its examples."""
+"""A number, for example of steps in an epoch; traced when a training uses a subset of its examples."""
 
 Axis = Literal["presample", "subset", "task"]
-"""What a fidelity is: examples scored a step (B); examples trained on; a quarter of them, or all."""
+"""What the fidelity is: examples scored per step (B); examples trained on; a quarter of them, or all."""
 Protocol = Literal["default", "paper", "scripts"]
-"""What is followed: what was found to work best, Algorithm 1 of Ariafar et al. (2021) to the letter, their code."""
+"""Which procedure is followed: what works best, Algorithm 1 of Ariafar et al. (2021) to the letter, or their code."""
 PROTOCOLS = get_args(Protocol)
 Importance = Literal["searched", "random", "off"]
-"""How the presample ratio of an evaluation is chosen; off is ordinary training."""
+"""How the presample ratio of an evaluation is chosen; "off" is ordinary training."""

@@ -1,4 +1,4 @@
-"""What a fidelity means to a training: how many examples are scored in a step, or how many are trained on.
+"""What a fidelity means for a training: how many examples are scored in a step, or how many are trained on.
 
 References:
     [AriafarEtAl2021] Faster & more reliable tuning of neural networks. AISTATS 2021 (presamples).
@@ -36,14 +36,14 @@ NAMES = (PRESAMPLE_RATIO.name, PRESAMPLE_SHARE.name, SUBSET_NAME, TASK.name)
 
 
 class Sample(NamedTuple):
-    """What a training sees: B / b, and the size of the subset that it is restricted to, None for all examples."""
+    """What a training uses: B / b, and the size of the subset to which it is restricted, None for all examples."""
 
     presample_ratio: float
     subset_size: int | None = None
 
 
 def subset_sizes(smallest: int, examples: int) -> Fidelity:
-    """From the largest batch, the smallest subset that can be trained on, to all training examples.
+    """Subsets from the largest batch, the smallest that can be trained on, to all training examples.
 
     Examples:
         >>> subset_sizes(256, 50_000).decode(0.5)
@@ -55,7 +55,7 @@ def subset_sizes(smallest: int, examples: int) -> Fidelity:
 def sample_of(
     fidelity: Fidelity, value: float | int, importance: Importance, seed: int, batch_size: int, examples: int
 ) -> Sample:
-    """What a training at a value of the fidelity sees; `seed` draws a random presample ratio.
+    """What a training at this value of the fidelity uses; `seed` draws a random presample ratio.
 
     Examples:
         >>> sample_of(PRESAMPLE_RATIO, 3, "searched", 0, 32, 50_000)
@@ -72,7 +72,7 @@ def sample_of(
 
 
 def check_axis(name: str, fidelity: Fidelity) -> None:
-    """Refuse a fidelity that no training knows.
+    """Refuse a fidelity that trainings do not know.
 
     Raises:
         ValueError: its name is unknown, or its ends are out of range.

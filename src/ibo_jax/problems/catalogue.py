@@ -29,7 +29,7 @@ def names() -> tuple[str, ...]:
 
 
 def describe(name: str, scale: str = "cpu") -> str:
-    """A line for people: what is trained on what, how long, and what a study of default size takes.
+    """A one-line description: what is trained on what, for how long, and what a study of default size takes.
 
     Examples:
         >>> describe("mnist-fcn", "cpu")
@@ -48,18 +48,18 @@ def problem(name: str, *, scale: str = "cpu", protocol: str = "default", split: 
 
     Args:
         name: one of `names()`.
-        scale: "smoke" runs in seconds and shows that all works; "cpu" tunes on two cores, with fewer images or epochs,
-            smaller networks and narrower ranges than published; "gpu", of "mnist-fcn", "cifar10-cnn" and
-            "cifar10-resnet", takes minutes of a GPU; "paper" has the published numbers.
+        scale: "smoke" runs in seconds and shows that everything works; "cpu" tunes on two cores, with fewer images or
+            epochs, smaller networks and narrower ranges than published; "gpu", for "mnist-fcn", "cifar10-cnn" and
+            "cifar10-resnet", takes minutes on a GPU; "paper" has the published numbers.
         protocol: "default" holds out validation examples and searches the ratio B / b in 1..6; "paper" searches
             s = log(B / b) / log(m / b) in [0, 1], the target being a presample of all m training examples; "scripts"
-            does as the published code: ratios 2..6, the test set for validation, whole numbers cut, and the decay of
+            follows the published code: ratios 2..6, the test set for validation, integers truncated, and the decay of
             the fully connected network exponentiated.
-        split: seed of the split of the digits; 0 for all others.
+        split: seed of the split for the digits; must be 0 for all other problems.
 
     Raises:
-        ValueError: one of them is unknown.
-        FileNotFoundError: the data is not there; the message says how to get it.
+        ValueError: the name, scale or protocol is unknown.
+        FileNotFoundError: the data is missing; the message says how to get it.
     """
     _check(name, scale, protocol)
     if name in SYNTHETIC:

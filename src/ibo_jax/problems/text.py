@@ -21,7 +21,7 @@ SPACE: dict[str, Dimension] = {
     "activity": Float(0.0, 4.0),
     "change": Float(0.0, 4.0),
 }
-"""The regularisers of `CharacterLSTM`; the weights of the last two need no upper bound where a tuner can do without."""
+"""The regularisers of `CharacterLSTM`; a tuner that can do without needs no upper bound for the last two weights."""
 
 
 def text_problem(
@@ -39,19 +39,19 @@ def text_problem(
 ) -> Problem:
     """The problem of regularising an LSTM, trained by SGD with clipped gradients on windows of the text.
 
-    As published for word models; under Adam the small weights of a self-tuning network's response are lost in noise.
+    As published for word models; with Adam the small weights of a self-tuning network's response are lost in noise.
 
     Args:
-        path: of any text in UTF-8.
-        length: of a window, in characters.
-        characters: take so many of each part only.
-        units: of embedding and state.
-        layers: of the LSTM.
-        epochs: of one training.
-        batch_size: windows in a step.
-        learning_rate: of SGD.
+        path: path of any text file in UTF-8.
+        length: length of a window, in characters.
+        characters: use only this many characters of each part.
+        units: size of the embedding and of the state.
+        layers: number of LSTM layers.
+        epochs: length of one training.
+        batch_size: windows per step.
+        learning_rate: learning rate of SGD.
         clip: largest norm of a gradient.
-        space: hyperparameters of `SPACE` to be searched, the others being zero; default all.
+        space: hyperparameters of `SPACE` to search, the others being zero; default all.
 
     Examples:
         >>> import calendar
@@ -61,8 +61,8 @@ def text_problem(
         ('ok', True)
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the text is too short; a hyperparameter that the network does not have.
+        FileNotFoundError: there is no such file.
+        ValueError: the text is too short, or the space has a hyperparameter that the network lacks.
     """
     if min(length, units, layers, batch_size) < 1:
         raise ValueError(f"expected a length, units, layers and a batch size from 1, got {length}, {units}, {layers} "

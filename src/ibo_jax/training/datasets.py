@@ -1,4 +1,4 @@
-"""Data as fixed training, validation and test arrays: a user's own, scikit-learn's digits, and image sets of TFDS.
+"""Data as fixed training, validation and test arrays: your own, scikit-learn's digits, and image sets of TFDS.
 
 Validation examples are the last of the official training set; the test set is for the final report only.
 """
@@ -27,14 +27,14 @@ Labels = Int[np.ndarray, "example *place"]
 
 
 class Dataset(NamedTuple):
-    """Arrays to learn from, to choose by, and to report on. The network sees (inputs - mean) / scale.
+    """Arrays for training, validation and testing. The network sees (inputs - mean) / scale.
 
     Attributes:
-        train_inputs: uint8 or float32, examples first, channels last; so are the others. May be mapped from disk.
-        train_labels: int32 in 0, ..., num_classes - 1, one an example, or one for each of its places.
+        train_inputs: uint8 or float32, examples first, channels last, like the other inputs. May be mapped from disk.
+        train_labels: int32 in 0, ..., num_classes - 1, one per example, or one for each of its places.
         mean: float32, broadcasts against one example; computed on the training part only.
         scale: likewise, positive.
-        valid_is_test: the test set stands in for validation, as in published scripts: it must not be trained on.
+        valid_is_test: the test set stands in for validation data, as in published scripts; it must not be trained on.
     """
 
     train_inputs: Inputs
@@ -60,16 +60,16 @@ def split_arrays(
     name: str = "arrays",
     seed: int = 0,
 ) -> Dataset:
-    """A `Dataset` of one's own arrays, shuffled and split; uint8 stays uint8, anything else becomes float32.
+    """A `Dataset` from your own arrays, shuffled and split; uint8 stays uint8, anything else becomes float32.
 
     Args:
         inputs: examples along the first axis, features or channels along the last.
-        labels: classes as whole numbers from 0, one an example (floats and flags that are such do as well).
-        valid_fraction: share of the examples to choose hyperparameters by.
-        test: share of the examples for the final report, or a pair (inputs, labels) of its own.
+        labels: classes as integers from 0, one per example (floats with whole values and flags are also accepted).
+        valid_fraction: share of the examples by which hyperparameters are chosen.
+        test: share of the examples for the final report, or a separate pair (inputs, labels).
         num_classes: default 1 + the largest label.
-        name: for messages and reports.
-        seed: of the shuffling.
+        name: used in messages and reports.
+        seed: seed of the shuffling.
 
     Examples:
         >>> data = split_arrays(np.zeros((100, 4)), np.arange(100) % 3)
@@ -77,7 +77,7 @@ def split_arrays(
         (60, 20, 20, 3)
 
     Raises:
-        ValueError: lengths differ, an input is not finite, a label is out of range, there is one class only, or a part
+        ValueError: lengths differ, an input is not finite, a label is out of range, there is only one class, or a part
             would be empty.
     """
     inputs, labels = _as_inputs(inputs), _as_labels(labels)
@@ -85,7 +85,7 @@ def split_arrays(
     given = (valid_fraction, 0.5 if isinstance(test, tuple | list) else test)
     if not all(0 < share < 1 for share in given):
         raise ValueError(
-            f"{name}: expected shares between 0 and 1 as valid_fraction and test, got {given}; change them"
+            f"{name}: expected valid_fraction and test to be shares between 0 and 1, got {given}; change them"
         )
     test_size = 0 if isinstance(test, tuple | list) else round(test * len(labels))
     valid_size = round(valid_fraction * len(labels))
@@ -122,11 +122,11 @@ def load(
 
     Args:
         name: one of `NAMES`.
-        valid_size: validation examples, the last of the training set; default 10,000 (digits 397). 0 takes the test
-            set for validation, as the published scripts of importance-based optimisation do: errors are then
-            optimistic.
+        valid_size: number of validation examples, the last of the training set; default 10,000 (digits 397). 0 uses the
+            test set for validation, as the published scripts of importance-based optimisation do, which makes
+            errors optimistic.
         normalise: "standard" subtracts the mean of each channel of the training part and divides by its standard
-            deviation; "unit" divides by the largest possible value; "zca" whitens (fitted on the training part, kept
+            deviation; "unit" divides by the largest possible value; "zca" whitens (fitted on the training part, stored
             as float32 in the cache: 0.7 GB for CIFAR).
         split: seed of the split of the digits into 1,000 / 397 / 400; the others have one split, 0.
         download: let TFDS fetch and prepare what is missing (needs the internet).
@@ -147,7 +147,7 @@ def load(
     if split and name != "digits":
         raise ValueError(f"{name}: expected split=0, the official one, got {split}; only digits has others")
     if split < 0:
-        raise ValueError(f"{name}: expected a split from 0, got {split}; number it so")
+        raise ValueError(f"{name}: expected a split from 0, got {split}; number it from 0")
     if name == "digits":
         arrays, num_classes, top, valid_size = _digits(split), 10, 16, 397 if valid_size is None else valid_size
     else:
@@ -170,9 +170,9 @@ def load(
 
 
 def merged(dataset: Dataset) -> Dataset:
-    """The same with training and validation examples both in the training part, for the final training.
+    """The same with training and validation examples together in the training part, for the final training.
 
-    Where the test set stands in for validation the training part already is all there is.
+    If the test set stands in for validation, the training part already is all there is.
 
     Examples:
         >>> len(merged(load("digits")).train_labels)
@@ -187,7 +187,7 @@ def merged(dataset: Dataset) -> Dataset:
 
 
 def take(dataset: Dataset, *, train: int | None = None, valid: int | None = None, test: int | None = None) -> Dataset:
-    """The first so many examples of each part; `mean` and `scale` stay those of the whole.
+    """The first examples of each part; `mean` and `scale` stay those of the whole.
 
     Examples:
         >>> len(take(load("digits"), train=100).train_labels)
@@ -211,7 +211,7 @@ def guessing_error(labels: np.ndarray) -> float:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """What tells the training part from others of its size, in words; rounded, as processors differ in last digits.
+    """What distinguishes the training part from others of its size, in words; rounded, as last digits vary.
 
     Examples:
         >>> fingerprint(load("digits"))
@@ -223,11 +223,11 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def check(dataset: Dataset) -> None:
-    """Refuse data on which a training cannot mean anything.
+    """Refuse data on which training is meaningless.
 
     Raises:
-        ValueError: a part is empty, lengths or shapes differ, an input is not finite, a label is out of range, there is
-            one class only among the validation examples.
+        ValueError: a part is empty, lengths or shapes differ, an input is not finite, a label is out of range, or the
+            validation examples are all of one class.
     """
     for part in ("train", "valid", "test"):
         inputs, labels = getattr(dataset, f"{part}_inputs"), getattr(dataset, f"{part}_labels")
@@ -252,7 +252,7 @@ def _as_inputs(inputs: Inputs) -> Inputs:
 
 
 def _as_labels(labels: np.ndarray) -> np.ndarray:
-    """Whole numbers in whatever type they came; anything else as it is, to be refused."""
+    """Whole numbers of any type as int32; anything else unchanged, to be refused."""
     labels = np.asarray(labels)
     whole = labels.dtype == bool or (np.issubdtype(labels.dtype, np.floating) and np.all(labels == np.rint(labels)))
     return labels.astype(np.int32) if whole else labels

@@ -1,4 +1,4 @@
-"""A text file as data for a language model of characters: windows, and the next character at every place as labels."""
+"""A text file as data for a character-level language model: windows, labelled with the next character at each place."""
 
 from pathlib import Path
 
@@ -10,15 +10,16 @@ __all__ = ["windows"]
 
 
 def windows(path: Path | str, *, length: int = 64, characters: int | None = None) -> Dataset:
-    """The first 90 % of the text to learn from, the next 5 % to choose by, the last 5 % to report on.
+    """The first 90 % of the text for training, the next 5 % for validation, the last 5 % for testing.
 
-    Windows do not overlap, and a rest too short for one is dropped. Characters are numbered in order of code; all that
-    occur in the file are classes, so that every part can be judged. The network sees the numbers as float32.
+    Windows do not overlap, and a remainder too short for a window is dropped. Characters are numbered in order of code
+    point; all that occur in the file are classes, so that every part can be judged. The network sees the numbers as
+    float32.
 
     Args:
-        path: of any text in UTF-8.
-        length: of a window.
-        characters: take so many of each part only, the first.
+        path: path of any text file in UTF-8.
+        length: length of a window.
+        characters: use only the first so many characters of each part.
 
     Examples:
         >>> import calendar
@@ -27,8 +28,8 @@ def windows(path: Path | str, *, length: int = 64, characters: int | None = None
         (True, np.True_)
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: windows without a character, or a part of the text is shorter than one and the character after it.
+        FileNotFoundError: there is no such file.
+        ValueError: windows are empty, or a part of the text is shorter than one window and the character after it.
     """
     if length < 1:
         raise ValueError(f"{path}: expected windows of at least one character, got length={length}; take longer")

@@ -1,6 +1,6 @@
-"""Trains one configuration, uniformly or by importance sampling, and says what it reached and what it cost.
+"""Trains one configuration, uniformly or by importance sampling, and reports what it reached and what it cost.
 
-Everything runs in float32 (or what the network chooses) whatever the caller's x64 mode, in one compiled program an
+Everything runs in float32 (or what the network chooses) whatever the caller's x64 mode, in one compiled program per
 epoch with the data on the device. The same arguments on the same machine give the same bits.
 """
 
@@ -28,16 +28,16 @@ PASSES = 3  # forward-equivalents of a forward and backward pass
 
 @dataclass(frozen=True)
 class Task:
-    """How hyperparameters become a training. Make one and keep it: compiled programs are found again by it.
+    """How hyperparameters become a training. Make one and keep it: compiled programs are looked up by it.
 
     The functions receive hyperparameters by name. Real numbers arrive as traced arrays, so they may be rates,
-    probabilities and weights but not sizes; whole numbers, names and flags arrive as they are.
+    probabilities and weights but not sizes; integers, names and flags arrive as they are.
 
     Attributes:
         network: the network (an `init`/`apply` pair or a Flax module).
         optimizer: `optimizer(hyperparameters, steps_per_epoch)`, an Optax transformation.
-        epochs: number of epochs of len(train) // batch_size steps each.
-        batch_size: examples in a step.
+        epochs: number of epochs, each of len(train) // batch_size steps.
+        batch_size: examples per step.
         penalty: `penalty(params, hyperparameters)`, added to the loss and never weighted by importance.
         augment: `augment(key, images, hyperparameters)` on raw images as stored; called with one image at a time,
             under `vmap`.
@@ -61,7 +61,7 @@ class Task:
 
 
 class _Measured(NamedTuple):
-    """One epoch as numbers; `seconds` is the training time so far, `params` are good until the next epoch begins."""
+    """One epoch as numbers; `seconds` is the training time so far, `params` are valid until the next epoch begins."""
 
     error: float
     loss: float
@@ -89,18 +89,18 @@ def train(
     """Trains from scratch on the training part and judges on the validation part.
 
     Args:
-        presample_ratio: r = B / b, examples scored for each one trained on; 1 is plain SGD.
+        presample_ratio: r = B / b, examples scored per example trained on; 1 is plain SGD.
         switch: rule that turns importance sampling on and off, see `importance.pays`.
         draw: how a batch is drawn from its presample, see `importance.draw`.
-        subset_size: train on so many random examples, others for every seed, as Fabolas does; None for all. An epoch
-            is then a pass over the subset. All sizes share one program.
+        subset_size: train on this many random examples, different for every seed, as Fabolas does; None for all. An
+            epoch is then a pass over the subset. All sizes share one program.
         validate: whether to evaluate after every epoch, not only after the last (not part of the cost).
-        on_epoch: called with the number of epochs done and the validation error (NaN without `validate`); true
-            stops the training, which then counts as pruned.
+        on_epoch: called with the number of epochs done and the validation error (NaN without `validate`); returning
+            true stops the training, which then counts as pruned.
 
     Returns:
-        The outcome, "diverged" with the error of guessing if the loss or the parameters ceased to be finite.
-        Series in `history`, a value an epoch: `error` and `loss` of validation, `train_loss`, `tau` (moving average
+        The outcome, "diverged" with the error of guessing if the loss or the parameters stopped being finite.
+        Series in `history`, one value per epoch: `error` and `loss` of validation, `train_loss`, `tau` (moving average
         at the end of the epoch), `importance_share`, `seconds` (of training so far, initialisation included).
 
     Examples:
@@ -112,7 +112,7 @@ def train(
         ('ok', True, 3)
 
     Raises:
-        ValueError: a batch that is empty or larger than the training set, a ratio below 1, too few outputs.
+        ValueError: the batch is empty or larger than the training set, the ratio is below 1, or outputs are too few.
     """
     return _train(seed, task, hyperparameters, presample_ratio, data, switch, draw, subset_size, validate, on_epoch)[0]
 
@@ -130,12 +130,12 @@ def retrain(
     """Trains the answer on training and validation data together and judges it on the test set.
 
     Args:
-        presample_ratio: B / b; 1 is plain SGD, by which Ariafar et al. (2021) judge every answer.
-        switch: as of `train`.
-        draw: as of `train`.
+        presample_ratio: B / b; 1 is plain SGD, with which Ariafar et al. (2021) judge every answer.
+        switch: as for `train`.
+        draw: as for `train`.
 
     Returns:
-        What the test set says, and the parameters of the trained network.
+        The errors on the test set, and the parameters of the trained network.
 
     Examples:
         >>> from ibo_jax.training import datasets, networks, optimizers
@@ -145,7 +145,7 @@ def retrain(
         True
 
     Raises:
-        ValueError: as `train`.
+        ValueError: as for `train`.
     """
     final = merged(data)._replace(valid_inputs=data.test_inputs, valid_labels=data.test_labels)
     outcome, params = _train(seed, task, hyperparameters, presample_ratio, final, switch, draw, validate=False)
@@ -164,7 +164,7 @@ def _train(
     validate: bool = True,
     on_epoch: Callable[[int, float], bool] | None = None,
 ) -> tuple[Outcome, Params]:
-    """What `train` says of a training, and the parameters at its end."""
+    """The outcome of a training, and the parameters at its end."""
     batch_size = int(task.batch_size(hyperparameters))
     population = len(data.train_labels) if subset_size is None else subset_size
     _check(task, batch_size, presample_ratio, population, len(data.train_labels))
