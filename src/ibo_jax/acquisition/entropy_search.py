@@ -1,7 +1,7 @@
 """Entropy search: how much an evaluation at (x, s) tells about where the optimum at the target fidelity lies.
 
 The distribution of the optimum over the representers is estimated from joint samples of the function there. The
-information gain of an observation y is the mutual information of y and the optimum's place, estimated two ways:
+information gain of an observation y is the mutual information of y and the optimum's location, estimated in two ways:
 
     symmetric  H[y] - sum_r p_r H[y | x* = r], moments of y within the samples whose optimum is r. Smooth in (x, s),
                cheap, and what a search should use.
@@ -38,9 +38,9 @@ SHRINKAGE = 4.0  # pseudo-samples that pull a group's variance to the common one
 class Belief(NamedTuple):
     """What one draw of the surrogate believes about the optimum at the target, by joint samples of the function there.
 
-    The samples in which the same representer is optimal are a group: the `group` of each sample, how many there are in
-    each, and the mean of their base samples. Where a space has few points representers repeat: `first` is the first
-    copy of each, and stands for all of them.
+    The samples in which the same representer is optimal form a group; stored are the `group` of each sample, the size
+    of each group and the mean of its base samples. In a space of few points representers repeat: `first` is the first
+    copy of each and stands for all of them.
     """
 
     posterior: Posterior
@@ -69,7 +69,7 @@ class Belief(NamedTuple):
 def base_samples(key: PRNGKeyArray, samples: int, representers: int) -> Float[AnyArray, "sample representer"]:
     """Standard normal draws whose sample mean is exactly 0 and covariance exactly the identity.
 
-    With matched moments a gain of nothing is estimated as nothing, whatever the number of samples.
+    With matched moments a gain of zero is estimated as zero, whatever the number of samples.
     Needs samples > representers.
     """
     normal = jax.random.normal(key, (samples, representers), jnp.result_type(float))
@@ -125,8 +125,8 @@ def symmetric_gain(
 ) -> Float[AnyArray, "point"]:
     """Information about the optimum in an observation at each (x, s), nats: H[y] - sum_r p_r H[y | x* = r].
 
-    y is Gaussian; given that r is optimal it is taken as Gaussian with the moments of its group of samples. y's part
-    that the representers explain is w . z for base samples z, the rest is independent of the optimum.
+    y is Gaussian; given that r is optimal, it is taken to be Gaussian with the moments of the samples of r's group.
+    The part of y that the representers explain is w . z for base samples z; the rest is independent of the optimum.
     """
     explained, variance = _explained(belief, x, s)
     total = jnp.sum(explained**2, axis=0)

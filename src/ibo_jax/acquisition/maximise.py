@@ -1,7 +1,7 @@
 """Maximise a smooth function over the unit cube from several starts at once, by BFGS in a trust region.
 
-One value and gradient an iteration and no line search: the whole search is a flat scan, which compiles in a third of
-the time of nested loops and keeps the starts in step.
+Each iteration takes one value and gradient and no line search: the whole search is a flat scan, which compiles in a
+third of the time of nested loops and keeps the starts in step.
 
 References:
     [NocedalWright2006] Numerical optimization, 2nd edition, chapters 4 and 6.
@@ -39,11 +39,11 @@ def maximise(
     *,
     steps: int = 30,
 ) -> tuple[Float[AnyArray, "start dimension"], Float[AnyArray, "start"]]:
-    """Local maxima of `function` on [0, 1]^dimension, one a start, and the values there; never worse
-    than the start, moved by at most 1e-4 inside.
+    """Local maxima of `function` on [0, 1]^dimension, one per start, and the values there; never worse
+    than the start, which is first moved at most 1e-4 inside.
 
-    The box is left to x = sin^2(t): smooth, and its faces can be reached. A dimension without gradient stays.
-    `function` takes all points at once, which is many times faster than one by one; no value may depend on another's
+    The box is handled by x = sin^2(t), which is smooth and can reach the faces. A dimension without gradient stays.
+    `function` takes all points at once, which is many times faster than one by one; no value may depend on another
     point. A start without a value (NaN) stays, with -inf.
 
     Examples:

@@ -36,10 +36,10 @@ Reach = Callable[[Float[AnyArray, "*point dimension"]], Float[AnyArray, "*point 
 
 
 class Proposal(NamedTuple):
-    """Where to go and what is predicted there, and the answers so far; objectives in the units of observations.
+    """Where to go, what is predicted there, and the answers so far; objectives in the units of observations.
 
-    `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `log_acquisition` is NaN where the guard
-    chose, `entropy` (of the optimum's place) where it was not asked for.
+    `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `log_acquisition` is NaN if the guard
+    chose, `entropy` (of the optimum's location) is NaN if it was not computed.
     """
 
     x: Float[AnyArray, "dimension"]
@@ -76,15 +76,15 @@ def propose(
         key: randomness.
         observations: padded; at least one row that is not pending.
         error: draws of the error's hyperparameters, from `surrogate.nuts.fit`.
-        cost: draws of the log cost's hyperparameters, as many.
-        guard: propose the recommendation at the target instead of the maximiser, as where nothing is to be gained: the
-            surrogate is sure of the optimum then, and this can prove it wrong.
-        nearby: gain information about where around the recommendation the optimum is, not about where anywhere.
+        cost: equally many draws of the log cost's hyperparameters.
+        guard: propose the recommendation at the target instead of the maximiser, as is also done when nothing is left
+            to gain: the surrogate is then sure of the optimum, and this evaluation can prove it wrong.
+        nearby: gain information about the optimum's location around the recommendation, not anywhere.
         error_basis: how the error may depend on the fidelity, as in the fit.
-        price_exponent: exponent of the price, 1 for gain per price, 0 where no price counts.
+        price_exponent: exponent of the price, 1 for gain per price, 0 to ignore the price.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         acquisition: "information_gain_per_cost" (about the optimum at the target, per predicted cost and median
-            overhead; equation 6 of Ariafar et al. 2021, the overhead as RoBO can add), "information_gain" or
+            overhead; equation 6 of Ariafar et al. 2021, with the overhead that RoBO can add), "information_gain", or
             "expected_improvement" at the target (whatever it costs).
         cells: what x can reach, `SearchSpace.cells`.
     """

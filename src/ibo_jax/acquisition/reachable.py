@@ -1,8 +1,8 @@
-"""Which points of the unit cube hyperparameters can reach: whole numbers and choices leave gaps.
+"""Which points of the unit cube hyperparameters can reach: integers and choices leave gaps.
 
-An acquisition that is asked between two whole numbers promises news, but what is then evaluated is one of the two, and
-once it is known nothing is learnt: the search may stay there for ever. So all that is asked and answered is snapped
-first, as Garrido-Merchán and Hernández-Lobato (Neurocomputing 2020) do inside the kernel.
+Between two integers an acquisition promises information, but the evaluation then takes place at one of the two, and
+once that is known nothing is learnt: the search may stay there forever. So every point that is asked for or returned
+is snapped first, as Garrido-Merchán and Hernández-Lobato (Neurocomputing 2020) do inside the kernel.
 """
 
 import jax
@@ -17,7 +17,7 @@ __all__ = ["small_steps", "snap"]
 
 
 def snap(x: Float[AnyArray, "*point dimension"], cells: Cells) -> Float[AnyArray, "*point dimension"]:
-    """The nearest reachable points. The gradient by coordinates with gaps is zero.
+    """The nearest reachable points. The gradient with respect to coordinates with gaps is zero.
 
     Args:
         cells: what each dimension can reach, `SearchSpace.cells`; empty if all of the cube can be reached.
@@ -43,8 +43,8 @@ def snap(x: Float[AnyArray, "*point dimension"], cells: Cells) -> Float[AnyArray
 
 
 def small_steps(cells: Cells, dimension: int, length: float) -> Float[np.ndarray, "dimension"]:
-    """Standard deviations, by coordinate, of steps to near points: `length`, or as far as from the lowest whole
-    number to the next; of a choice such that a quarter (two choices) to three quarters (ten) of them lead to another.
+    """Standard deviations, by coordinate, of steps to nearby points: `length`, or for an integer the distance from the
+    lowest value to the next; for a choice such that a quarter (two choices) to three quarters (ten) lead to another.
 
     Examples:
         >>> from ibo_jax.space import Cell

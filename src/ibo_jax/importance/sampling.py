@@ -1,8 +1,8 @@
 """Presampling, drawing by score, and the weights that keep the gradient unbiased.
 
-Reference: Katharopoulos and Fleuret, ICML 2018, Algorithm 1. Of a training set, B examples are drawn uniformly and
-scored; b of them are drawn with probabilities g_i proportional to the scores, with replacement, and weighted by
-1 / (B g_i), so that the weighted mean over the batch has the mean over the presample as its expectation.
+Reference: Katharopoulos and Fleuret, ICML 2018, Algorithm 1. B examples of the training set are drawn uniformly and
+scored; b of them are drawn with replacement, with probabilities g_i proportional to the scores, and weighted by
+1 / (B g_i), so that the expectation of the weighted mean over the batch is the mean over the presample.
 """
 
 from typing import Literal, NamedTuple
@@ -37,9 +37,9 @@ def presample(key: PRNGKeyArray, population: int | Int[Array, ""], size: int) ->
 
 
 def probabilities(scores: Float[Array, "presample"]) -> Float[Array, "presample"]:
-    """Scores divided by their sum; uniform where all are zero (or vanish in float32) or one is not finite.
+    """Scores divided by their sum; uniform if all are zero (or vanish in float32) or one is not finite.
 
-    So a network that diverges is trained on uniformly, and its loss tells.
+    A network that diverges is thus trained uniformly, and its loss shows it.
 
     Examples:
         >>> probabilities(jnp.array([1.0, 3.0])).tolist(), probabilities(jnp.zeros(2)).tolist()
@@ -52,7 +52,7 @@ def probabilities(scores: Float[Array, "presample"]) -> Float[Array, "presample"
 
 
 def over_largest(scores: Float[Array, "presample"]) -> Float[Array, "presample"]:
-    """Scores over the largest, whose sums neither vanish nor overflow; ones where that is zero or not finite.
+    """Scores divided by the largest, so that sums neither vanish nor overflow; ones if it is zero or not finite.
 
     Examples:
         >>> over_largest(jnp.array([1e-30, 4e-30])).tolist(), over_largest(jnp.array([1.0, jnp.nan])).tolist()
@@ -69,9 +69,9 @@ def draw(
 ) -> Int[Array, "batch"]:
     """`size` indices with the given probabilities, with replacement, by inverting the cumulative sum.
 
-    "multinomial" draws independently, as published. "systematic" takes one uniform number and equal steps from it:
-    the same expectation and never more than one draw away from it, so less variance. Neither draws an index of
-    probability zero, but for rounding where thousands are summed; its weight is 0.
+    "multinomial" draws independently, as published. "systematic" takes equal steps from one uniform number: the
+    expectation is the same and counts are never more than one draw away from it, so the variance is lower. Neither
+    draws an index of probability zero, except through rounding when thousands are summed; its weight is then 0.
 
     Examples:
         >>> draw(jax.random.key(0), jnp.array([0.0, 0.25, 0.75]), 4, "systematic").tolist()
@@ -95,7 +95,7 @@ def draw(
 def weights(
     probabilities: Float[Array, "presample"], indices: Int[Array, "batch"], exponent: float = 1.0
 ) -> Float[Array, "batch"]:
-    """(1 / (B g_i)) ** exponent of the drawn examples: unbiased at 1, unweighted (towards hard examples) at 0.
+    """(1 / (B g_i)) ** exponent for the drawn examples: unbiased at 1, unweighted (biased to hard examples) at 0.
 
     The exponent is the k of the biased variant (Katharopoulos and Fleuret 2017, arXiv:1706.00043).
 

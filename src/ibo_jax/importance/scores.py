@@ -20,7 +20,7 @@ __all__ = ["gradient_norm", "loss", "upper_bound"]
 def loss(logits: Float[Array, "*example class_"], labels: Int[Array, "*example"]) -> Float[Array, "*example"]:
     """Softmax cross-entropy of each example, in nats, at least in float32.
 
-    As a score it is an ablation: late in training it ranks worse than `upper_bound` and overstates its own tau.
+    As a score it is an ablation: late in training it ranks examples worse than `upper_bound` and overstates its tau.
 
     Examples:
         >>> [f"{nats:.4f}" for nats in loss(jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([0, 1]))]
@@ -54,7 +54,7 @@ def gradient_norm(
     inputs: Float[Array, "example ..."],
     labels: Int[Array, "example"],
 ) -> Float[Array, "example"]:
-    """Norm of each example's loss gradient with respect to all parameters: the reference, at the price of a backward.
+    """Norm of each example's loss gradient with respect to all parameters: the reference, costing a backward pass.
 
     Args:
         apply: `apply(params, inputs) -> logits` on a batch.

@@ -1,7 +1,7 @@
 """When importance sampling pays: the variance it saves against the passes it costs.
 
 Reference: Katharopoulos and Fleuret, ICML 2018, Algorithm 1 and equation 29. A batch of b drawn by score has the
-variance of a uniform batch of tau^2 b; scoring B examples costs B forward passes beside the 3 b of a step.
+variance of a uniform batch of tau^2 b; scoring B examples costs B forward passes on top of the 3 b of a step.
 """
 
 from typing import Literal
@@ -39,7 +39,7 @@ def moving_average(
 
 
 def threshold(presample_size: int, batch_size: int) -> float:
-    """Cost of an importance step over a uniform one, (B + 3b) / (3b), a backward pass being two forwards (eq. 29).
+    """Cost of an importance step relative to a uniform one, (B + 3b) / (3b): a backward pass is two forwards (eq. 29).
 
     Examples:
         >>> [threshold(ratio * 64, 64) for ratio in (3, 6)]

@@ -16,7 +16,7 @@ OPTUNA_NAMES = ("grid", "tpe", "gp", "hyperband", "bohb")
 
 
 class Method(NamedTuple):
-    """What tells the methods apart; surrogates, entropy search and importance sampling are one code for all of them.
+    """What distinguishes the methods; surrogates, entropy search and importance sampling are shared by all of them.
 
     Attributes:
         summary: a line for people.
@@ -59,10 +59,10 @@ def make(name: str, fidelity: Fidelity, *, protocol: str = "default", cells: Cel
 
     Args:
         name: one of `NAMES`.
-        fidelity: the axis along which evaluations differ. A method that does not search it stays at its plain value.
-        protocol: "default" guards the target fidelity, asks around the recommendation, lets the bias bend, warps the
-            objective and asks only what can be evaluated; "paper" and "scripts" follow Algorithm 1 without any of
-            that, with the published fidelity kernel, and round what they chose.
+        fidelity: the axis along which evaluations differ; a method that does not search it stays at its plain value.
+        protocol: "default" guards the target fidelity, searches around the recommendation, lets the bias bend, warps
+            the objective and suggests only what can be evaluated; "paper" and "scripts" follow Algorithm 1 without
+            any of this, with the published fidelity kernel, and round what they choose.
         cells: what x can reach, `SearchSpace.cells`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The contract of a method: a pure function from what was observed to what to try next."""
+"""The contract of a method: a pure function from what has been observed to what to try next."""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -19,8 +19,8 @@ class Suggestion(NamedTuple):
 
     Objectives are on the modelled scale of `Observations.objective`. `reason` is "acquisition", "nearby" (the same, for
     the optimum around the recommendation), "guard" (the target fidelity was neglected), "recommendation" or "random";
-    `entropy` is NaN where the distribution of the optimum was not asked for; `warning` is non-empty when something
-    fell back.
+    `entropy` is NaN if the distribution of the optimum was not computed; `warning` is non-empty when a fallback was
+    used.
     """
 
     x: Float[np.ndarray, "dimension"]
@@ -41,8 +41,8 @@ class Suggestion(NamedTuple):
 class Suggest(Protocol):
     """`suggest(key, observations, state) -> (suggestion, state)`; needs at least one observation that is not pending.
 
-    `share_left` is the share of the evaluations beyond the initial design that may still be made, 1 if their number is
-    not what limits the search.
+    `share_left` is the share of the evaluations beyond the initial design that may still be made, or 1 if their number
+    does not limit the search.
     """
 
     def __call__(
@@ -51,7 +51,7 @@ class Suggest(Protocol):
 
 
 def generator(key: PRNGKeyArray) -> np.random.Generator:
-    """NumPy's randomness from a key of JAX: for a few numbers of any shape, without a program for each.
+    """A NumPy generator from a JAX key: for a few numbers of any shape, without compiling a program for each.
 
     Examples:
         >>> generator(jax.random.key(0)).random() == generator(jax.random.key(0)).random()

@@ -29,10 +29,10 @@ def suggest(
     drawn: bool = False,
     **settings: Any,
 ) -> tuple[Suggestion, State | None]:
-    """Where to evaluate next, by a surrogate that takes all evaluations for evaluations at the target.
+    """Where to evaluate next, with a surrogate that treats all evaluations as evaluations at the target.
 
     Args:
-        key: randomness.
+        key: source of randomness.
         observations: at least one that is not pending.
         state: that of the previous suggestion.
         fidelity: the axis that is not searched.

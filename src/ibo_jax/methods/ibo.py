@@ -61,20 +61,20 @@ def suggest(
     Args:
         key: randomness; the same key, observations and state give the same suggestion.
         observations: at least one that is not pending.
-        state: that of the previous suggestion; without it the chains start cold, on few observations first.
+        state: that of the previous suggestion; without it the chains start cold, first on a few observations.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         guarded: try the recommendation at the target when the last three evaluations were all far from it. Without
             it the search can settle at the cheapest fidelity of a strongly biased problem and never learn of the bias.
-        nearby: two suggestions of three gain information about the optimum's place around the recommendation instead
-            of anywhere, once there are more evaluations than coordinates. In few evaluations of many dimensions the
-            whole cube cannot be learnt.
+        nearby: once there are more evaluations than coordinates, two suggestions out of three gain information about
+            the optimum's location around the recommendation instead of anywhere. A few evaluations in many dimensions
+            cannot teach the whole cube.
         acquisition: "information_gain_per_cost", "information_gain" whatever it costs, or "expected_improvement" at the
             target.
         error_basis: how the error may depend on the fidelity (`surrogate.kernels.Basis`).
         warped: model the objective after a monotone warping to normality (`surrogate.warping`).
         cells: what x can reach, `SearchSpace.cells`; nothing else is proposed.
-        share_left: of the evaluations, in [0, 1], 1 if their number is not the budget: the exponent of the price
-            [LeeEtAl2020]. Where it is, a cheap one saves nothing that could be spent.
+        share_left: share of the evaluations left, in [0, 1], or 1 if their number is not the budget: the exponent of
+            the price [LeeEtAl2020]. If it is the budget, a cheap evaluation saves nothing that could be spent.
 
     Examples:
         >>> from ibo_jax.observations import append, empty

@@ -32,14 +32,14 @@ def initial_design(
     *,
     protocol: str = "default",
 ) -> tuple[Float[np.ndarray, "count dimension"], Float[np.ndarray, "count"]]:
-    """Points of the unit cube, which depend on nothing but the key, and their encoded fidelities.
+    """Points of the unit cube, which depend only on the key, and their encoded fidelities.
 
     Args:
-        key: randomness; the study's key, so that methods compared by seed start alike.
+        key: the study's key, so that methods compared by seed start alike.
         count: number of points.
         dimension: coordinates of the unit cube.
         fidelity: the axis of the fidelities.
-        design: how they are chosen.
+        design: how the fidelities are chosen.
         protocol: "scripts" starts at the target instead of at random or growing fidelities, as the authors' code does.
 
     Examples:
@@ -61,7 +61,7 @@ def initial_design(
 
 
 def importance_fidelities(rng: np.random.Generator, fidelity: Fidelity, count: int) -> Float[np.ndarray, "count"]:
-    """Encoded fidelities at random, the plain one left out unless there is no other."""
+    """Random encoded fidelities, leaving out the plain one unless there is no other."""
     if fidelity.levels is None:
         return rng.uniform(size=count)
     others = [s for s in fidelity.levels if s != fidelity.plain_s]

@@ -222,8 +222,8 @@ def _check_task(
     if not 1 <= batch_size <= presample <= examples:
         raise ValueError(
             f"{at}: expected a batch size from 1 which, times the largest presample ratio, is at most the "
-            f"{examples} training examples, got {batch_size} and {presample:g}; lower `batch_size`, or narrow its range or that of "
-            "the fidelity"
+            f"{examples} training examples, got {batch_size} and {presample:g}; lower `batch_size`, or its range "
+            "or that of the fidelity"
         )
     rates = {key: value for key, value in hyperparameters.items() if isinstance(value, float)}
 

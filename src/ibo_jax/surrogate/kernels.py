@@ -73,8 +73,8 @@ def matern52_slope(r2: Float[AnyArray, "..."]) -> Float[AnyArray, "..."]:
 @jax.custom_jvp
 def squared_distances(a: Float[AnyArray, "n dimension"], b: Float[AnyArray, "m dimension"]) -> Float[AnyArray, "n m"]:
     """All squared distances, by differences: zero between equal points however far from the origin. A matrix product
-    loses that, and the kernel its definiteness, at the short lengths that a heavy-tailed prior draws; it serves the
-    derivative, at a third of the time."""
+    loses this property, and the kernel its positive definiteness, at the short lengths that a heavy-tailed prior draws;
+    the derivative can use one, in a third of the time."""
     return sum((a[:, k, None] - b[None, :, k]) ** 2 for k in range(a.shape[1]))  # type: ignore[return-value]
 
 

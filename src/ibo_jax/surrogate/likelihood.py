@@ -22,7 +22,7 @@ JITTER = 1e-9  # added to the noise variance of standardised outputs; 1e-6 would
 
 
 class TrainingData(NamedTuple):
-    """Standardised outputs at (x, s), padded: only rows with `mask` exist, whatever the others hold."""
+    """Standardised outputs at (x, s), padded: only rows with `mask` count, whatever the others contain."""
 
     x: Float[AnyArray, "observation dimension"]
     s: Float[AnyArray, "observation"]

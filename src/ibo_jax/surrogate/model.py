@@ -29,9 +29,9 @@ FEW_COORDINATES = 6  # of more than these, tens of evaluations can learn only wh
 class Prior(NamedTuple):
     """Independent priors on unconstrained kernel hyperparameters: location and scale, each field shaped like them.
 
-    All are normal but those of the length scales and of the noise, Student-t with `FREEDOM` degrees. They are narrow,
-    as few evaluations say little of either, and their tails let more of them say otherwise at little cost: a coordinate
-    may not matter at all, errors may be noisy.
+    All are normal except those of the length scales and the noise, which are Student-t with `FREEDOM` degrees. These
+    are narrow because a few evaluations say little about either, and heavy-tailed so that more evaluations can
+    overrule them at little cost: a coordinate may not matter at all, errors may be noisy.
     """
 
     location: KernelParameters
@@ -39,13 +39,13 @@ class Prior(NamedTuple):
 
 
 def error_prior(dimension: int) -> Prior:
-    """Prior of the error's process over x with `dimension` coordinates: smooth, little noise, any bias of s < 1 by
-    processes of its own, but little by a common factor, which moves the lowest values most. From `FEW_COORDINATES` on
-    length scales are expected to grow with the cube of the dimension, up to those of [HvarfnerEtAl2024], reached at
-    nineteen coordinates, which grow with its root, as distances do.
+    """Prior of the error's process over x with `dimension` coordinates: smooth, with little noise. The bias at s < 1
+    may be anything through processes of its own, but only small through a common factor, which moves the lowest values
+    most. From `FEW_COORDINATES` on, length scales are expected to grow with the cube of the dimension up to those of
+    [HvarfnerEtAl2024], reached at nineteen coordinates; these grow with its root, as distances do.
 
     Amplitude, noise, tilt and the width of the length scales were chosen on hartmann6 and borehole, their growth on
-    borehole, protein and wing-weight, seeds of development all (experiments/benchmarks/NOTES.md).
+    borehole, protein and wing-weight, all with development seeds (experiments/benchmarks/NOTES.md).
     """
     log_length = min(-0.5 + 3.0 * _log_excess(dimension), math.sqrt(2.0) + 0.5 * math.log(dimension))
     return _prior(
@@ -59,7 +59,7 @@ def error_prior(dimension: int) -> Prior:
 
 
 def cost_prior(dimension: int) -> Prior:
-    """Prior of the log cost's process: the fidelity changes it much, and clocks are noisy."""
+    """Prior of the log cost's process: the fidelity changes it a lot, and clocks are noisy."""
     return _prior(
         dimension,
         length_scale=(-0.5 + 0.5 * _log_excess(dimension), 1.0),
@@ -83,8 +83,8 @@ def cost_data(observations: Observations) -> TrainingData:
 def standardise(data: TrainingData) -> tuple[TrainingData, Float[AnyArray, ""], Float[AnyArray, ""]]:
     """The same data with outputs of mean 0 and standard deviation 1, and their location and scale.
 
-    Outputs of padding become zero, whatever they held; its places stay, because pending rows are imagined there. If
-    all outputs are equal, up to rounding, the scale is 1.
+    Outputs in padding become zero, whatever they contained; its points stay, because pending rows are imputed there.
+    If all outputs are equal, up to rounding, the scale is 1.
     """
     count = jnp.maximum(jnp.sum(data.mask), 1)
     location = jnp.sum(jnp.where(data.mask, data.y, 0.0)) / count

@@ -1,8 +1,8 @@
 """Hyperparameters of a Gaussian process drawn by NUTS: the one place that runs Markov chains.
 
-A study fits the same model again and again to a little more data, so a chain is carried over: its position, step
+A study refits the same model to slightly more data again and again, so the chain is carried over: its position, step
 size and mass matrix. A cold start adapts all three in a long warm-up; a warm one adapts only the step size, in a few
-iterations. Which of the two is data, not code: one program serves both, and both processes (`model.Prior`).
+iterations. The choice between the two is data, not code: one program serves both, and both processes (`model.Prior`).
 
 References:
     [HoffmanGelman2014] The No-U-Turn sampler. JMLR 15. Step size by dual averaging, section 3.2.
@@ -45,7 +45,7 @@ class Chain(NamedTuple):
 
 
 class FitInfo(NamedTuple):
-    """How a fit went: is every draw finite, and the mean probability of acceptance."""
+    """How a fit went: whether every draw is finite, and the mean probability of acceptance."""
 
     finite: Bool[AnyArray, ""]
     acceptance: Float[AnyArray, ""]
@@ -69,11 +69,11 @@ def fit(
     """Posterior draws of kernel hyperparameters, the chain to carry over, and how it went.
 
     Args:
-        key: randomness.
+        key: source of randomness.
         data: padded observations in their own units; they are standardised here.
-        prior: of the error's or of the cost's process.
-        chain: where the previous fit stopped, or `cold_chain`, as which it counts where these data have no density.
-        draws: number of kept draws.
+        prior: prior of the error's or the cost's process.
+        chain: where the previous fit stopped, or `cold_chain`; treated as cold if these data have no density there.
+        draws: number of draws to keep.
 
     Returns:
         parameters with a leading axis of `draws`; if the chain is not finite they are those of the prior's location.

@@ -74,7 +74,7 @@ def cross(
 def predict_mean(
     posterior: Posterior, x: Float[AnyArray, "point dimension"], s: Float[AnyArray, "point"]
 ) -> Float[AnyArray, "point"]:
-    """Mean at points, for a small part of what `predict` costs, which multiplies each point's covariances by L^-1."""
+    """Mean at points, at a small part of the cost of `predict`, which multiplies each point's covariances by L^-1."""
     gram = posterior.kernel((posterior.data.x, posterior.data.s), (x, s))
     return posterior.weights @ gram  # those of padded rows are 0
 
@@ -94,7 +94,7 @@ def covariance(posterior: Posterior, first: Points, second: Points) -> Float[Any
 
 
 def imagine(parameters: KernelParameters, data: TrainingData, pending: Bool[AnyArray, "observation"]) -> Posterior:
-    """The process given data and, at pending rows, its own predictions: the uncertainty there falls, no mean moves."""
+    """The process given data and, at pending rows, its own predictions: uncertainty falls there, the mean stays."""
     mean = predict_mean(condition(parameters, data), data.x, data.s)
     filled = data._replace(y=jnp.where(pending, mean, data.y), mask=data.mask | pending)
     return condition(parameters, filled)

@@ -17,7 +17,7 @@ __all__ = ["Surrogates", "surrogates"]
 
 
 class Surrogates(NamedTuple):
-    """Both processes given the observations, a draw a row, and how to undo the standardisation of their outputs."""
+    """Both processes given the observations, one draw per row, and how to undo the standardisation of their outputs."""
 
     error: Posterior
     error_location: Float[AnyArray, ""]
@@ -44,12 +44,12 @@ def surrogates(
     cost: KernelParameters,
     error_basis: Basis | Float[AnyArray, "3"] = ERROR_BASIS,
 ) -> Surrogates:
-    """Condition both processes for every draw; pending evaluations get imagined errors.
+    """Condition both processes for every draw; pending evaluations get imputed errors.
 
     Args:
         observations: padded; at least one row that is not pending.
         error: draws of the error's hyperparameters, from `nuts.fit`.
-        cost: draws of the log cost's hyperparameters, as many.
+        cost: equally many draws of the log cost's hyperparameters.
         error_basis: how the error may depend on the fidelity, as in the fit.
 
     Examples:

@@ -1,7 +1,7 @@
 """A monotone warping of the objective, after which a stationary Gaussian process fits it better.
 
-Few good values in a long tail are what a search looks for and what a Gaussian process likes least. A warping changes
-no comparison: the optimum stays where it is, and so does all that entropy search asks for.
+A few good values in a long tail are what a search looks for and what a Gaussian process fits worst. A warping changes
+no comparison: the optimum stays where it is, and so does everything that entropy search needs.
 
 References:
     [YeoJohnson2000] A new family of power transformations to improve normality or symmetry. Biometrika 87.
@@ -49,11 +49,11 @@ UNWARPED = Warping(0.0, 1.0, 1.0)
 
 
 def tamed(y: Float[np.ndarray, "observation"]) -> Float[np.ndarray, "observation"]:
-    """The values, a largest one that is wild lowered to one range of all others above them.
+    """The values, with a single extreme largest one lowered to one range of all others above them.
 
-    Wild is ten ranges above: the loss of a training that went astray would else be all that a model of the others
-    sees. That a value is the worst stays true; by how much is of no use. Only ever one, so that a search whose values
-    draw together at the optimum is left alone.
+    Extreme means ten ranges above: otherwise the loss of a training that went astray would dominate a model of the
+    others. The value remains the worst; by how much does not matter. Only one value is ever lowered, so that a search
+    whose values draw together at the optimum is left alone.
 
     Examples:
         >>> tamed(np.array([0.3, 1e6, 0.1, 0.2, 0.15, 0.25])).round(6).tolist()
@@ -69,7 +69,7 @@ def tamed(y: Float[np.ndarray, "observation"]) -> Float[np.ndarray, "observation
 def fit_warping(y: Float[np.ndarray, "observation"]) -> Warping:
     """The warping of highest profile likelihood for values that should look normal.
 
-    Equal values are only shifted; where a value is not finite nothing is done, and the surrogate's checks report it.
+    Equal values are only shifted; if a value is not finite nothing is done, and the surrogate's checks report it.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         location, scale = float(np.mean(y)), float(np.std(y))
