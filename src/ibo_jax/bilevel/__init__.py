@@ -10,7 +10,7 @@ __all__ = ["NAMES", "TUNERS", "Kind", "Measures", "Tuner", "check_epochs", "make
 
 
 class Kind(NamedTuple):
-    """Where a tuner is made: `module.tuner(problem, **settings)`."""
+    """How a tuner is made: `module.tuner(problem, **settings)`."""
 
     summary: str
     module: str
@@ -31,11 +31,11 @@ NAMES = tuple(TUNERS)
 
 
 def make(name: str, problem: Problem, **settings: Any) -> Tuner:
-    """The tuner of a problem, with the settings that its module explains.
+    """The tuner of a problem, with settings that its module explains.
 
     Raises:
-        ValueError: unknown name; the problem has no training to look into, or hyperparameters that the tuner cannot
-            move.
+        ValueError: the name is unknown; the problem has no training to look into, or has hyperparameters that the tuner
+            cannot change.
     """
     if name not in TUNERS:
         raise ValueError(f"expected a tuner among {list(NAMES)}, got {name!r}; choose one of them")

@@ -1,6 +1,6 @@
 """The two levels of a self-tuning network in turn: steps of the weights, then steps of the hyperparameters.
 
-Pure functions of a `Game`, which `self_tuning` makes of a problem; the equations are there.
+Pure functions of a `Game`, which `self_tuning` makes from a problem; the equations are given there.
 """
 
 from collections.abc import Collection
@@ -27,16 +27,16 @@ PENALTY_DRAWS = 8  # perturbations of a batch whose weights are punished: each c
 
 
 class Settings(NamedTuple):
-    """How the two levels take turns; defaults as published for CIFAR-10.
+    """How the two levels take turns; the defaults are those published for CIFAR-10.
 
     Attributes:
         warm_up: epochs before the first validation step.
         train_steps: training steps between two turns of validation steps.
         valid_steps: validation steps in a turn.
         rate: Adam's learning rate for the hyperparameters.
-        scale_rate: and for the perturbations' scales.
-        scale: first standard deviation of the perturbations.
-        entropy: tau. None: scales stay, and validation steps are not perturbed, as published for text.
+        scale_rate: Adam's learning rate for the perturbations' scales.
+        scale: initial standard deviation of the perturbations.
+        entropy: tau. With None, scales stay fixed and validation steps are not perturbed, as published for text.
         half_lines: hyperparameters without upper bound, see `relaxation`.
     """
 
@@ -54,11 +54,11 @@ class State(NamedTuple):
     """Weights and hyperparameters in training.
 
     Attributes:
-        params: of the best response.
-        optimizer_state: of the weights.
+        params: parameters of the best response.
+        optimizer_state: optimiser state of the weights.
         upper: unconstrained hyperparameters, and scales before softplus.
-        upper_state: of their optimiser.
-        epoch: updates done.
+        upper_state: optimiser state of those.
+        epoch: number of updates done.
         path: hyperparameters at each training step of the last epoch, in the order of the space.
     """
 
@@ -118,7 +118,7 @@ def init(game: Game, key: PRNGKeyArray, training: Examples) -> State:
 
 
 def epoch(game: Game, key: PRNGKeyArray, state: State, training: Examples, judging: Examples) -> tuple[State, Measures]:
-    """Training steps through an epoch, with a turn of validation steps after every `train_steps` of them once warm.
+    """Training steps for one epoch, with validation steps after every `train_steps` of them once warmed up.
 
     Measures: `scale/NAME`, standard deviations of the perturbations.
     """
@@ -149,7 +149,7 @@ def epoch(game: Game, key: PRNGKeyArray, state: State, training: Examples, judgi
 
 
 def _train(game: Game, key: PRNGKeyArray, state: State, training: Examples) -> tuple[State, Array]:
-    """One step of the weights; nothing is differentiated by the hyperparameters."""
+    """One step of the weights; nothing is differentiated with respect to the hyperparameters."""
     key_batch, key_perturb, key_augment, key_dropout = jax.random.split(key, 4)
     index = importance.presample(key_batch, len(training.labels), game.batch_size)
     values = _perturbed(key_perturb, state.upper, game.batch_size)
@@ -174,7 +174,7 @@ def _train(game: Game, key: PRNGKeyArray, state: State, training: Examples) -> t
 
 
 def _validate(game: Game, key: PRNGKeyArray, state: State, judging: Examples) -> State:
-    """One step of the hyperparameters and of their scales, by the best response alone."""
+    """One step of the hyperparameters and their scales, through the best response alone."""
     key_batch, key_perturb = jax.random.split(key)
     size, tau = min(game.batch_size, len(judging.labels)), game.settings.entropy
     index = importance.presample(key_batch, len(judging.labels), size)

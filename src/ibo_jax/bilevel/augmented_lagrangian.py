@@ -32,9 +32,9 @@ class Functions(NamedTuple):
 
     Attributes:
         valid_loss: `valid_loss(params, data)`, F.
-        train_objective: `train_objective(params, lambda, data)`, f: loss and penalty, the same mean for a batch and
-            for all data, since phi is of all data.
-        batch: `batch(key, data)`, what one step sees; default all.
+        train_objective: `train_objective(params, lambda, data)`, f: loss and penalty, with the same mean for a batch as
+            for all data, since phi is defined on all data.
+        batch: `batch(key, data)`, what one step sees; all data by default.
     """
 
     valid_loss: Callable[[Params, Data], Array]
@@ -54,7 +54,7 @@ class Multipliers(NamedTuple):
 
 
 class Iterate(NamedTuple):
-    """A pair (w, lambda) and what all data say of it.
+    """A pair (w, lambda) and its values on all data.
 
     Attributes:
         params: w.
@@ -62,7 +62,7 @@ class Iterate(NamedTuple):
         lagrangian: A.
         valid_loss: F.
         objective: f.
-        choice: row of `rates` that led there, -1 where it is the start.
+        choice: row of `rates` that led there, or -1 for the start.
     """
 
     params: Params
@@ -106,23 +106,23 @@ def minimise(
     functions: Functions,
     checks: int = 1,
 ) -> Iterate:
-    """The iterate of lowest A on all data: of the start and of those at the end of each part of every descent.
+    """The iterate of lowest A on all data, among the start and those at the end of each part of every descent.
 
-    Nesterov's accelerated gradient, each tensor's gradient clipped to norm `CLIP`, lambda kept in its box. A descent
-    that diverges is passed over; at worst the start comes back.
+    Nesterov's accelerated gradient, with each tensor's gradient clipped to norm `CLIP` and lambda kept in its box. A
+    descent that diverges is ignored; at worst the start is returned.
 
     Args:
         key: randomness of the batches, the same for all choices.
         params: where every descent of the weights starts.
         values: where every descent of lambda starts.
-        phi: the optimal value, a pytree that can be called, as `OptimalValue` or a `jax.tree_util.Partial`.
-        multipliers: of this pass.
+        phi: the optimal value, a callable pytree, such as `OptimalValue` or a `jax.tree_util.Partial`.
+        multipliers: those of this pass.
         box: lowest and highest lambda.
-        rates: learning rates, a row a descent.
-        momenta: of each descent.
+        rates: learning rates, one row per descent.
+        momenta: one for each descent.
         data: argument of the functions.
         functions: F, f and batches.
-        checks: parts of a descent, which must divide its steps.
+        checks: number of parts of a descent, which must divide its steps.
     """
     lagrangian = partial(augmented, functions, phi, multipliers)
     slope = jax.grad(lambda pair, batch: lagrangian(pair[0], pair[1], batch)[0])

@@ -1,9 +1,9 @@
-"""The second protocol, of tuners that work inside a training: a state and its update, an epoch at a time.
+"""The protocol of tuners that work inside a training: a state and its update, one epoch at a time.
 
     tuner = self_tuning.tuner(problem)
     for state, measures in updates(key, tuner): ...
 
-A state is a pytree of arrays, so that it can be kept in a checkpoint; an update is a compiled program or a few.
+A state is a pytree of arrays, so that it can be stored in a checkpoint; an update is one or a few compiled programs.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,13 +20,13 @@ State = Any
 
 
 class Measures(NamedTuple):
-    """What an update tells.
+    """What an update reports.
 
     Attributes:
         train_loss: mean loss of the training examples in this epoch, penalties included.
-        score: what the answer is chosen by, the lowest of all epochs; NaN before there is an answer.
-        finite: whether the state still holds numbers; if not, the run ends as diverged.
-        more: numbers of this tuner alone by name, for the rows.
+        score: the answer is that of the epoch with the lowest score; NaN before there is an answer.
+        finite: whether the state is still finite; if not, the run ends as diverged.
+        more: further numbers of this tuner by name, for the rows.
     """
 
     train_loss: float | Float[Array, ""]
@@ -40,12 +40,12 @@ class Tuner(NamedTuple):
 
     Attributes:
         init: `init(key) -> state`.
-        update: `update(key, state) -> (state, measures)`, one epoch. May use the old state up.
+        update: `update(key, state) -> (state, measures)`, one epoch. May consume the old state.
         hyperparameters: `hyperparameters(state)` by name, as a training would get them.
         params: `params(state)`, the network's parameters at these hyperparameters: those that `init` of
             `problem.learning.task.network(hyperparameters)` would make.
         epochs: default number of updates.
-        limit: largest number of updates that a state has room for; None if there is none.
+        limit: largest number of updates for which a state has room; None if there is no limit.
     """
 
     init: Callable[[PRNGKeyArray], State]
@@ -64,7 +64,7 @@ def check_epochs(tuner: Tuner, epochs: int | None) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What was raised and the first line of what it says, cut at 200 characters."""
+    """The type of the error and the first line of its message, cut at 200 characters."""
     said = str(error).strip().split("\n", 1)[0]
     return f"{type(error).__name__}: {said[:200]}"
 
@@ -82,7 +82,7 @@ def learning_of(problem: Problem) -> Learning:
 
 
 def updates(key: PRNGKeyArray, tuner: Tuner, epochs: int | None = None) -> Iterator[tuple[State, Measures]]:
-    """One state after another, the tuner's number of epochs by default; one that is not finite is the last.
+    """One state after another, by default for the tuner's number of epochs; a state that is not finite is the last.
 
     Raises:
         ValueError: more epochs than the tuner has room for.

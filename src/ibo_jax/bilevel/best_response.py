@@ -1,12 +1,12 @@
 """Structured best responses: a Flax Linen network whose weights are a function of the hyperparameters.
 
-Each dense or convolutional layer is given a second kernel and two small maps of the hyperparameters l, and answers
+Each dense or convolutional layer gets a second kernel and two small maps of the hyperparameters l, and returns
 
     y = W_elem x + b_elem + (V l) * (W_hyper x) + (C l) * b_hyper
 
-with products by output unit (MacKay et al., Self-Tuning Networks, ICLR 2019, section 3.1). As l acts on outputs only,
-each example of a batch has a vector of its own for the price of a second matrix product. The network is not rewritten:
-Flax lets its layers' calls be intercepted. At one fixed l the layers collapse into ordinary ones.
+with elementwise products over output units (MacKay et al., Self-Tuning Networks, ICLR 2019, section 3.1). As l acts on
+outputs only, each example of a batch can have its own vector for the price of a second matrix product. The network is
+not rewritten: Flax lets the calls of its layers be intercepted. At one fixed l the layers collapse into ordinary ones.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,10 +30,10 @@ Params = Any
 
 
 def init(key: PRNGKeyArray, network: Network, inputs: Array, hyperparameters: Float[Array, "hyperparameter"]) -> Params:
-    """Parameters of the best response: those that `network.init` makes, and in each linear layer those of the response.
+    """Parameters of the best response: those of `network.init`, and in each linear layer those of the response.
 
     Raises:
-        ValueError: no layer responds; the network is not one of Flax Linen, or has none of `LAYERS`.
+        ValueError: no layer responds: the network is not a Flax Linen one, or has none of `LAYERS`.
     """
     batch = jnp.broadcast_to(hyperparameters, (len(inputs), *hyperparameters.shape))
     with linen.intercept_methods(_respond(batch)):
@@ -53,7 +53,7 @@ def apply(
     train: bool,
     key: PRNGKeyArray | None,
 ) -> Any:
-    """Outputs of the network, logits of each example by the weights at its own hyperparameters."""
+    """Outputs of the network: the logits of each example use the weights at its own hyperparameters."""
     with linen.intercept_methods(_respond(hyperparameters)):
         return network.apply(params, inputs, train=train, key=key)
 

@@ -34,7 +34,7 @@ def bounds(space: SearchSpace) -> Float[np.ndarray, "2 hyperparameter"]:
 
 
 def shares(space: SearchSpace) -> Float[np.ndarray, "2 hyperparameter"]:
-    """As `bounds`, but each whole number owns the interval that begins at it, see `floored`."""
+    """Like `bounds`, but each integer owns the interval that begins at it, see `floored`."""
     ends = bounds(space)
     for column, dimension in enumerate(space.dimensions.values()):
         if isinstance(dimension, Integer):
@@ -50,13 +50,13 @@ def by_name(space: SearchSpace, values: Float[AnyArray, "*example hyperparameter
 
 
 def floored(space: SearchSpace, named: dict[str, Array]) -> dict[str, Array]:
-    """Whole numbers of what lies within `shares`, in floating point; that has no derivative."""
+    """The integers of values within `shares`, in floating point; this has no derivative."""
     whole = {name: dim for name, dim in space.dimensions.items() if isinstance(dim, Integer)}
     return named | {name: jnp.clip(jnp.floor(named[name]), dim.low, dim.high) for name, dim in whole.items()}
 
 
 def decoded(space: SearchSpace, values: Float[AnyArray, "hyperparameter"]) -> dict[str, Value]:
-    """As a training would get them: within their bounds, which an exponential may miss, and whole numbers rounded.
+    """As a training would get them: within their bounds, which an exponential may miss, and integers rounded.
 
     Examples:
         >>> from ibo_jax.space import Float as Real

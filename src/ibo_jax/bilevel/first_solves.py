@@ -14,7 +14,7 @@ __all__ = ["beside", "design"]
 
 
 def design(low: Float[np.ndarray, "d"], high: Float[np.ndarray, "d"]) -> Float[np.ndarray, "point d"]:
-    """Lambda of the first solves: ten in a row, five times five, or at least eight Sobol points a dimension.
+    """Lambda of the first solves: ten in a row, a five by five grid, or at least eight Sobol points per dimension.
 
     Examples:
         >>> design(np.array([-10.0]), np.array([-1.0])).ravel().tolist()
@@ -32,9 +32,9 @@ def design(low: Float[np.ndarray, "d"], high: Float[np.ndarray, "d"]) -> Float[n
 def beside(
     best: Float[np.ndarray, "d"], low: Float[np.ndarray, "d"], high: Float[np.ndarray, "d"], points: int, count: int
 ) -> Float[np.ndarray, "count d"]:
-    """Lambda of `count` more, within one spacing of the best of a design of `points` and inside the box.
+    """Lambda of `count` more, within one spacing of the best of a design of `points`, inside the box.
 
-    A Latin hypercube: each coordinate has one in the middle of every `count`-th of that range.
+    A Latin hypercube: each coordinate has one point in the middle of each of the `count` parts of that range.
 
     Examples:
         >>> beside(np.array([-4.0]), np.array([-10.0]), np.array([0.0]), 10, 2).ravel().tolist()

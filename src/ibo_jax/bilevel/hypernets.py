@@ -1,4 +1,4 @@
-"""Hypernetworks: from hyperparameters to all parameters of an elementary network, as pairs of pure functions.
+"""Hypernetworks: maps from hyperparameters to all parameters of an elementary network, as pairs of pure functions.
 
 Lorraine and Duvenaud, "Stochastic Hyperparameter Optimization through Hypernetworks", arXiv 1802.09419 (2018). Theirs
 are `mlp` from 1 to 50 to n, `linear`, and `factorised` for as many hyperparameters as parameters.
@@ -21,7 +21,7 @@ Activation = Callable[[Array], Array]
 
 
 class Hypernet(NamedTuple):
-    """A best response in the making.
+    """A hypernetwork: a best response that is being learnt.
 
     Attributes:
         init: `init(key) -> phi`.
@@ -41,17 +41,17 @@ def mlp(
 ) -> Hypernet:
     """Dense layers from the hyperparameters to the parameters.
 
-    The last bias begins as fresh parameters of the elementary network, so that the first response is a network as it
-    would begin; kernels are normal with standard deviation `scale`, hidden ones over the root of their inputs as
-    usual, and biases of hidden layers uniform in [-1, 1], so that the corners of ReLU lie where the hyperparameters
-    are: give these of order one.
+    The last bias starts as fresh parameters of the elementary network, so that the first response is a network as it
+    would be initialised. Kernels are normal with standard deviation `scale`, hidden ones divided by the root of their
+    number of inputs as usual; biases of hidden layers are uniform in [-1, 1], so that the kinks of ReLU lie where the
+    hyperparameters are: give these of order one.
 
     Args:
         init: `init(key) -> params`, of the elementary network.
         hyperparameters: how many.
-        hidden: widths; none makes the map linear.
+        hidden: widths of the hidden layers; with none the map is linear.
         activation: after each hidden layer.
-        scale: of the last kernel; at 0 the first response is the same for all hyperparameters.
+        scale: scale of the last kernel; at 0 the first response is the same for all hyperparameters.
 
     Examples:
         >>> classifier = lambda key: {"kernel": 0.01 * jax.random.normal(key, (784, 10)), "bias": jnp.zeros(10)}
@@ -90,7 +90,7 @@ def linear(init: Callable[[PRNGKeyArray], Params], hyperparameters: int, scale: 
 def factorised(
     init: Callable[[PRNGKeyArray], Params], hyperparameters: int, units: int = 10, scale: float = 0.01
 ) -> Hypernet:
-    """An affine map of rank `units`, for so many hyperparameters that the full one would be their square."""
+    """An affine map of rank `units`, for so many hyperparameters that the full map would have the square of them."""
     return mlp(init, hyperparameters, (units,), lambda x: x, scale)
 
 

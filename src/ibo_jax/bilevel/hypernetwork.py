@@ -1,8 +1,8 @@
 """A hypernetwork as the tuner of a problem: `tuner(problem, algorithm="global" | "local")`.
 
-The hypernet sees every hyperparameter on the scale on which it is searched, from -1 at its lowest to 1 at its highest.
-The training loss is that of the problem's trainings, with dropout, penalty and augmentation; the validation loss is
-cross-entropy in evaluation mode.
+The hypernet sees every hyperparameter on the scale on which it is searched, from -1 at its lowest to 1 at its highest
+value. The training loss is that of the problem's trainings, with dropout, penalty and augmentation; the validation loss
+is cross-entropy in evaluation mode.
 
 Lorraine and Duvenaud, arXiv 1802.09419 (2018), Algorithms 2 and 3.
 """
@@ -62,22 +62,22 @@ def tuner(
 ) -> Tuner:
     """The tuner of a problem whose hyperparameters are numbers that act through the training loss.
 
-    `score` is the validation loss of the response to the present hyperparameters; `train_loss` is NaN in epochs that
-    train on nothing, as in the second phase of "global".
+    `score` is the validation loss of the response to the current hyperparameters; `train_loss` is NaN in epochs without
+    training, as in the second phase of "global".
 
     Args:
-        algorithm: "global" learns the response everywhere in the first four fifths of the epochs, and then follows
+        algorithm: "global" learns the response everywhere during the first four fifths of the epochs and then follows
             it, for at least the last one; "local" does both in every step.
         epochs: number of updates, by default that of the problem's trainings.
-        response_rate: of Adam, for the hypernet.
-        hyper_rate: of Adam, for the hyperparameters.
-        scale: standard deviation of the hyperparameters that "local" draws, where a range is 2 long.
-        samples: hyperparameters drawn a step.
+        response_rate: Adam's learning rate for the hypernet.
+        hyper_rate: Adam's learning rate for the hyperparameters.
+        scale: standard deviation of the hyperparameters that "local" draws, on a range of length 2.
+        samples: hyperparameters drawn per step.
         hidden: widths of the hypernet's hidden layers, by default one of 50 for a small network, none for a large one.
 
     Raises:
-        ValueError: a number out of range; a hyperparameter has unordered choices; gives a shape, the batch size or
-            control flow; or does not change the training loss, as a learning rate does not.
+        ValueError: a number is out of range, or a hyperparameter has unordered choices, determines a shape, the batch
+            size or control flow, or does not change the training loss (as a learning rate does not).
     """
     if algorithm not in get_args(Algorithm):
         raise ValueError(f"expected an algorithm among {get_args(Algorithm)}, got {algorithm!r}; choose one of them")
@@ -172,7 +172,7 @@ def _training(problem: Problem) -> _Training:
 
 
 def _seen(key: PRNGKeyArray, examples: Examples, augment: Augmentation | None) -> Array:
-    """Inputs as the network sees them, each augmented by itself."""
+    """Inputs as the network sees them, each augmented separately."""
     inputs = examples.inputs
     if augment is not None:
         inputs = augmented(jax.random.split(key, len(inputs)), inputs, augment)
@@ -199,7 +199,7 @@ def _decoded(space: SearchSpace, lam: Float[np.ndarray, "hyperparameter"]) -> di
 
 @in_float32
 def _check_that_each_acts(problem: Problem, training: _Training, batch: Examples) -> None:
-    """At its ends each hyperparameter must give different losses, all else equal."""
+    """Each hyperparameter must give different losses at its two ends, all else equal."""
     names, key = problem.space.names, jax.random.key(0)
     ends = np.stack([-np.eye(len(names)), np.eye(len(names))]).astype(np.float32)
 

@@ -1,8 +1,8 @@
 """Training of a hypernetwork and of the hyperparameters through it: two kinds of step on one state.
 
-A *response* step moves the hypernet down the training loss at hyperparameters drawn about the present ones; a *hyper*
-step moves the present ones down the validation loss of the network that the hypernet makes of them. Both losses are
-the caller's, on batches of any kind (put a key into a batch if a loss is random).
+A *response* step moves the hypernet down the training loss at hyperparameters drawn around the current ones; a *hyper*
+step moves the current ones down the validation loss of the network that the hypernet makes from them. Both losses are
+supplied by the caller, on batches of any kind (put a key into the batch if a loss is random).
 
 Lorraine and Duvenaud, "Stochastic Hyperparameter Optimization through Hypernetworks", arXiv 1802.09419 (2018).
 """
@@ -28,7 +28,7 @@ Conditional = Callable[[PRNGKeyArray, Vector, int], Float[Array, "sample hyperpa
 
 
 class State(NamedTuple):
-    """What the next step needs; `lam` is lambda-hat, the present hyperparameters, `done` the number of updates."""
+    """What the next step needs; `lam` is lambda-hat, the current hyperparameters, `done` the number of updates."""
 
     phi: Any
     lam: Vector
@@ -38,7 +38,7 @@ class State(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """The two kinds of step, pure; compile what calls them.
+    """The two kinds of step, as pure functions; compile the code that calls them.
 
     Attributes:
         init: `init(key, lam) -> state`.
@@ -71,11 +71,11 @@ def steps(
     Args:
         hypernet: from hyperparameters to parameters.
         train_loss: `train_loss(params, lam, batch)`, its regulariser included.
-        valid_loss: `valid_loss(params, batch)`: it does not see the hyperparameters, so that its gradient reaches them
-            through the hypernet only.
-        conditional: where the response is learnt.
-        samples: hyperparameters drawn a response step.
-        bounds: lambda-hat is put back between them.
+        valid_loss: `valid_loss(params, batch)`: it does not see the hyperparameters, so its gradient reaches them only
+            through the hypernet.
+        conditional: distribution over which the response is learnt.
+        samples: hyperparameters drawn per response step.
+        bounds: lambda-hat is moved back between them.
 
     Examples:
         >>> from ibo_jax.bilevel.hypernets import mlp
@@ -118,7 +118,7 @@ def steps(
 def global_update(made: Steps, responses: int) -> Update:
     """First `responses` response steps, then hyper steps only (Algorithm 2); for `everywhere`.
 
-    The printed algorithm has lambda-hat in the response step; its text draws, and so does this.
+    The printed algorithm uses lambda-hat in the response step; its text draws samples, and so does this function.
     """
 
     def respond(key: PRNGKeyArray, state: State, train: Any, valid: Any) -> tuple[State, tuple[Array, Array]]:
@@ -150,12 +150,12 @@ def local_update(made: Steps) -> Update:
 
 
 def everywhere(low: Bound, high: Bound) -> Conditional:
-    """Uniform between bounds, wherever lambda-hat is."""
+    """Uniform between the bounds, wherever lambda-hat is."""
     return lambda key, lam, count: jax.random.uniform(key, (count, len(lam)), jnp.float32, low, high)
 
 
 def nearby(scale: float) -> Conditional:
-    """Normal about lambda-hat with standard deviation `scale`."""
+    """Normal around lambda-hat, with standard deviation `scale`."""
     return lambda key, lam, count: lam + scale * jax.random.normal(key, (count, len(lam)), jnp.float32)
 
 

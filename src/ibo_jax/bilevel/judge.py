@@ -1,4 +1,4 @@
-"""What a tuner's answer is worth: the plain network with its parameters, judged on data that it was not trained on."""
+"""What a tuner's answer is worth: the plain network with its parameters, judged on data on which it was not trained."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -31,7 +31,7 @@ Judge = Callable[[Any, Mapping[str, Any], Literal["valid", "test"]], Judged]
 def judge(learning: Learning) -> Judge:
     """`judge(params, hyperparameters, part)`, without dropout, augmentation or penalty.
 
-    One program for each part, whatever the hyperparameters: they are traced, whole numbers too.
+    One program for each part, whatever the hyperparameters: they are traced, integers included.
 
     Examples:
         >>> from ibo_jax.problems.catalogue import problem

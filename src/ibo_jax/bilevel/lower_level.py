@@ -26,7 +26,7 @@ REMEDY = "fix it, or choose another tuner or a method that only evaluates"
 
 
 class Data(NamedTuple):
-    """What f and F are means over."""
+    """The examples over which f and F are means."""
 
     train: Examples
     valid: Examples
@@ -45,12 +45,12 @@ class LowerLevel(NamedTuple):
     """The training as functions of lambda, on the scale of `coordinates`.
 
     Attributes:
-        functions: F and f without dropout, and batches of both sets as large as those of the training.
+        functions: F and f without dropout, and batches of both sets, as large as in the training.
         start: `start(key)`, fresh weights.
         solve: `solve(key, params, lambda, data)`, one ordinary training from these weights, compiled once.
-        values: `values(params, lambdas, data)`, f of the same weights at each lambda.
+        values: `values(params, lambdas, data)`, f at the same weights for each lambda.
         value_and_slope: `value_and_slope(params, lambda, data)`, f and df / dlambda.
-        data: on the device.
+        data: arrays on the device.
         per_epoch: batches in an epoch.
     """
 
@@ -131,7 +131,7 @@ def _check_space(name: str, space: SearchSpace, task: Task) -> None:
 
 
 def _check_effects(problem: Problem, learner: Callable[[AnyArray], Learner]) -> None:
-    """Hyperparameters must act through the penalty alone: two far values train alike but for it."""
+    """Hyperparameters must act through the penalty alone: without it, two distant values must train alike."""
     dataset = learning_of(problem).data
     low, high = coordinates.bounds(problem.space)
     raw = jnp.asarray(dataset.train_inputs[:2])

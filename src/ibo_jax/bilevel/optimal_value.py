@@ -1,6 +1,6 @@
 """The optimal value of the lower level as a function of the hyperparameters, learnt from a few solves of it.
 
-A Gaussian process, fitted in float64 by the surrogate of the search, and asked in float32 inside a training.
+A Gaussian process, fitted in float64 by the surrogate of the search and evaluated in float32 inside a training.
 
 References:
     [AlexandrovEtAl2001] Approximation and model management in aerodynamic optimization with variable-fidelity models.
@@ -31,9 +31,9 @@ class OptimalValue(NamedTuple):
 
     Attributes:
         low, high: the box of lambda, which the process sees as the unit cube.
-        points: solved lambda, in that cube; padding is anywhere.
-        length_scale: a row a draw.
-        weight: covariance amplitude times (K + noise)^-1 y, a row a draw; 0 for padding.
+        points: solved lambda, in that cube; padding may be anywhere.
+        length_scale: one row per draw.
+        weight: covariance amplitude times (K + noise)^-1 y, one row per draw; 0 for padding.
         constant: value far from all points.
         scale: standard deviation of what is modelled.
         positive: whether that is the logarithm.
@@ -62,7 +62,7 @@ class Anchored(NamedTuple):
     Attributes:
         phi: what is corrected.
         centre: where it is.
-        gap, slope_gap: what is added there to value and slope.
+        gap, slope_gap: what is added there to the value and the slope.
     """
 
     phi: OptimalValue
@@ -83,8 +83,8 @@ def anchored(
 ) -> Anchored:
     """phi-hat with this value and slope at `centre`: exact to first order there.
 
-    [AlexandrovEtAl2001] ask that of a model within a trust region, so that descents on it go the right way. A solve
-    tells both: where w minimises f(., lambda), d phi / d lambda is df / dlambda at that w (envelope theorem).
+    [AlexandrovEtAl2001] require this of a model within a trust region, so that descents on it go the right way. A solve
+    gives both: where w minimises f(., lambda), d phi / d lambda is df / dlambda at that w (envelope theorem).
 
     Examples:
         >>> points, low, high = np.linspace(-2.0, 2.0, 4)[:, None], np.array([-2.0]), np.array([2.0])
@@ -115,13 +115,13 @@ def fit(
         key: randomness of the kernel's hyperparameters.
         points: padded lambda at which the lower level was solved.
         values: what was reached there.
-        mask: which rows there are; padding may hold anything.
+        mask: which rows are in use; padding may contain anything.
         low: the lowest lambda of the box.
         high: the highest.
-        chain: of the previous fit, None for the first.
+        chain: chain of the previous fit, None for the first.
         rough: solves that stop short of the optimum. They tell its shape, as a low fidelity does, and count as exact
-            while there are no others.
-        positive: model the logarithm, so that errors are relative: for losses over orders of magnitude.
+            as long as there are no others.
+        positive: model the logarithm, so that errors are relative; for losses that span orders of magnitude.
 
     Examples:
         >>> points, low, high = np.linspace(-2.0, 2.0, 9)[:, None], np.array([-2.0]), np.array([2.0])
@@ -130,7 +130,7 @@ def fit(
         True
 
     Raises:
-        ValueError: no solved value, or one that is not finite, or not positive where it should be.
+        ValueError: there is no solved value, or one is not finite, or not positive where it should be.
     """
     mask, x, y = np.asarray(mask), np.asarray(points, np.float64), np.asarray(values, np.float64)
     seen = y[mask]

@@ -1,8 +1,8 @@
 """Hyperparameters as unconstrained numbers, so that any step and any perturbation stays within the bounds.
 
-A bounded one is low + (high - low) sigmoid(u), on the scale on which it is searched (MacKay et al. 2019); a half-line
-is low + softplus(u), its upper bound being there for methods that sample. A whole number is the floor of a number that
-has an equal share of the range for each value; it has no derivative, and none is needed.
+A bounded hyperparameter is low + (high - low) sigmoid(u), on the scale on which it is searched (MacKay et al. 2019); a
+half-line is low + softplus(u), whose upper bound only serves methods that sample. An integer is the floor of a number
+that has an equal share of the range for each value; it has no derivative, and none is needed.
 """
 
 from collections.abc import Collection
@@ -26,7 +26,7 @@ the linear response would go on growing."""
 def by_name(
     space: SearchSpace, values: Float[AnyArray, "*example hyperparameter"], half_lines: Collection[str] = ()
 ) -> dict[str, Array]:
-    """The hyperparameters as a network sees them, one array each, whole numbers as such in float32.
+    """The hyperparameters as a network sees them, one array each, with integers as whole values in float32.
 
     Examples:
         >>> from ibo_jax.space import Float as Real
@@ -47,7 +47,7 @@ def unconstrained(
     """The way back; a value at a bound, or beyond, becomes `LIMIT`.
 
     Raises:
-        ValueError: a hyperparameter without value, or with one that is no number; unordered choices; an unknown name.
+        ValueError: a hyperparameter has no value, a value that is not a number, or unordered choices, or is unknown.
     """
     if unknown := sorted(hyperparameters.keys() - space.dimensions.keys()):
         raise ValueError(f"expected hyperparameters among {list(space.names)}, got {unknown}; drop those")

@@ -1,6 +1,6 @@
-"""An ordinary training whose hyperparameters follow a given schedule, a value a step: as learnt, or constant.
+"""An ordinary training whose hyperparameters follow a given schedule, one value per step: learnt or constant.
 
-With it one sees whether a learnt schedule wins by its course or by its end (MacKay et al., ICLR 2019, table 1).
+It shows whether a learnt schedule wins through its course or through its end (MacKay et al., ICLR 2019, table 1).
 """
 
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ class Replayed(NamedTuple):
     """What a training reached.
 
     Attributes:
-        valid_loss: of each epoch.
-        test_loss: after the epoch of lowest validation loss; NaN if there is none.
-        test_error: share of wrong predictions, likewise.
+        valid_loss: validation loss after each epoch.
+        test_loss: test loss after the epoch of lowest validation loss; NaN if there is none.
+        test_error: share of wrong predictions at the same epoch.
     """
 
     valid_loss: Float[np.ndarray, "epoch"]
@@ -36,7 +36,7 @@ class Replayed(NamedTuple):
 
 
 def constant(hyperparameters: Mapping[str, Value], epochs: int, steps: int) -> dict[str, np.ndarray]:
-    """The schedule that stays where it is."""
+    """The schedule that stays constant."""
     return {name: np.full((epochs, steps), value, np.float32) for name, value in hyperparameters.items()}
 
 
@@ -52,7 +52,7 @@ def replay(problem: Problem, schedule: Mapping[str, Float[np.ndarray, "epoch ste
         ((3,), True)
 
     Raises:
-        ValueError: the problem has no training, or the schedule not every hyperparameter of the space.
+        ValueError: the problem has no training, or the schedule lacks a hyperparameter of the space.
     """
     learning = learning_of(problem)
     (task, data), judged = learning, judge(learning)

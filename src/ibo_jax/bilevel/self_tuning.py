@@ -6,11 +6,11 @@ The network's weights are a structured best response w(u) to the unconstrained h
     training     phi descends E_e L_T(u + e, w_phi(u + e)), every example with its own e ~ N(0, sigma^2)
     validation   u and sigma descend E_e L_V(w_phi(u + e)) - tau H(e), through the best response alone
 
-so that no derivative of the training loss by a hyperparameter is ever taken: dropout rates, numbers of holes and the
-like may enter it in any way. Hyperparameters of the optimiser do not enter w and cannot be moved.
+so that no derivative of the training loss with respect to a hyperparameter is ever taken: dropout rates, numbers of
+holes and the like may enter it in any way. Hyperparameters of the optimiser do not enter w and cannot be tuned.
 
-The layers see u less its start. Published networks see u itself, and then what the weights learn through V u at the
-start, as through any weights, pretends to be a response: u is driven away from zero, whatever it stands for.
+The layers see u minus its start. Published networks see u itself; then what the weights learn through V u at the start,
+as through any weights, looks like a response, and u is driven away from zero whatever it stands for.
 """
 
 import contextlib
@@ -39,14 +39,14 @@ START = 0.05  # share of each range: little regularisation, as published
 def tuner(
     problem: Problem, *, start: Hyperparameters | None = None, epochs: int | None = None, **settings: Any
 ) -> Tuner:
-    """The self-tuning network of a problem; an update is an epoch of training steps and the validation steps between.
+    """The self-tuning network of a problem; an update is an epoch of training steps with validation steps in between.
 
-    The score is the validation loss, in evaluation mode, of the weights at the present hyperparameters.
+    The score is the validation loss, in evaluation mode, of the weights at the current hyperparameters.
 
     Args:
-        problem: made by `training_problem`, of a Flax Linen network.
-        start: hyperparameters to begin with; default 5 % of each range.
-        epochs: default five times as many as one training of the problem has.
+        problem: made by `training_problem` with a Flax Linen network.
+        start: initial hyperparameters; default 5 % of each range.
+        epochs: default five times the epochs of one training of the problem.
         settings: fields of `Settings`.
 
     Examples:
@@ -57,8 +57,8 @@ def tuner(
         (True, ['dropout_0', 'dropout_1'])
 
     Raises:
-        ValueError: unordered choices; a hyperparameter of the optimiser, or a size; a network without layers that
-            respond; a negative setting; no epoch.
+        ValueError: a hyperparameter has unordered choices, belongs to the optimiser or is a size; the network has no
+            layers that respond; a setting is negative; there is no epoch.
     """
     if unknown := sorted(settings.keys() - set(Settings._fields)):
         raise ValueError(f"expected settings among {Settings._fields}, got {unknown}; drop those")
@@ -101,7 +101,7 @@ def tuner(
 
 
 def schedule(space: SearchSpace, paths: Sequence[AnyArray]) -> dict[str, Float[np.ndarray, "epoch step"]]:
-    """The hyperparameters as they were learnt, by name, of the `path` of each epoch's state; see `replay`."""
+    """The hyperparameters as they were learnt, by name, from the `path` of each epoch's state; see `replay`."""
     return dict(zip(space.names, np.moveaxis(np.stack([np.asarray(path) for path in paths]), -1, 0), strict=True))
 
 
@@ -115,7 +115,7 @@ def _check(settings: Settings) -> None:
 
 @contextlib.contextmanager
 def _explained(problem: Problem) -> Iterator[None]:
-    """The first trace tells which hyperparameters cannot be moved."""
+    """The first trace shows which hyperparameters cannot be tuned."""
     try:
         yield
     except KeyError as error:

@@ -2,8 +2,8 @@
 
 First the lower level (an ordinary training) is solved on a design over lambda. Then each pass fits phi-hat to all
 solved values, moves weights and hyperparameters together by `augmented_lagrangian.minimise`, solves the lower level
-at the new lambda and raises the multipliers. The weights learn from validation examples too, so validation loss says
-nothing about the answer, which is the pass of smallest constraint violation; judge it by a test set.
+at the new lambda and raises the multipliers. The weights also learn from validation examples, so the validation loss
+says nothing about the answer, which is the pass of smallest constraint violation; judge it on a test set.
 
 References:
     [SinhaEtAl2022] A globally convergent gradient-based bilevel hyperparameter optimization method. arXiv 2208.12118,
@@ -43,17 +43,17 @@ FEWEST = 3  # values from which phi-hat is learnt
 
 
 class State(NamedTuple):
-    """Observations of the lower level, padded to all that there will be, and where the passes stand.
+    """Observations of the lower level, padded to their final number, and the progress of the passes.
 
     Attributes:
         key: data of the key of every training: with the same start and batches phi is a smooth function.
         params, values: the answer of this epoch, lambda on the scale of `coordinates`.
         start_params, start_values: where the next pass starts, at first the solve of lowest validation loss.
         start_loss: that loss.
-        points, solved: lambda and what the lower level reached there; NaN if it diverged, or is yet to be solved.
-        solves: how many so far.
+        points, solved: lambda and what the lower level reached there; NaN if it diverged or is yet to be solved.
+        solves: number of solves so far.
         mu, weight: see `Multipliers`.
-        chain: of the fit of phi-hat.
+        chain: chain of the fit of phi-hat.
     """
 
     key: AnyArray
@@ -73,40 +73,41 @@ class State(NamedTuple):
 def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PASSES, envelope: bool = False) -> Tuner:
     """The tuner of a problem whose hyperparameters are real numbers in its penalty; an update is a solve or a pass.
 
-    "published" does, for comparison, as the notebooks for two weights do; "corrected" repairs it:
+    "published" follows, for comparison, the authors' notebooks for two weights; "corrected" repairs them:
 
-    - phi is learnt, published, from the loss on one batch; corrected, from f on all data, as a logarithm.
-    - The learning rate is, published, applied twice, so that steps are of its square; corrected, it is applied once
-      and falls to zero.
-    - mu grows, published, by R (f - phi-hat at the lambda of the start); corrected, by R (f - the solve at its end).
-    - A pass starts, published, from the best of the first solves; corrected, from the last one's solve, where c is 0.
-    - The solve after a pass starts, published, from fresh weights, and stops above the optimal value, far below which
-      the passes then go, so that c is negative; corrected, it descends on f alone from the weights of the pass, by as
-      many steps, so that it never ends above them, and the first solves count as a lower fidelity.
-    - c is, published, in units of loss; corrected, in units of half of phi at the start, because losses of 0.02 feel
-      no (R / 2) c^2.
-    - lambda moves, published, anywhere; corrected, by a twentieth of its box in a pass, because beyond that the
-      descent finds errors of phi-hat.
+    - phi: published, learnt from the loss on one batch; corrected, from f on all data, as a logarithm.
+    - Learning rate: published, applied twice, so that steps go with its square; corrected, applied once and falling to
+      zero.
+    - mu: published, grows by R (f - phi-hat at the lambda of the start); corrected, by R (f - the solve at its end).
+    - Start of a pass: published, the best of the first solves; corrected, the solve of the previous pass, where c is 0.
+    - Solve after a pass: published, it starts from fresh weights and stops above the optimal value, far below which the
+      passes then go, so that c is negative; corrected, it descends on f alone from the weights of the pass, for as many
+      steps, so that it never ends above them, and the first solves count as a lower fidelity.
+    - c: published, in units of loss; corrected, in units of half of phi at the start, because (R / 2) c^2 has no effect
+      on losses of 0.02.
+    - lambda: published, moves anywhere; corrected, by a twentieth of its box per pass, because further away the descent
+      finds errors of phi-hat.
 
     Args:
         problem: made by `training_problem`, with a penalty.
         variant: see above.
-        passes: fewer, down to one, for a network that can learn the validation examples by heart: each pass descends
-            on their loss, and nothing else tells when to stop. What is saved of five are solves beside the best of
-            the design.
+        passes: fewer, down to one, for a network that can memorise the validation examples: each pass descends on
+            their loss, and nothing else tells when to stop. Passes saved from the five are used for solves beside the
+            best of the design.
         envelope: take value and slope of phi-hat at the start of a pass from f and df / dlambda there (envelope
-            theorem), move lambda by a hundredth of its box in a pass, and count none of the first solves for more than
-            f of the best one's weights at its lambda, as phi is below that; corrected only. For trainings that end at
-            unequal distances above the optimal value, as those of deep networks under strong weights: the curve
-            through them tells no slope. Elsewhere it tells the slope better, as errors of a solve enter values squared.
+            theorem), move lambda by a hundredth of its box per pass, and count none of the first solves for more than
+            f of the best one's weights at its lambda, because phi is below that; corrected only. For trainings that
+            end at unequal distances above the optimal value, such as deep networks under strong weights, where the
+            curve through them gives no slope. Elsewhere the curve gives a better slope, as errors of a solve enter its
+            values squared.
 
-    Measures: `violation`, |f - phi| / f at the new lambda by its solve; `valid_loss` F; `phi_error`, phi less phi-hat;
-    `mu`, `weight`; `choice` of the learning rate, -1 if none improved; `solves` so far. The state is not finite if
-    fewer than three first solves ended well or no iterate is finite.
+    Measures: `violation`, |f - phi| / f at the new lambda according to its solve; `valid_loss` F; `phi_error`, phi
+    minus phi-hat; `mu`, `weight`; `choice` of the learning rate, -1 if none improved; `solves` so far. The state is not
+    finite if fewer than three first solves ended well or no iterate is finite.
 
     Raises:
-        ValueError: a hyperparameter that is not a real number, that the penalty does not depend on, or on which
-            network, optimiser or augmentation depend; an unknown variant; no pass.
+        ValueError: a hyperparameter is not a real number, does not affect the penalty, or affects network, optimiser or
+            augmentation; the variant is unknown; there is no pass.
     """
     if variant not in ("corrected", "published"):
         raise ValueError(f"expected variant 'corrected' or 'published', got {variant!r}; choose one of them")

@@ -1,7 +1,7 @@
 """Random changes of a batch of images inside the training step: pure functions of a key, for any image type.
 
-Those of colours follow torchvision's ColorJitter, whose settings published experiments searched: `amount` is one
-number, or one for each image, and may be traced. They and `cutout` return float32, in the units of the image.
+Colour changes follow torchvision's ColorJitter, whose settings published experiments searched: `amount` is one number,
+or one for each image, and may be traced. They and `cutout` return float32, in the units of the image.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,26 +79,26 @@ def cutout(
 
 
 def brightness(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -> Float[Array, "..."]:
-    """Multiplies each image by a number drawn evenly from [1 - amount, 1 + amount], cut at zero and at `top`."""
+    """Multiplies each image by a number drawn uniformly from [1 - amount, 1 + amount], clipped at zero and `top`."""
     return _blend(key, images.astype(jnp.float32), jnp.zeros(()), amount, top)
 
 
 def contrast(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -> Float[Array, "..."]:
-    """Likewise, the distance from the image's mean grey."""
+    """Changes likewise the distance from the image's mean grey."""
     images = images.astype(jnp.float32)
     return _blend(key, images, _grey(images).mean((1, 2, 3), keepdims=True), amount, top)
 
 
 def saturation(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -> Float[Array, "..."]:
-    """Likewise, the distance from each pixel's grey."""
+    """Changes likewise the distance from each pixel's grey."""
     images = images.astype(jnp.float32)
     return _blend(key, images, _grey(images), amount, top)
 
 
 def hue(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -> Float[Array, "..."]:
-    """Turns the colours of each image by an angle drawn evenly from [-amount, amount] of a full turn.
+    """Rotates the hue of each image by an angle drawn uniformly from [-amount, amount] of a full turn.
 
-    About the axis of greys in YIQ, as a turn of HSV does but for small differences; greys stay as they are.
+    The rotation is about the grey axis in YIQ, like one in HSV except for small differences; greys stay unchanged.
     """
     images = images.astype(jnp.float32)
     if images.shape[-1] == 1:

@@ -21,7 +21,7 @@ class LeNet(linen.Module):
     Dropout of whole channels after the two, and of units after the hidden layer.
 
     Attributes:
-        dropout: rates of the two convolutions and of the hidden layer.
+        dropout: dropout rates of the two convolutions and of the hidden layer.
         noise: see `layers.scale_noise`.
     """
 
@@ -49,11 +49,11 @@ class AlexNet(linen.Module):
     The first convolution has stride 2; max-pooling by 2 follows the first, the second and the last.
 
     Attributes:
-        filters: of the convolutions.
-        units: of the two hidden layers.
-        conv_dropout: rates of whole channels, after each convolution.
-        dense_dropout: rates of units, before each hidden layer.
-        input_dropout: rate of pixels, in all of their channels.
+        filters: numbers of filters of the convolutions.
+        units: sizes of the two hidden layers.
+        conv_dropout: dropout rates of whole channels, after each convolution.
+        dense_dropout: dropout rates of units, before each hidden layer.
+        input_dropout: dropout rate of pixels, in all of their channels.
         noise: see `layers.scale_noise`.
     """
 

@@ -1,9 +1,9 @@
 """Two-dimensional convolution, at full speed on CPU too.
 
-XLA's there has two weaknesses. In the body of a loop or branch its two gradient convolutions are 14-24 times slower
-than outside of one (jax-ml/jax issue 12868), so the gradient is hand-written. And for every place of the output it
-copies the window that is seen from there, which for few channels costs more than the multiplications; so a few
-neighbours of a row are computed as one place of so many times the filters.
+XLA's version there has two weaknesses. In the body of a loop or branch its two gradient convolutions are 14-24 times
+slower than outside one (jax-ml/jax issue 12868), so the gradient is hand-written. And for every output position it
+copies the window seen from there, which for few channels costs more than the multiplications; so a few neighbours of a
+row are computed as one position with that many times the filters.
 """
 
 from functools import partial
@@ -32,7 +32,7 @@ def conv(
 ) -> Float[Array, "example out_height out_width filter"]:
     """Two-dimensional convolution (cross-correlation) without bias.
 
-    On CPU it is computed as told above, and its gradient knows reverse mode only. Elsewhere, and in
+    On CPU it is computed as described above, and its gradient supports reverse mode only. Elsewhere, and in
     `with plainly(True):`, it is the plain one.
 
     Examples:
@@ -75,10 +75,10 @@ def by_neighbours(
     pads: Pads,
     neighbours: int,
 ) -> Float[Array, "example out_height out_width filter"]:
-    """The convolution as one of blocks of columns, by a kernel of which each neighbour has its own, shifted copy.
+    """The convolution as one of blocks of columns, with a kernel in which each neighbour has its own, shifted copy.
 
-    `pads` are pixels before and after, of rows and of columns. What is not finite spreads to neighbours, within its
-    example.
+    `pads` are pixels before and after, for rows and columns. Values that are not finite spread to neighbours within
+    their example.
 
     Examples:
         >>> by_neighbours(jnp.ones((1, 3, 5, 1)), jnp.ones((3, 3, 1, 1)), 1, ((0, 0), (0, 0)), 2).ravel().tolist()

@@ -32,8 +32,8 @@ def open_source(name: str, part: str, download: bool) -> Any:
     """Records of TFDS with random access.
 
     Raises:
-        FileNotFoundError: no copy is prepared, or it is in another form than ArrayRecord. Anything else that goes
-            wrong inside TFDS is a fault and stays what it is.
+        FileNotFoundError: no copy is prepared, or it is not in ArrayRecord format. Any other failure inside TFDS is a
+            fault and is raised unchanged.
     """
     import tensorflow_datasets as tfds
 
@@ -77,7 +77,7 @@ def whitened(
     """Training and test images whitened by the first `cut` training images, float32; computed at the first call.
 
     Args:
-        name: of the data and their split: later calls of this name and `cut` return what the first one computed.
+        name: name of the data and their split: later calls with this name and `cut` return the first result.
         top: largest possible value of a pixel.
     """
     folder = cache_folder() / f"{name}-zca-{cut}"
@@ -116,7 +116,7 @@ def _unit(images: np.ndarray, top: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears whole or not at all, whatever kills the process and whoever else writes it."""
+    """A folder that appears complete or not at all, even if the process is killed or another one writes it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

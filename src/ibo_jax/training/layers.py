@@ -1,7 +1,7 @@
 """The layers that the built-in networks are made of, as pure functions on channels-last arrays.
 
-They exist because of speed and exactness inside one program of many steps: the gradient of a windowed maximum is 4-8
-times dearer than that of a reshaped one, and a dropout rate that is searched must not compile anew with every value.
+They exist for speed and exactness inside one program of many steps: the gradient of a windowed maximum costs 4-8 times
+as much as that of a reshaped one, and a searched dropout rate must not trigger a compilation for every value.
 """
 
 from functools import reduce
@@ -16,15 +16,15 @@ from ibo_jax.types import Array, Float, PRNGKeyArray
 __all__ = ["Penalised", "Rate", "dropout", "layer_norm", "max_pool", "of_examples", "parted", "scale_noise"]
 
 Rate = float | Float[Array, ""] | Float[Array, "example"]
-"""Of a random change: one for all examples, or one for each."""
+"""The rate of a random change: one for all examples, or one for each."""
 
 
 class Penalised(NamedTuple):
-    """What a network that punishes its activations returns in training, in place of logits alone.
+    """What a network that penalises its activations returns in training, in place of logits alone.
 
     Attributes:
         logits: (example, ..., class_).
-        penalty: of each example, added to its loss: importance sampling weights the sum.
+        penalty: one per example, added to its loss: importance sampling weights the sum.
     """
 
     logits: Array
@@ -34,10 +34,10 @@ class Penalised(NamedTuple):
 def max_pool(
     inputs: Float[Array, "example height width channel"], window: int
 ) -> Float[Array, "example out_height out_width channel"]:
-    """Maximum over windows that do not overlap (stride = window), rows and columns left over dropped ("valid").
+    """Maximum over windows that do not overlap (stride = window); leftover rows and columns are dropped ("valid").
 
-    Ties share the gradient. It is that of maxima of two: the gradient of `jnp.max` divides by the number of entries
-    that equal the maximum, of which XLA finds none (0 / 0) where it computes them anew and rounds otherwise.
+    Ties share the gradient, which is that of pairwise maxima: the gradient of `jnp.max` divides by the number of
+    entries equal to the maximum, and XLA finds none (0 / 0) when it recomputes them and rounds differently.
 
     Examples:
         >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 3).tolist()

@@ -33,7 +33,7 @@ class Network(NamedTuple):
     Attributes:
         init: `init(key, inputs) -> params`, for one batch of inputs of the right shape.
         apply: `apply(params, inputs, *, train, key) -> logits (example, class_)`; `key` feeds dropout while `train`
-            and may be None otherwise. While `train` it may return `layers.Penalised`, to punish activations.
+            and may be None otherwise. In training it may return `layers.Penalised`, to penalise activations.
     """
 
     init: Callable[[PRNGKeyArray, Array], Params]
@@ -41,7 +41,7 @@ class Network(NamedTuple):
 
 
 def as_network(module: Any) -> Network:
-    """The `Network` of a Flax Linen module; a `Network` stays one.
+    """The `Network` of a Flax Linen module; a `Network` is returned as it is.
 
     The module is called with `(inputs)` and, where it has such a parameter, `train`, `training` or `deterministic`.
 
@@ -53,7 +53,7 @@ def as_network(module: Any) -> Network:
 
     Raises:
         TypeError: it is neither.
-        ValueError: the module keeps state beside its parameters, as batch normalisation does (when initialised).
+        ValueError: the module keeps state besides its parameters, as batch normalisation does (raised on `init`).
     """
     if isinstance(module, Network):
         return module
@@ -83,7 +83,7 @@ def as_network(module: Any) -> Network:
 def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
     """The `Network` of a Flax NNX module, given as the function that builds it from its `rngs`.
 
-    The module is rebuilt inside every trace and its weights replaced: nothing of that reaches the compiled program.
+    The module is rebuilt inside every trace and its weights replaced; none of this reaches the compiled program.
 
     Examples:
         >>> network = from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs))
@@ -219,7 +219,7 @@ class _Block(linen.Module):
 
 
 def squared_kernels(params: Params, *, exclude: str = "") -> Float[Array, ""]:
-    """Sum of squares of all kernels but that of the layers named `exclude`; biases and gains do not count.
+    """Sum of squares of all kernels except those of the layers named `exclude`; biases and gains do not count.
 
     Times a weight it is Keras' L2 penalty.
 

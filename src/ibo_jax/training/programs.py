@@ -1,7 +1,7 @@
 """Compiled training programs, built ahead of time and kept, so that a repeated configuration never compiles.
 
-Float hyperparameters are arguments of the programs; whole numbers, names and flags are part of them. So a new
-learning rate, seed or data of the same shape reuses a program and a new width, batch size or ratio needs another.
+Float hyperparameters are arguments of the programs; integers, names and flags are part of them. So a new learning
+rate, seed or data of the same shape reuses a program, whereas a new width, batch size or ratio needs another.
 """
 
 import ctypes
@@ -37,10 +37,10 @@ class Programs(NamedTuple):
 
     Attributes:
         start: `start(seed, rates) -> state`.
-        epoch: `epoch(seed, number, rates, state, examples) -> (state, info)`; the old state is used up.
+        epoch: `epoch(seed, number, rates, state, examples) -> (state, info)`; the old state is consumed.
         evaluate: `evaluate(params, rates, examples) -> (wrong, loss)`.
-        forward_flops: floating-point operations of a forward pass of one example with plain convolutions: what is
-            multiplied beside them for speed is no work, so that every machine counts the same.
+        forward_flops: floating-point operations of a forward pass of one example with plain convolutions: extra
+            multiplications made for speed are not counted, so that every machine counts the same.
         outputs: number of logits.
     """
 
@@ -73,13 +73,13 @@ def compiled(
 ) -> Programs:
     """Compiles initialisation, epoch and evaluation side by side.
 
-    When `KEPT` are kept all are forgotten: dropping one at a time leaves holes, and the process grows on.
+    Once `KEPT` are stored, all are forgotten: dropping them one at a time leaves holes, and the process keeps growing.
 
     Args:
         static: hyperparameters that are compiled in.
-        rates: names of the traced ones.
+        rates: names of the traced hyperparameters.
         training: shapes and types (`jax.ShapeDtypeStruct`) of the data to train on.
-        judging: of the data to evaluate on.
+        judging: likewise, of the data to evaluate on.
     """
     if compiled.cache_info().currsize >= KEPT:
         release_memory()
@@ -125,7 +125,7 @@ def compiled(
 def release_memory() -> None:
     """Forgets all compiled programs of the process and returns the memory to the system.
 
-    Called by `compiled` when it keeps too many, so that a study of hundreds of network widths stays level.
+    Called by `compiled` when it keeps too many, so that memory stays level in a study of hundreds of network widths.
     """
     compiled.cache_clear()
     jax.clear_caches()

@@ -1,4 +1,4 @@
-"""A language model of characters: an LSTM whose gates are dense layers, with the usual regularisers to be tuned.
+"""A character-level language model: an LSTM whose gates are dense layers, with the usual regularisers to be tuned.
 
 References:
     [GalGhahramani2016] A theoretically grounded application of dropout in recurrent neural networks. NeurIPS 2016.
@@ -22,15 +22,15 @@ class CharacterLSTM(linen.Module):
     """Embedding, LSTM layers and a dense layer: logits of the next character at every place of a window.
 
     Each dropout mask belongs to one example and stays the same over time ("locked") [GalGhahramani2016]. Inputs are
-    windows (example, time) of whole numbers in any type; the state begins at zero in each. In training the logits come
+    windows (example, time) of whole numbers of any type; the state starts at zero in each. In training the logits come
     with the penalties of AR and TAR.
 
     Attributes:
-        dropout_input: rate, of the embedding.
-        dropout_recurrent: of the state as it enters its own next step.
-        dropout_output: of each layer's outputs.
+        dropout_input: dropout rate of the embedding.
+        dropout_recurrent: dropout rate of the state as it enters its own next step.
+        dropout_output: dropout rate of each layer's outputs.
         activity: weight of the mean square of the last layer's outputs after dropout (AR) [MerityEtAl2018].
-        change: and of their change over time before dropout (TAR).
+        change: weight of their change over time before dropout (TAR).
     """
 
     classes: int

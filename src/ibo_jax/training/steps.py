@@ -1,7 +1,7 @@
 """One training step, uniform or importance-sampled, and an epoch of them: pure functions to be traced.
 
-A step differs only in how its batch is found, so a `lax.cond` chooses the batch and one forward and backward pass
-serves both kinds of step (Katharopoulos and Fleuret, ICML 2018, Algorithm 1).
+The two kinds of step differ only in how the batch is found, so a `lax.cond` chooses the batch and one forward and
+backward pass serves both (Katharopoulos and Fleuret, ICML 2018, Algorithm 1).
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ CHUNK_VALUES_CPU = 64 * 32 * 32 * 3  # input values in one on CPU, so that it fi
 
 
 class Subset(NamedTuple):
-    """The first `size` examples in an order; traced, so that one program trains on subsets of every size."""
+    """The first `size` examples in a given order; traced, so that one program trains on subsets of every size."""
 
     order: Int[Array, "example"]
     size: Int[Array, ""]
@@ -71,7 +71,7 @@ class Learner(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """How batches are found; importance sampling is off where the presample is the batch."""
+    """How batches are chosen; importance sampling is off if the presample is as large as the batch."""
 
     batch_size: int
     presample_size: int
@@ -255,5 +255,5 @@ def _see(key: PRNGKeyArray, index: Array, positions: Array, examples: Examples, 
 
 
 def _of_example(values: Array) -> Array:
-    """Means over the places of an example that has several labels, as a window of text; of norms, that is a bound."""
+    """Means over the places of an example with several labels, such as a window of text; for norms this is a bound."""
     return values.mean(range(1, values.ndim))
