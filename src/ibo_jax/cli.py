@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    """Leave like on Ctrl-C: the running evaluation is given back."""
+    """Leave as on Ctrl-C: the running evaluation is given back."""
     raise SystemExit(TERMINATED)
 
 
@@ -60,38 +60,40 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     tune = commands.add_parser("tune", help="tune a problem; the same command resumes")
-    tune.add_argument("problem", metavar="PROBLEM", help="a name that `ibo-jax problems` lists")
+    tune.add_argument("problem", metavar="PROBLEM", help="a name listed by `ibo-jax problems`")
     tune.add_argument("--method", default="ibo", help=METHODS)
     tune.add_argument(
         "--evaluations",
         type=int,
         metavar="N",
-        help="total, over restarts (of epochs, within one training); default: the problem's",
+        help="total number, across restarts (of epochs for methods within one training); default: the problem's",
     )
-    tune.add_argument("--seconds", type=float, metavar="S", help="wall time over restarts")
-    tune.add_argument("--seed", type=int, default=0, metavar="K")
-    tune.add_argument("--scale", default="cpu", help="smoke, cpu (default), gpu (of three problems), paper")
-    tune.add_argument("--parallel", type=int, default=1, metavar="Q", help="workers, a process each; default 1")
+    tune.add_argument("--seconds", type=float, metavar="S", help="wall time, across restarts")
+    tune.add_argument("--seed", type=int, default=0, metavar="K", help="seed of all randomness; default 0")
+    tune.add_argument("--scale", default="cpu", help="smoke, cpu (default), gpu (three problems only), paper")
+    tune.add_argument("--parallel", type=int, default=1, metavar="Q", help="workers, one process each; default 1")
     tune.add_argument("--cost", default="seconds", help="seconds (default), or work: the same in every run")
-    tune.add_argument("--protocol", default="default", help="default, paper, scripts")
+    tune.add_argument(
+        "--protocol", default="default", help="default, paper (Algorithm 1 to the letter), scripts (the authors' code)"
+    )
     tune.add_argument("--out", type=Path, metavar="DIR", help="default: runs/PROBLEM-METHOD-SEED")
     tune.set_defaults(run=_tune)
 
     problems = commands.add_parser("problems", help="list the problems")
     problems.set_defaults(run=_problems)
 
-    show = commands.add_parser("show", help="the trials of a study and its answer")
+    show = commands.add_parser("show", help="show the trials of a study and its answer")
     show.add_argument("directory", type=_folder, metavar="DIR")
     show.set_defaults(run=_show)
 
-    report = commands.add_parser("report", help="write report.html of a study, running ones included")
+    report = commands.add_parser("report", help="write the report.html of a study, even while it runs")
     report.add_argument("directory", type=_folder, metavar="DIR")
     report.set_defaults(run=_report)
     return parser
 
 
 def _folder(text: str) -> Path:
-    """A study's folder, also by a file in it."""
+    """A study's folder, given itself or by a file in it."""
     path = Path(text)
     return path.parent if path.is_file() else path
 
@@ -183,7 +185,7 @@ def _problems(chosen: argparse.Namespace) -> int:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("name", no_wrap=True)
-    table.add_column("what it tunes, and what a study takes at scale cpu")
+    table.add_column("what is tuned, and how long a study takes at scale cpu")
     table.add_column("data")
     for name in catalogue.names():
         table.add_row(name, catalogue.describe(name), DATA.get(name.partition("-")[0], "none, it is a function"))

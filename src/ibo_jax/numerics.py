@@ -63,7 +63,7 @@ def at_least_float32(array: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def in_float32(function: Callable[P, R]) -> Callable[P, R]:
-    """The function in single precision, which training is written for, whatever the caller's mode is.
+    """The function in single precision, for which training is written, whatever the caller's mode.
 
     Examples:
         >>> with jax.enable_x64(True):
@@ -82,8 +82,8 @@ def in_float32(function: Callable[P, R]) -> Callable[P, R]:
 class in_float64:
     """Compile a function for float64 on `PLATFORM`, ahead of time; it takes and returns NumPy arrays.
 
-    Training in the same process stays float32: the context is entered around `jax.jit`, because what is traced
-    outside of it truncates. Programs are kept here, a shape of the arguments each, where `jax.clear_caches()` after a
+    Training in the same process stays float32: the context is entered around `jax.jit`, because what is traced outside
+    it is truncated. Programs are kept here, one for each shape of the arguments, where `jax.clear_caches()` after a
     training cannot drop them; keyword arguments are static. BLAS is held to one thread: its threads spin, and on a
     shared machine thousands of small factorisations become 10-100 times slower (a fit of 0.07 s took up to 5 s).
 
@@ -131,10 +131,10 @@ def _is_known(name: str, setting: Any) -> bool:
 
 
 class _OneBlasThread:
-    """BLAS is held to one thread while a thread of ours is inside, and gets back what it had when none was.
+    """BLAS is held to one thread while one of our threads is inside; when none is, it gets its old number back.
 
-    The number is one for the whole process, and since threadpoolctl 3.8 only the thread that changed it first can do
-    so while that thread lives. So each thread sets it back as it leaves: the others become slower at worst.
+    The number applies to the whole process, and since threadpoolctl 3.8 only the thread that changed it first can do so
+    again while that thread lives. So each thread sets it back as it leaves: at worst the others become slower.
     """
 
     def __init__(self) -> None:
@@ -169,8 +169,8 @@ def _blas() -> list[Any]:
 def each_draw(function: Callable[..., R], *stacks: Any) -> R:
     """Map over the leading axis, on the CPU one element after another, where `function` factorises a matrix.
 
-    `jax.vmap` would batch the factorisations, and jaxlib splits a LAPACK batch over the very thread pool that waits for
-    it: with two cores two such calls at once wait for ever (seen with jaxlib 0.10.2). It is no slower: LAPACK works
+    `jax.vmap` would batch the factorisations, and jaxlib splits a LAPACK batch over the same thread pool that waits for
+    it: on two cores, two such calls at once wait forever (seen with jaxlib 0.10.2). This is no slower: LAPACK works
     matrix by matrix anyway.
 
     Examples:
@@ -189,7 +189,7 @@ def cholesky(matrix: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:
 
 
 def inverse_of_lower(factor: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:
-    """Inverse of a lower triangular matrix, by halves: half the work of solving for an identity that is taken as dense.
+    """Inverse of a lower triangular matrix, by halves: half the work of solving for an identity treated as dense.
 
     Examples:
         >>> inverse_of_lower(jnp.array([[2.0, 0.0], [1.0, 1.0]])).tolist()
@@ -205,7 +205,7 @@ def inverse_of_lower(factor: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:
 
 
 def gram_of_lower(lower: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:
-    """L^T L of a lower triangular matrix, by halves: half the work of the product that takes it as dense.
+    """L^T L of a lower triangular matrix, by halves: half the work of a product that treats it as dense.
 
     Examples:
         >>> gram_of_lower(jnp.array([[2.0, 0.0], [1.0, 1.0]])).tolist()

@@ -1,4 +1,4 @@
-"""One turn of a worker: take a slot, evaluate it, record what came of it."""
+"""One turn of a worker: take a slot, evaluate it, record the outcome."""
 
 import time
 import warnings
@@ -29,7 +29,7 @@ class Ticket(NamedTuple):
 def take(search: Search) -> Ticket | None:
     """The next attempt for this worker: an interrupted slot again, else a new one; None if the budget is spent.
 
-    One worker at a time, so that no two take the same slot and each sees what the others are evaluating.
+    Workers take turns, so that no two take the same slot and each sees what the others are evaluating.
     """
     with search.store.lock():
         search.store.reap()
@@ -56,8 +56,8 @@ def work(search: Search, ticket: Ticket) -> None:
         told = {**outcome._asdict(), "evaluate_seconds": wall, "elapsed_seconds": search.elapsed}
         if outcome.state == "ok" and search.problem.transform == "log" and outcome.error < 0:
             advice = (
-                f"expected {search.problem.name} to have errors of at least 0, of which the logarithm is modelled, got "
-                f"{outcome.error}; state transform='identity' in the Problem and start anew"
+                f"expected {search.problem.name} to have errors of at least 0, because their logarithm is modelled, "
+                f"got {outcome.error}; state transform='identity' in the Problem and start anew"
             )
             if not any(row["state"] == "ok" for row in rows.rows_of(search.store)):
                 raise ValueError(advice)
@@ -76,7 +76,7 @@ def work(search: Search, ticket: Ticket) -> None:
 
 
 def refresh(store: Store) -> list[rows.Row]:
-    """The rows, after bringing `rows.jsonl` up to date; with the lock held, so that no older rows overwrite newer."""
+    """The rows, after updating `rows.jsonl`; the lock must be held, so that older rows do not overwrite newer ones."""
     found = rows.rows_of(store)
     if store.directory is not None:
         rows.write(store.directory, found)

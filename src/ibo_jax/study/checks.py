@@ -1,4 +1,4 @@
-"""What every study is checked for before anything is trained, and what tells one study from another."""
+"""Checks of every study before anything is trained, and what distinguishes one study from another."""
 
 import contextlib
 import math
@@ -37,7 +37,7 @@ def check_problem(problem: Problem) -> None:
 
 
 def check_budget(evaluations: int | None, seconds: float | None) -> None:
-    """Refuse a budget of nothing."""
+    """Refuse an empty budget."""
     if evaluations is not None and (not isinstance(evaluations, Integral) or evaluations < 1):
         raise ValueError(f"expected a whole number of evaluations >= 1, got {evaluations}; raise the budget")
     if seconds is not None and not 0 < seconds < math.inf:
@@ -45,21 +45,21 @@ def check_budget(evaluations: int | None, seconds: float | None) -> None:
 
 
 def check_cost(cost: str) -> None:
-    """Refuse an unknown unit."""
+    """Refuse an unknown unit of cost."""
     if cost not in COSTS:
         raise ValueError(f"expected a cost among {list(COSTS)}, got {cost!r}; choose one of them")
 
 
 def check_seed(seed: int) -> None:
-    """Refuse what is no seed."""
+    """Refuse an invalid seed."""
     if not 0 <= seed < 2**32 or int(seed) != seed:
-        raise ValueError(f"expected a seed in [0, 2^32), a whole number, got {seed}; choose one there")
+        raise ValueError(f"expected a seed in [0, 2^32), a whole number, got {seed}; choose one in that range")
 
 
 def check_same(where: str, found: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Refuse to go on with a study that was started with other settings; the message names them."""
+    """Refuse to continue a study that was started with other settings; the message names the differences."""
     if other := list(_differences(found, settings)):
-        raise ValueError(f"expected the study in {where} to be of these settings, found {'; '.join(other)}; "
+        raise ValueError(f"expected the study in {where} to have these settings, found {'; '.join(other)}; "
                          "repeat the command that started it, or use another folder")  # fmt: skip
 
 
@@ -73,14 +73,14 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], within: st
 
 
 def identity(problem: Problem) -> dict[str, Any]:
-    """What of a problem must not change while a study grows, as JSON."""
+    """The parts of a problem that must not change while a study grows, as JSON."""
     dimensions = problem.space.dimensions
     space = {name: {"type": type(found).__name__, **found._asdict()} for name, found in dimensions.items()}
     return plain({"problem": problem.name, **problem.setup, "epochs": problem.epochs, "space": space})
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that results may depend on."""
+    """Versions of the packages on which results may depend."""
     found = {}
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):

@@ -93,7 +93,7 @@ def distributions(space: SearchSpace, fidelity: Fidelity) -> dict[str, BaseDistr
 
 
 def dimension(found: BaseDistribution) -> Dimension:
-    """Optuna's distribution as a dimension; of choices and steps their number, see `inward` and `outward`.
+    """Optuna's distribution as a dimension, with choices and steps numbered, see `inward` and `outward`.
 
     Examples:
         >>> dimension(IntDistribution(16, 256, log=True))

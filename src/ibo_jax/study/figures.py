@@ -114,9 +114,9 @@ def errors_over_time(
     log: bool,
     fidelity_name: str,
 ) -> Figure:
-    """Every evaluation, the best so far, and the predicted error of the incumbent, against seconds and against trial.
+    """Every evaluation, the best so far and the predicted error of the incumbent, against seconds and against trial.
 
-    A cross is a diverged evaluation; a mark at the upper edge is one without an error (crashed, pruned, infeasible).
+    A cross marks a diverged evaluation; a mark at the upper edge one without an error (crashed, pruned, infeasible).
     """
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)

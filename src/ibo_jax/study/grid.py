@@ -11,13 +11,13 @@ __all__ = ["factorial_grid"]
 
 
 def factorial_grid(space: SearchSpace, points: int) -> dict[str, list[Value]]:
-    """The levels of each dimension, so many that all their combinations are at most `points`.
+    """The levels of each dimension, as many as fit so that all their combinations are at most `points`.
 
     Dimensions gain levels in turn, the one with fewest first (in the order of the space), until none can gain another:
-    the grid is as even as it can be, and as large as an even one can be. The levels of a real or whole dimension are
-    the centres of equal cells of its own (log) scale, one level its middle: its ends are seldom good, and with two
-    levels a grid of ends would be nothing but corners. A whole number is no level twice; a dimension has at most all
-    of its values, and choices are taken at equal distances in their order.
+    the grid is as even as possible, and as large as an even grid can be. The levels of a real or integer dimension are
+    the centres of equal cells on its own (log) scale, or its middle if there is one level: its ends are seldom good,
+    and with two levels a grid of ends would be nothing but corners. No integer is a level twice, a dimension has at
+    most all of its values, and choices are taken at equal distances in their order.
 
     Args:
         points: at least 1.
@@ -53,7 +53,7 @@ def _limit(dimension: Dimension) -> float:
 
 
 def _levels(dimension: Dimension, count: int) -> list[Value]:
-    """About `count` different values at equal distances; all of them from the limit on."""
+    """About `count` different values at equal distances; all of them if `count` reaches the limit."""
     if isinstance(dimension, Integer) and count >= _limit(dimension):
         return list(range(dimension.low, dimension.high + 1))
     centres = [(cell + 0.5) / count for cell in range(count)]

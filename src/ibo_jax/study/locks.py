@@ -1,7 +1,7 @@
 """Locks that the operating system releases when a process dies, however it dies: who works on a study, and whose turn.
 
-A held lock says that its owner lives: nothing to refresh, no clocks to compare, no process numbers that come again.
-They are `flock` locks: they hold between processes of one machine, and on network folders whose server supports them.
+A held lock says that its owner is alive: nothing has to be refreshed, no clocks compared, no process numbers trusted.
+They are `flock` locks: they work between processes of one machine, and on network folders whose server supports them.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ __all__ = ["exclusive", "hold", "is_held"]
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Wait for the lock, hold it inside of the `with` block."""
+    """Wait for the lock and hold it inside the `with` block."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

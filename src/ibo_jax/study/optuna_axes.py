@@ -1,4 +1,4 @@
-"""The parameters of anybody's Optuna study as points of the unit cube and a fidelity."""
+"""The parameters of any Optuna study as points of the unit cube and a fidelity."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -23,11 +23,11 @@ class Axes(NamedTuple):
 
     @property
     def space(self) -> SearchSpace:
-        """Of the parameters, choices and steps by their number."""
+        """The space of the parameters, with choices and steps represented by their number."""
         return SearchSpace({name: dimension(found) for name, found in self.parameters.items()})
 
     def lacking(self, trial: FrozenTrial) -> list[str]:
-        """What a trial does not have, or not within bounds and among choices."""
+        """The parameters that a trial lacks, or has outside the bounds or choices."""
         missing = [name for name, found in self.parameters.items()
                    if name not in trial.params or not _contains(found, trial.params[name])]  # fmt: skip
         value = trial.params.get(self.fidelity.name)
@@ -50,7 +50,7 @@ def fidelity_of(name: str, parameters: Mapping[str, BaseDistribution]) -> Fideli
     """The parameter of this name as the fidelity; its upper end is the target.
 
     Raises:
-        ValueError: there is no such parameter, or it is of a kind that is no scale.
+        ValueError: there is no such parameter, or it is of a kind that has no scale.
     """
     found = parameters.get(name)
     if found is None:

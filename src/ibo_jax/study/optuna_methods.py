@@ -1,7 +1,7 @@
-"""Methods that are Optuna's own: grid search, TPE, its Gaussian process, and pruning by Hyperband.
+"""Methods that Optuna provides: grid search, TPE, its Gaussian process, and pruning by Hyperband.
 
-Samplers and pruners see a study in memory that is rebuilt from the stored trials for every question, the trials
-numbered by slot. So nothing but `study.db` and the seed decides, after a restart and beside other workers too.
+Samplers and pruners see a study that is rebuilt in memory from the stored trials for every question, with the trials
+numbered by slot. So only `study.db` and the seed decide, also after a restart and beside other workers.
 
 References:
     [LiEtAl2018] Hyperband: a novel bandit-based approach to hyperparameter optimization. JMLR 18, 2018.
@@ -55,7 +55,7 @@ class Choice(NamedTuple):
 
 
 def check(name: str, problem: Problem) -> None:
-    """Refuse a problem on which a method cannot work.
+    """Refuse a problem for which a method cannot work.
 
     Raises:
         ValueError: pruning without epochs that are reported; no torch for `gp`.
@@ -80,13 +80,13 @@ def check(name: str, problem: Problem) -> None:
 
 
 def make_optuna_method(name: str, problem: Problem, store: Store, seed: int, points: int) -> OptunaMethod:
-    """The method for a study that was joined; `check` it before.
+    """The method for a study that has been joined; call `check` first.
 
     Args:
         name: one of `ibo_jax.methods.OPTUNA_NAMES`.
-        seed: of the order of a grid.
-        points: at most so many a grid has. It is kept with the study: one that is continued with more evaluations
-            finishes the grid with which it began.
+        seed: seed of the order of a grid.
+        points: largest number of points of a grid. It is stored with the study: a study that is continued with more
+            evaluations finishes the grid with which it began.
     """
     grid = {}
     if name == "grid":
@@ -103,8 +103,8 @@ def choose(method: OptunaMethod, seed: int, slots: Mapping[int, list[FrozenTrial
     """What to try in the slot after those given.
 
     Args:
-        seed: of this choice.
-        slots: attempts by slot. Completed, pruned and running ones teach what Optuna lets them; failed ones nothing.
+        seed: seed of this choice.
+        slots: attempts by slot. Completed, pruned and running ones count as Optuna allows; failed ones do not.
 
     Examples:
         >>> from optuna.distributions import FloatDistribution
@@ -123,9 +123,9 @@ def choose(method: OptunaMethod, seed: int, slots: Mapping[int, list[FrozenTrial
 
 
 def watch(method: OptunaMethod, store: Store, slot: int, trial_id: int) -> Callable[[int, float], bool] | None:
-    """What the training in a slot is to call after each epoch; None for a method that stops none.
+    """The function for the training in a slot to call after each epoch; None for a method that stops no training.
 
-    The function stores the error, and says whether to stop. A training that has had all of its epochs is complete.
+    It stores the error and says whether to stop. A training that has had all of its epochs is complete.
     """
     if method.name not in PRUNING or method.epochs is None:
         return None
@@ -156,7 +156,7 @@ def _sampler(method: OptunaMethod, seed: int) -> BaseSampler:
 
 
 def _rebuilt(method: OptunaMethod, slots: Mapping[int, list[FrozenTrial]], sampler: BaseSampler) -> Study:
-    """The study as Optuna would have it: a trial a slot, by its last attempt, with number = slot."""
+    """The study as Optuna would have it: one trial per slot, from its last attempt, with number = slot."""
     prunes = method.name in PRUNING and method.epochs is not None
     pruner = HyperbandPruner(1, method.epochs, REDUCTION) if prunes and method.epochs else NopPruner()
     with quiet():

@@ -1,6 +1,6 @@
-"""More workers on a study, in processes of their own: they share it as workers that a person starts would.
+"""More workers on a study, in processes of their own: they share it as workers started by hand would.
 
-A worker is told what to tune on its standard input, and leaves when that ends: also with a parent that was killed.
+A worker is told on its standard input what to tune, and leaves when that ends, even if its parent was killed.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ PATIENCE = 10.0  # seconds for an assistant to give its slot back
 
 @contextlib.contextmanager
 def assistants(search: Search, count: int) -> Iterator[None]:
-    """Processes that evaluate for the search, beside this one, until its budget is spent or the block is left in haste.
+    """Processes that evaluate for the search, beside this one, until its budget is spent or the block is interrupted.
 
     Raises:
         ValueError: the problem cannot be sent to another process.
@@ -61,7 +61,7 @@ def assistants(search: Search, count: int) -> Iterator[None]:
 
 
 def assist() -> None:
-    """A worker, in a process that `assistants` made."""
+    """A worker, in a process started by `assistants`."""
     from ibo_jax.study.cache import enable_compilation_cache
     from ibo_jax.study.search import prepare
     from ibo_jax.study.tune import evaluate_all
@@ -79,7 +79,7 @@ def assist() -> None:
 
 
 def check_parallel(parallel: int, method: str, storage: Any) -> None:
-    """Refuse numbers of workers that mean nothing, and workers that share nothing."""
+    """Refuse invalid numbers of workers, and workers that share no folder."""
     if not isinstance(parallel, Integral) or parallel < 1:
         raise ValueError(f"expected a whole number of workers >= 1, got {parallel}; raise it")
     if parallel > 1 and method in bilevel.NAMES:
@@ -94,7 +94,7 @@ def _pickled(told: tuple[dict[str, Any], float]) -> bytes:
     except Exception as error:
         raise ValueError(
             f"expected a problem that can be sent to another process, got {type(error).__name__}: {error}; open files, "
-            "locks and the like inside of its functions, or use one worker"
+            "locks and the like inside its functions, or use one worker"
         ) from error
 
 
@@ -112,7 +112,7 @@ def _dismiss(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _part(process: "subprocess.Popen[bytes]") -> bool:
-    """Whether it left by itself. Within one long call, as of a compiler, a process hears nothing and is ended."""
+    """Whether it left by itself. Inside one long call, such as the compiler, a process hears nothing and is killed."""
     try:
         status = process.wait(PATIENCE)
     except subprocess.TimeoutExpired:

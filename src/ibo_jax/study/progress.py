@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live table in a terminal, plain lines in a log, or nothing."""
+"""What is shown while a search runs: a live table in a terminal, plain lines in a log, or nothing."""
 
 import math
 import time
@@ -20,7 +20,7 @@ RECENT = 8  # slots whose ends predict the next ones
 
 
 class Progress:
-    """Shows nothing; its methods are what a search tells."""
+    """Shows nothing; its methods are what a search reports."""
 
     def __enter__(self) -> "Progress":
         return self
@@ -36,7 +36,7 @@ class Progress:
 
 
 class Lines(Progress):
-    """A line a slot, for logs."""
+    """One line per slot, for logs."""
 
     def __init__(self, fidelity: str, evaluations: int | None, seconds: float | None):
         self.fidelity, self.evaluations, self.seconds = fidelity, evaluations, seconds
@@ -68,7 +68,7 @@ class Lines(Progress):
 
 
 class Screen(Progress):
-    """A table that is drawn anew four times a second."""
+    """A table that is redrawn four times a second."""
 
     def __init__(self, title: str, fidelity: str, evaluations: int | None, seconds: float | None):
         self.title, self.fidelity, self.evaluations, self.seconds = title, fidelity, evaluations, seconds
@@ -126,7 +126,7 @@ def make_progress(
 
 
 def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | None = None) -> Table:
-    """Slots as a table that fits 80 columns; the best of them stands out.
+    """Slots as a table that fits 80 columns, with the best one highlighted.
 
     "incumbent" is the error that was predicted for the best so far at the target, before the trial, "IS share" the
     share of importance steps, "cost" in seconds, if it is that of a training.
@@ -155,7 +155,7 @@ def best_error(rows: Sequence[Row]) -> float | None:
 
 
 def seconds_left(rows: Sequence[Row], evaluations: int | None, seconds: float | None, elapsed: float) -> float | None:
-    """Wall seconds until the budget is spent, if the next slots end as fast as the last ones did; None if unknown.
+    """Wall seconds until the budget is spent, if the next slots are as fast as the last ones; None if unknown.
 
     Examples:
         >>> two_workers = [{"elapsed_seconds": end} for end in (3.0, 3.0, 6.0, 6.0)]

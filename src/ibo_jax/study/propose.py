@@ -20,7 +20,7 @@ __all__ = ["Proposer", "make_proposer", "propose", "sampler_seed_of", "seed_of"]
 
 
 class Proposer(NamedTuple):
-    """What proposing needs beside the observations; `fallback` is random search."""
+    """What proposing needs besides the observations; `fallback` is random search."""
 
     key: PRNGKeyArray
     suggest: Suggest
@@ -35,10 +35,10 @@ def make_proposer(
 
     Args:
         method: a name of `ibo_jax.methods.NAMES`. Random search has no initial design.
-        seed: of all randomness.
-        dimension: coordinates of the unit cube.
+        seed: seed of all randomness.
+        dimension: number of coordinates of the unit cube.
         fidelity: the axis of the fidelity.
-        initial: points of the initial design.
+        initial: number of points of the initial design.
         protocol: "default", "paper" or "scripts".
         cells: what x can reach, `SearchSpace.cells`.
 
@@ -66,9 +66,9 @@ def propose(
 ) -> tuple[Suggestion, State | None]:
     """The suggestion for a slot, and the state to keep with it.
 
-    The initial design comes first; random points stand in while no evaluation has succeeded, with a warning. Of
-    `evaluations`, if the search ends with so many, a method with a model spends the last one on its recommendation, at
-    the target fidelity, unless it has failed there or is being evaluated.
+    The initial design comes first; while no evaluation has succeeded, random points stand in, with a warning. If the
+    search ends after `evaluations`, a method with a model spends the last one on its recommendation at the target
+    fidelity, unless that has failed or is being evaluated.
     """
     key, _ = _keys(proposer, slot)
     x, s = proposer.design

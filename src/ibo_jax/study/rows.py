@@ -67,14 +67,14 @@ def read(directory: Path | str) -> list[Row]:
     """The rows of the study in a folder, from its `study.db`.
 
     Raises:
-        ValueError: there is no study, or it is damaged or not one of ours.
+        ValueError: there is no study, or it is damaged or was not made by ibo_jax.
     """
     with open_readonly(Path(directory)) as store:
         return rows_of(store)
 
 
 def summary(directory: Path | str) -> dict[str, Any]:
-    """What the study in a folder is of, and its result once it has ended.
+    """What the study in a folder tunes, and its result once it has ended.
 
     Keys: problem, method, seed, protocol, cost, transform, floor, initial, space (dimensions by name), fidelity (name,
     low, high, integer), evaluations (the total asked for, or None), versions. Once the search has ended also slots

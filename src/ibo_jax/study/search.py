@@ -1,4 +1,4 @@
-"""A search that is ready to run: everything checked that can be before any training, and the study joined."""
+"""A search that is ready to run: everything that can be checked before training is checked, and the study joined."""
 
 import difflib
 import time
@@ -29,7 +29,7 @@ Slots = dict[int, list[FrozenTrial]]
 
 
 class Search(NamedTuple):
-    """What a run needs, and nothing that changes."""
+    """What a run needs; nothing in it changes."""
 
     problem: Problem
     method: str
@@ -74,7 +74,7 @@ def prepare(
     """Check the arguments of `tune` and join the study.
 
     Raises:
-        ValueError: see `tune`. Nothing was trained.
+        ValueError: see `tune`. It is raised before anything is trained.
     """
     if isinstance(problem, str):
         from ibo_jax.problems import catalogue
@@ -109,7 +109,7 @@ def prepare(
 
 
 def observed(search: Search, slots: Slots) -> Observations:
-    """What is known, in the order of slots so that a retry changes none: errors, and attempts that still run."""
+    """What is known, in the order of slots (so that retries do not change it): errors, and attempts still running."""
     problem, found = search.problem, []
     for attempts in slots.values():
         last = attempts[-1]
@@ -127,8 +127,8 @@ def observed(search: Search, slots: Slots) -> Observations:
 
 
 def _overhead(search: Search, suggestion: dict[str, Any], outcome: dict[str, Any]) -> float:
-    """Seconds that a slot took beyond its cost, for choosing, compiling and data; none where the cost is not of this
-    clock (work, recorded seconds, which may be more than the evaluation took) and none in the published protocols."""
+    """Seconds that a slot took beyond its cost, for choosing, compiling and data; none if the cost is not measured by
+    this clock (work, or recorded seconds, which may exceed the evaluation) and none in the published protocols."""
     besides = outcome["evaluate_seconds"] - outcome["cost_seconds"]
     if search.cost != "seconds" or search.protocol != "default" or besides < 0:
         return 0.0
@@ -142,7 +142,7 @@ def state_after(slots: Slots) -> State | None:
 
 
 def named(problem: Problem, x: np.ndarray) -> dict[str, Value] | None:
-    """A point by name; None if it is unknown."""
+    """A point with names; None if it is unknown."""
     return problem.space.decode(x) if np.all(np.isfinite(x)) else None
 
 

@@ -1,4 +1,4 @@
-"""The SQLite file of a study: a viewer never breaks a writer, and a file that is not ours is never touched."""
+"""The SQLite file of a study: a viewer never disturbs a writer, and a file of another program is never touched."""
 
 import contextlib
 import sqlite3
@@ -18,8 +18,8 @@ def open_sqlite(path: Path) -> RDBStorage:
     """The storage in a file, created if there is none.
 
     Raises:
-        ValueError: the file is damaged, no SQLite file, of another program, or of an Optuna that this one cannot read;
-            it cannot be opened to be written.
+        ValueError: the file is damaged, is not an SQLite file, belongs to another program or to an Optuna that this one
+            cannot read, or cannot be opened for writing.
     """
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
@@ -51,6 +51,6 @@ def open_sqlite(path: Path) -> RDBStorage:
 
 
 def write_ahead(path: Path) -> None:
-    """From now on readers of the file block nobody; the file remembers it."""
+    """From now on readers of the file do not block writers; the setting is stored in the file."""
     with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
