@@ -1,9 +1,9 @@
 """Importance-based Bayesian optimisation of neural networks, in JAX.
 
     tune(problem, method="ibo", ...)     search for the hyperparameters of lowest validation error
-    training_problem(...)                a problem made of one's own network and data
+    training_problem(...)                a problem made from your own network and data
     importance                           importance-sampled training steps, usable alone
-    IBOSampler                           the method in anybody's Optuna study
+    IBOSampler                           the method in any Optuna study
 
 Everything is loaded when it is first used, so that the import is quick.
 """

@@ -159,7 +159,7 @@ def test_few_rows_and_no_predictions(count):
     for missing in (
         "No evaluation has both a predicted and an observed error.",
         "No evaluation has both a predicted and a measured cost.",
-        "No trial was chosen by asking where the optimum is anywhere.",
+        "No trial was chosen to learn where the optimum is in the whole space.",
     ):
         assert text.count(missing) == 1
 
@@ -167,7 +167,7 @@ def test_few_rows_and_no_predictions(count):
 def test_only_figures_without_anything_to_show_are_replaced_by_words():
     trials = [{**row, "entropy": None} for row in make_trials(12)]
     text = page(trials, SUMMARY)
-    assert "No trial was chosen by asking" in text
+    assert "No trial was chosen to learn" in text
     assert "No evaluation has both" not in text
     text = page([{**row, "cost_seconds": 0.0} for row in trials], SUMMARY)  # as of crashed processes
     assert "predicted and a measured cost" in text

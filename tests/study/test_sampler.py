@@ -177,7 +177,7 @@ def test_what_is_observed():
     add(TrialState.PRUNED, 0.3, value=2.0)
     add(TrialState.RUNNING, 0.4)
     add(TrialState.COMPLETE, 0.5, value=math.inf, user_attrs={"cost": 3})
-    with pytest.warns(UserWarning, match="trial 1 says no positive cost: such trials count like the median"):
+    with pytest.warns(UserWarning, match="trial 1 has no positive cost: such trials count as the median"):
         found = sampler._observed(study, study.trials, sampler._axes(kinds))
     assert found.x[: found.size, 0].tolist() == [0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
     assert found.pending[: found.size].tolist() == [False] * 2 + [True] * 4
@@ -206,7 +206,7 @@ def test_trials_that_were_added_took_no_time_that_anyone_knows():
     space = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
     study.add_trial(optuna.trial.create_trial(params={"x": 0.5}, distributions=space, value=0.25))
     study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=2)
-    with pytest.warns(UserWarning, match="trial 0 says no positive duration"):
+    with pytest.warns(UserWarning, match="trial 0 has no positive duration"):
         found = sampler._observed(study, study.trials, sampler._axes({"x": PARAMETERS["x"]}))
     assert found.objective[0] == 0.25
     np.testing.assert_allclose(np.exp(found.log_cost[0]), np.exp(found.log_cost[1:3]).mean())  # a median of two
@@ -221,7 +221,7 @@ def test_a_cost_that_is_none_stops_no_study_that_knows_others(cost):
         trial.set_user_attr("cost", cost if trial.number == 2 else 2.0)
         return x
 
-    with pytest.warns(UserWarning, match="trial 2 says no positive cost"):
+    with pytest.warns(UserWarning, match="trial 2 has no positive cost"):
         study.optimize(line, n_trials=5)
     assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 5
 

@@ -1,7 +1,7 @@
 """Tuning inside one training: the loop over epochs of a gradient-based tuner, its rows and its checkpoints.
 
 The second kind of study. A row is an epoch, the same call resumes from the checkpoint, and the key of an epoch follows
-from the seed and its number, so that a resumed run goes the way of an uninterrupted one.
+from the seed and its number, so that a resumed run equals an uninterrupted one.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from ibo_jax.types import Value
 __all__ = ["EpochRow", "Run", "prepare", "read", "run"]
 
 SHARE = 0.1  # of the time that may go into checkpoints
-CAVEATS = {"value-function": "its weights were trained on validation examples too: only the test error is honest"}
+CAVEATS = {"value-function": "its weights were also trained on validation examples: only the test error is honest"}
 Told = Callable[[Sequence["EpochRow"]], None]
 
 
@@ -50,7 +50,7 @@ class EpochRow(TypedDict):
 
 
 class Run(NamedTuple):
-    """A run that is ready, and nothing that changes."""
+    """A run that is ready to start; nothing in it changes."""
 
     tuner: bilevel.Tuner
     judge: Judge
@@ -72,15 +72,15 @@ def prepare(
     storage: Path | str | None = None,
     progress: bool = True,
 ) -> Run:
-    """Check the arguments of `tune`, of which this is the part for the methods in `bilevel.NAMES`.
+    """Check the arguments of `tune` for the methods in `bilevel.NAMES`.
 
     Args:
-        settings: of the method, as `bilevel.make` takes them; a folder knows its own.
-        epochs: total number of updates, over restarts; by default the tuner's own, or as many as there is room for
+        settings: settings of the method, as `bilevel.make` takes them; they are stored with the folder.
+        epochs: total number of updates, across restarts; by default the tuner's own, or as many as there is room for
             if `seconds` is given.
 
     Raises:
-        ValueError: see `tune`. Nothing was trained and no file was written.
+        ValueError: see `tune`. It is raised before anything is trained or written.
     """
     check_problem(problem)
     check_budget(epochs, seconds)
@@ -99,9 +99,9 @@ def prepare(
 
 
 def run(ready: Run) -> Result:
-    """Update until the budget is spent or the state holds no numbers any more, then judge the answer.
+    """Update until the budget is spent or the state is no longer finite, then judge the answer.
 
-    The answer is the epoch of the lowest score, as it was trained: nothing is retrained. Its network is kept in the
+    The answer is the epoch of the lowest score, as it was trained: nothing is retrained. Its network is stored in the
     checkpoint (`best`).
 
     Examples:
@@ -192,7 +192,7 @@ def _is_over(run: Run, found: list[EpochRow], elapsed: float) -> bool:
 
 
 def _epoch(run: Run, at: Checkpoint, began: float) -> Checkpoint:
-    """One update, judged, with its row appended; a state that holds no numbers any more ends the run."""
+    """One update, judged, with its row appended; a state that is no longer finite ends the run."""
     found, epoch = at.facts["rows"], len(at.facts["rows"])
     start = time.perf_counter()
     with stopwatch() as compiling:
@@ -229,7 +229,7 @@ def _answer(run: Run, at: Checkpoint) -> dict[str, Any]:
     diverged = f"diverged in epoch {len(found)}" if found and found[-1]["state"] == "diverged" else ""
     if best is None:
         return {"best": None, "validation_error": None, "validation_loss": None, "test_error": None,
-                "test_loss": None, "message": diverged or "no epoch gave an answer; run more of them"}  # fmt: skip
+                "test_loss": None, "message": diverged or "no epoch gave an answer; run more epochs"}  # fmt: skip
     row, unmoved = found[best], ""
     if 1 < len(found) < run.tuner.epochs and all(other["hyperparameters"] == row["hyperparameters"] for other in found):
         unmoved = (f"the hyperparameters have not moved in {len(found)} epochs: this method moves them later in a "

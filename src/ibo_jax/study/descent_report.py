@@ -35,9 +35,9 @@ def page(rows: Sequence[Row], summary: Row) -> str:
     names, best = list(summary["space"]), summary.get("best")
     known = [row for row in rows if None not in row["hyperparameters"].values()]
     drawn = [
-        captioned(losses(known), "Of training with penalties, of validation without. The mark is the answer."),
+        captioned(losses(known), "Training loss with penalties, validation loss without. The mark is the answer."),
         "<h2>The schedule</h2>",
-        captioned(schedule(known, summary), "Hyperparameters after each epoch, on the scale on which they are moved."),
+        captioned(schedule(known, summary), "Hyperparameters after each epoch, on the scale of the search."),
     ]
     answer = [
         ("validation error", number(summary.get("validation_error"))),

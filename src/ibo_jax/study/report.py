@@ -162,21 +162,21 @@ def _entropy(trials: Sequence[Row], summary: Row) -> Figure | None:
 FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure | None], str, str]] = {
     "errors": (
         _errors,
-        "Every evaluation by its fidelity; a cross diverged, a triangle at the upper edge has no error: it failed or "
-        "was stopped early. "
+        "Every evaluation by its fidelity; a cross marks a diverged one, a triangle at the upper edge one without an "
+        "error, which failed or was stopped early. "
         "Seconds are wall time and include suggestion, compilation and evaluation.",
         "",
     ),
     "choices": (
         _choices,
-        "Each trial's hyperparameters and fidelity, by what proposed them: the acquisition asks where the optimum is, "
+        "Each trial's hyperparameters and fidelity, by what proposed them: acquisition asks where the optimum is, "
         "nearby where it is around the recommendation.",
         "",
     ),
-    "parallel": (_parallel, "One line an evaluation; the thick line is the lowest error.", ""),
+    "parallel": (_parallel, "One line per evaluation; the thick line has the lowest error.", ""),
     "prediction": (
         _prediction,
-        "Error as predicted before the evaluation, bars of one standard deviation.",
+        "Error as predicted before the evaluation, with bars of one standard deviation.",
         "No evaluation has both a predicted and an observed error.",
     ),
     "cost": (
@@ -186,13 +186,13 @@ FIGURES: dict[str, tuple[Callable[[Sequence[Row], Row], Figure | None], str, str
     ),
     "entropy": (
         _entropy,
-        "Uncertainty about where the optimum is, over the representers at the target fidelity, "
-        "when a trial was chosen by asking where it is anywhere. The representers are drawn anew each time, so it need "
-        "not fall steadily.",
-        "No trial was chosen by asking where the optimum is anywhere.",
+        "Uncertainty about where the optimum is, over the representers at the target fidelity, when a trial was chosen "
+        "to learn where it is in the whole space. The representers are drawn anew each time, so it need not fall "
+        "steadily.",
+        "No trial was chosen to learn where the optimum is in the whole space.",
     ),
 }
-"""How each figure is drawn, its caption, and what is said in its place where there is nothing to draw."""
+"""How each figure is drawn, its caption, and the sentence shown when there is nothing to draw."""
 
 
 LAYOUT = Template("""<h2>Error</h2>
@@ -246,7 +246,7 @@ def spent(trials: Sequence[Row], name: str) -> float:
 
 
 def _warnings(trials: Sequence[Row], summary: Row) -> str:
-    """Warnings and the messages of failed trials, equal ones once with the trials that they belong to.
+    """Warnings and the messages of failed trials, each distinct one once with its trials.
 
     That a training was stopped early is no failure.
     """

@@ -1,4 +1,4 @@
-"""The methods as a sampler for anybody's Optuna study."""
+"""The methods as a sampler for any Optuna study."""
 
 import functools
 import math
@@ -124,7 +124,7 @@ class IBOSampler(BaseSampler):
         self._proposers: dict[tuple[Cells, int, Fidelity], Proposer] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """What is sampled together: the given space, or what all completed trials have in common."""
+        """The parameters sampled together: the given space, or what all completed trials have in common."""
         if len(study.directions) != 1:
             raise ValueError(f"expected a study of one objective, got {len(study.directions)}; use another sampler")
         study._storage.set_trial_system_attr(trial._trial_id, ASKED, True)
@@ -226,7 +226,7 @@ class IBOSampler(BaseSampler):
                     "objective"
                 )
             warnings.warn(
-                f"trial {trial.number} says no positive {self._cost}: such trials count like the median of the others",
+                f"trial {trial.number} has no positive {self._cost}: such trials count as the median of the others",
                 stacklevel=4,
             )
         usual = statistics.median(known) if known else 1.0
@@ -244,7 +244,7 @@ class IBOSampler(BaseSampler):
 
 
 def _warn_of_the_first(others: Sequence[FrozenTrial], axes: Axes) -> None:
-    """The same words however many there are: Python says them once."""
+    """The same text however many there are, so that Python shows it once."""
     for trial in others[:1]:
         lacking = ", ".join(axes.lacking(trial))
         warnings.warn(

@@ -1,8 +1,9 @@
 """Where a search lives: an Optuna study in one SQLite file (or in memory), safe to kill and to share.
 
-An attempt is a trial of Optuna. It is created in one transaction, running, with its slot, hyperparameters and the
-method's state; its outcome is committed before its state. So a process killed at any moment leaves nothing half done:
-an attempt without outcome is given back to its slot, one with an outcome is finished by whoever opens the study next.
+An attempt is an Optuna trial. It is created in one transaction, in state running, with its slot, hyperparameters and
+the method's state; its outcome is committed before its final state. So a process killed at any moment leaves nothing
+half done: an attempt without an outcome is given back to its slot, one with an outcome is finished by whoever opens
+the study next.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ OPTUNA_STATES = {"ok": TrialState.COMPLETE, "diverged": TrialState.COMPLETE, "pr
 
 
 class Store(NamedTuple):
-    """One study, joined by one worker; folder, file and lock are None where the study is in memory."""
+    """One study, joined by one worker; folder, file and lock are None if the study is in memory."""
 
     storage: BaseStorage
     study_id: int
@@ -43,7 +44,7 @@ class Store(NamedTuple):
         return contextlib.nullcontext() if self.directory is None else locks.exclusive(self.directory / ".lock")
 
     def attempts(self) -> list[FrozenTrial]:
-        """Every attempt, oldest first. Trials that a person added by other means have no slot and are left out."""
+        """Every attempt, oldest first. Trials that somebody added by other means have no slot and are left out."""
         trials = self.storage.get_all_trials(self.study_id, deepcopy=False)
         return [trial for trial in trials if "slot" in trial.user_attrs]
 
@@ -80,9 +81,9 @@ class Store(NamedTuple):
             self._close(trial_id, outcome)
 
     def reap(self, *, interrupted: bool = False) -> None:
-        """Close what dead workers left running: finished ones as they are, killed ones for one more attempt.
+        """Close attempts that dead workers left running: finished ones as they are, killed ones for one more attempt.
 
-        Call it with the lock held. Where workers were ended on purpose (`interrupted`) their attempts are given back,
+        Call it with the lock held. If workers were ended on purpose (`interrupted`), their attempts are given back
         and do not count as deaths.
         """
         for attempts in self.slots().values():
@@ -100,11 +101,11 @@ class Store(NamedTuple):
             self.finish(last._trial_id, {"state": "crashed" if again else "preempted", "killed": True, "message": how})
 
     def note(self, name: str, value: Any) -> None:
-        """Keep a JSON value with the study."""
+        """Store a JSON value with the study."""
         self.storage.set_study_user_attr(self.study_id, name, value)
 
     def notes(self) -> dict[str, Any]:
-        """What was kept with the study."""
+        """The values stored with the study."""
         return self.storage.get_study_user_attrs(self.study_id)
 
     def leave(self) -> None:
@@ -130,7 +131,7 @@ class Store(NamedTuple):
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the line in Optuna's log that a new study usually is worth."""
+    """Suppress the log line that Optuna writes for a new study."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -140,7 +141,7 @@ def quiet() -> Iterator[None]:
 
 
 def is_final(attempts: list[FrozenTrial]) -> bool:
-    """Whether a slot is done with: its last attempt ended, and not because it was interrupted."""
+    """Whether a slot is finished: its last attempt ended, and not because it was interrupted."""
     return attempts[-1].user_attrs.get("outcome", {}).get("state") in FINAL_STATES
 
 
@@ -148,13 +149,13 @@ def open_store(directory: Path | None, settings: dict[str, Any], versions: dict[
     """Open or create a study and join it as a worker.
 
     Args:
-        directory: the study's folder, created if need be; None keeps the study in memory.
-        settings: what makes two runs the same search; must equal those of an existing study.
-        versions: of the packages, kept with a new study.
+        directory: the study's folder, created if needed; None keeps the study in memory.
+        settings: what makes two runs the same search; they must equal those of an existing study.
+        versions: versions of the packages, stored with a new study.
 
     Raises:
-        ValueError: the folder is a file, or holds a training by a gradient-based tuner; its study.db is damaged, or
-            not one of ours, or was started with other settings (the message names them).
+        ValueError: the folder is a file or holds a training by a gradient-based tuner; or its study.db is damaged, was
+            not made by ibo_jax, or was started with other settings (the message names them).
     """
     worker = uuid.uuid4().hex
     if directory is None:
