@@ -48,11 +48,16 @@ def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[st
     key_design, key_search = jax.random.split(jax.random.key(seed))
     observations = empty(space.dimension)
     design = (peers.PEERS if method in peers.PEERS else methods.METHODS)[method].design
-    initial = initial_design(key_design, SYNTHETIC[problem].initial, space.dimension, fidelity, design)
-    for x, s in zip(*initial, strict=True):
-        observations = _observe(problem, observations, x, float(s))
+    x_initial, s_initial = initial_design(
+        key_design, SYNTHETIC[problem].initial, space.dimension, fidelity, design or "random"
+    )
     spent, state = 0.0, None
-    with suggesting(problem, method) as suggest:
+    for x, s in zip(x_initial, s_initial, strict=True):
+        if design is None:  # what the design of `ibo` costs is the peer's to spend
+            spent -= float(cost(problem, float(s)))
+        else:
+            observations = _observe(problem, observations, x, float(s))
+    with suggesting(problem, method, x_initial if design is None else None) as suggest:
         for step in itertools.count():
             start = time.perf_counter()
             suggestion, state = suggest(jax.random.fold_in(key_search, step), observations, state)
@@ -75,10 +80,10 @@ def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[st
             spent += price
 
 
-def suggesting(problem: str, method: str) -> contextlib.AbstractContextManager[Any]:
-    """A method or a peer as one function."""
+def suggesting(problem: str, method: str, initial: np.ndarray | None = None) -> contextlib.AbstractContextManager[Any]:
+    """A method or a peer as one function; `initial` for a peer that evaluates the initial design itself."""
     if method in peers.PEERS:
-        return peers.suggesting(method, float(cost(problem, 0.0)))
+        return peers.suggesting(method, float(cost(problem, 0.0)), initial=initial)
     return contextlib.nullcontext(methods.make(method, SYNTHETIC[problem].fidelity))
 
 

@@ -33,6 +33,7 @@ from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
 
 PROBLEM = "hartmann6"
+COMPARED = [name for name, peer in peers.PEERS.items() if peer.design]  # those that suggest from any observations
 DIMENSION, FIDELITY = SYNTHETIC[PROBLEM].space.dimension, SYNTHETIC[PROBLEM].fidelity
 UNTIMED = 3  # suggestions of a process, which compile
 FIRST_SIZE = 16  # observations at the first suggestion: the initial design
@@ -126,7 +127,7 @@ def figure(seconds: dict[str, dict[int, float]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", nargs="+", default=["ibo"], choices=(*methods.NAMES, *peers.PEERS))
+    parser.add_argument("--method", nargs="+", default=["ibo"], choices=(*methods.NAMES, *COMPARED))
     parser.add_argument("--measures", nargs="+", choices=("first", "warm"), default=["first", "warm"])
     parser.add_argument("--sizes", type=int, nargs="*", default=[20, 50, 100, 200])
     parser.add_argument("--repeats", type=int, default=10)

@@ -13,7 +13,7 @@ from experiments.benchmarks import peers, regret, suggestion_time
 from experiments.common import rows
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import append, empty
-from ibo_jax.problems.synthetic import SYNTHETIC, value
+from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +103,20 @@ def test_a_missing_environment_names_its_remedy(monkeypatch, tmp_path):
     monkeypatch.setattr(peers, "PYTHON", tmp_path / "bin" / "python")
     with pytest.raises(FileNotFoundError, match="make peers"), peers.suggesting("optuna-tpe", 0.2):
         pass
+
+
+def test_a_peer_that_evaluates_the_design_itself_may_spend_what_that_of_ibo_costs(monkeypatch, tmp_path):
+    (tmp_path / "own_adapter.py").write_text(
+        "def suggest(seed, x, s, y, fixed_cost, *, initial):\n"
+        "    return initial[len(y) % len(initial)], 0.5, initial[0], x[-1] if len(y) else initial[0]\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    monkeypatch.setitem(peers.PEERS, "own", peers.Peer("own_adapter", {}, None))
+    found = list(regret.run("forrester", "own", seed=0, budget=4.0))
+    x, s = initial_design(jax.random.split(jax.random.key(0))[0], SYNTHETIC["forrester"].initial, 1,
+                          SYNTHETIC["forrester"].fidelity, "random")  # fmt: skip
+    design = float(np.sum([cost("forrester", each) for each in s]))
+    assert [row["cost"] for row in found] == pytest.approx(-design + 0.7 * np.arange(len(found)), abs=1e-6)
+    assert found[-1]["cost"] <= 4.0 < found[-1]["cost"] + 0.7
+    regrets = [float(value("forrester", x[step % len(x)])) for step in range(len(found) - 1)]
+    assert [row["regret_incumbent"] + SYNTHETIC["forrester"].optimum for row in found[1:]] == pytest.approx(regrets)

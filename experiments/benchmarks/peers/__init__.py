@@ -32,7 +32,7 @@ class Peer(NamedTuple):
 
     adapter: str  # file beside this one
     settings: dict[str, Any]
-    design: Design
+    design: Design | None  # None: it evaluates the points of the design itself, at fidelities that it chooses
 
 
 PEERS = {
@@ -44,6 +44,7 @@ PEERS = {
     "vizier-gp": Peer("vizier_adapter", {}, "plain"),
     "emukit-fabolas": Peer("emukit_adapter", {}, "growing"),
     "botorch-saas": Peer("saas_adapter", {}, "plain"),
+    "smac-mf": Peer("smac_mf_adapter", {}, None),
 }
 
 
@@ -62,13 +63,16 @@ Suggest = Callable[[Any, Observations, None], tuple[Answer, None]]
 
 
 @contextlib.contextmanager
-def suggesting(name: str, fixed_cost: float, space: SearchSpace | None = None) -> Iterator[Suggest]:
+def suggesting(
+    name: str, fixed_cost: float, space: SearchSpace | None = None, initial: np.ndarray | None = None
+) -> Iterator[Suggest]:
     """A peer as a function like those of `ibo_jax.methods.make`, its process ending with the context.
 
     Args:
         name: one of `PEERS`.
         fixed_cost: an evaluation costs this much plus s, as the peer is told; our methods have to learn it.
         space: of whole numbers and choices alone, if x is not of real ones; for peers whose adapter takes `axes`.
+        initial: x of the initial design, for peers that evaluate it themselves.
 
     Raises:
         FileNotFoundError: the environment has not been made.
@@ -83,6 +87,8 @@ def suggesting(name: str, fixed_cost: float, space: SearchSpace | None = None) -
             shown = {"x": seen.x, "s": seen.fidelity, "y": seen.objective}
             question = {name: values[: seen.size].tolist() for name, values in shown.items()}
             question |= {"seed": int(jax.random.randint(key, (), 0, 2**31 - 1)), "fixed_cost": fixed_cost}
+            if initial is not None:
+                question["initial"] = initial.tolist()
             if space is None:
                 return _ask(worker, question), state
             axes = [("choice" if isinstance(dimension, Categorical) else "integer", len(_levels(dimension)))
