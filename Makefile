@@ -44,7 +44,7 @@ format: .venv/.installed-test  ## rewrite to the style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-figures: .venv/.installed  ## redraw every figure under experiments/ from the stored rows
+figures: .venv/.installed  ## redraw every figure and table under experiments/ from the stored rows
 	@find experiments -name plot.py | sort -r | sed 's|/|.|g; s|.py$$||' | xargs -n 1 -P 2 $(BIN)/python -m
 
 docs: .venv/.installed-docs  ## the documentation, what each function does, as pages in site/

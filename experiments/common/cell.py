@@ -1,10 +1,11 @@
 """One cell: a search with one method and seed, then the answer that it would have given after each evaluation.
 
 Protocol of Ariafar et al. (2021), section 4: after every evaluation the predicted best hyperparameters are retrained
-by plain SGD, without importance, and that error is shown. They retrain on the training set and judge on the set
-that the search used as well; here the retraining takes training and validation examples and is judged on the
-test set, which the search never sees (`Problem.report`). It happens once the search has ended, so that it costs the
-search no time, with the cell's seed, once for each distinct answer of a seed, whichever method gave it.
+with uniform batches, without importance sampling, and that error is shown. They retrain on the training set and judge
+on the set that the search has seen; here the answer is retrained on training and validation examples and judged on the
+test set, which the search never sees (`Problem.report`). Retraining waits until the search has ended, so that it costs
+the search no time. It uses the cell's seed, and happens once for each distinct answer of a seed, whichever method gave
+it.
 """
 
 import json

@@ -89,7 +89,7 @@ def train(
     """Trains from scratch on the training part and judges on the validation part.
 
     Args:
-        presample_ratio: r = B / b, examples scored per example trained on; 1 is plain SGD.
+        presample_ratio: r = B / b, examples scored per example trained on; 1 is uniform batches.
         switch: rule that turns importance sampling on and off, see `importance.pays`.
         draw: how a batch is drawn from its presample, see `importance.draw`.
         subset_size: train on this many random examples, different for every seed, as Fabolas does; None for all. An
@@ -130,7 +130,7 @@ def retrain(
     """Trains the answer on training and validation data together and judges it on the test set.
 
     Args:
-        presample_ratio: B / b; 1 is plain SGD, with which Ariafar et al. (2021) judge every answer.
+        presample_ratio: B / b; 1 is uniform batches, with which Ariafar et al. (2021) judge every answer.
         switch: as for `train`.
         draw: as for `train`.
 
@@ -264,6 +264,6 @@ def _check(task: Task, batch_size: int, presample_ratio: float | int, population
         raise ValueError(f"expected a batch size from 1 to the {population} training examples, got {batch_size}; "
                          "narrow the search space")  # fmt: skip
     if not presample_ratio >= 1:
-        raise ValueError(f"expected a presample ratio B / b of at least 1, got {presample_ratio}; 1 is plain SGD")
+        raise ValueError(f"expected a presample ratio B / b of at least 1, got {presample_ratio}; 1 is plain training")
     if task.epochs < 1:
         raise ValueError(f"expected at least one epoch, got {task.epochs}; raise `epochs` of the task")
