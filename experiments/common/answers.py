@@ -1,4 +1,4 @@
-"""What a search answers after each of its trials, and its curve when these answers are judged in another way."""
+"""What a search answers after each of its trials, and its curve if these answers are judged in another way."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -14,16 +14,16 @@ from ibo_jax.space import PRESAMPLE_RATIO
 
 
 class Answer(NamedTuple):
-    """Of a search, after one or more of its trials."""
+    """What a search answers after one or more of its trials."""
 
     method: str
     seed: int
     hyperparameters: dict[str, Any]
-    plain_error: float | None  # where retraining diverged
+    plain_error: float | None  # None where retraining diverged
 
     @property
     def text(self) -> str:
-        """The hyperparameters: equal ones are equal texts, JSON keeps every bit of a float."""
+        """The hyperparameters as text, equal if they are equal: JSON keeps every bit of a float."""
         return json.dumps(self.hyperparameters, sort_keys=True)
 
 
@@ -39,7 +39,7 @@ def ratios(method: str) -> tuple[int, ...]:
 
 
 def answers(found: list[dict[str, Any]]) -> dict[tuple[str, int], list[Answer | None]]:
-    """Of every search in the rows that has ended, an entry a trial; None before the first answer."""
+    """For every search in the rows that has ended, one answer per trial; None before the first."""
     return {
         search: [row["incumbent"] and Answer(*search, row["incumbent"], row["test_error"]) for row in trials]
         for search, trials in curves.searches(found).items()
@@ -47,7 +47,7 @@ def answers(found: list[dict[str, Any]]) -> dict[tuple[str, int], list[Answer | 
 
 
 def judged(found: list[dict[str, Any]], error: Callable[[Answer], float]) -> Curves:
-    """The runs with these errors of their answers; NaN before the first one."""
+    """The runs with these errors of their answers; NaN before the first answer."""
 
     def errors(given: Iterable[Answer | None]) -> np.ndarray:
         return np.array([np.nan if answer is None else error(answer) for answer in given])

@@ -1,12 +1,13 @@
 """Answers retrained as their methods train: `python -m experiments.common.as_trained fcn_mnist --scale cpu`.
 
-The published protocol retrains every answer plainly. IBO looks for the best x at its largest presample; without
-importance that x is another training, and the optima of the two differ. So this is what its user gets, on test data:
-B / b at the target for methods that search it, the mean over what is drawn for those that draw it, plain training,
-whose errors are in the rows of the search already, for all others.
+The published protocol retrains every answer plainly. IBO looks for the best x at its largest presample; trained without
+importance sampling that x gives another result, and the optima of the two ways of training differ. So this measures, on
+test data, what a user of each method gets: with B / b at the target for methods that search it, the mean over the
+ratios drawn for those that draw it, and plain training for all others, whose errors are in the rows of the search
+already.
 
-Reads `rows-VARIANT.jsonl`, appends to `as-trained-VARIANT.jsonl` as results come, and trains nothing twice. Of each
-search its last answer; with `--every ibo` all answers of that method, for curves.
+Reads `rows-VARIANT.jsonl`, appends to `as-trained-VARIANT.jsonl` as results come, and trains nothing twice. It retrains
+the last answer of each search; with `--every ibo` all answers of that method, for curves.
 """
 
 import argparse
@@ -27,12 +28,12 @@ Key = tuple[str, int, str, int]  # method, seed, hyperparameters, ratio
 
 
 def results_file(path: Path) -> Path:
-    """Where the results of a file of rows lie."""
+    """Where the results for a file of rows are kept."""
     return path.with_name(f"as-trained-{path.name.removeprefix('rows-')}")
 
 
 def retrained(found: list[dict[str, Any]], results: list[dict[str, Any]]) -> Curves:
-    """The runs in the rows with the mean test errors over the ratios; NaN where the results lack one."""
+    """The runs in the rows, with test errors averaged over the ratios; NaN where a result is missing."""
     known = _known(results)
 
     def error(answer: Answer) -> float:
@@ -43,14 +44,14 @@ def retrained(found: list[dict[str, Any]], results: list[dict[str, Any]]) -> Cur
 
 
 def last_errors(found: Curves) -> tables.Errors:
-    """Of last answers, by method and seed, where they are known."""
+    """Errors of last answers, by method and seed, where they are known."""
     last = {method: {seed: float(run.error[-1]) for seed, run in runs.items() if np.isfinite(run.error[-1])}
             for method, runs in found.items()}  # fmt: skip
     return {method: by_seed for method, by_seed in last.items() if by_seed}
 
 
 def whole(found: list[dict[str, Any]], results: list[dict[str, Any]]) -> list[str]:
-    """Methods all of whose answers are in the results, or train plainly."""
+    """Methods that train plainly, or all of whose answers are in the results."""
     known, lacking = _known(results), {}
     for (method, _), given in answers(found).items():
         lacking[method] = lacking.get(method, False) or not _asked(given).keys() <= known.keys()
@@ -58,10 +59,11 @@ def whole(found: list[dict[str, Any]], results: list[dict[str, Any]]) -> list[st
 
 
 def run(made: Experiment, path: Path, every: Collection[str] = ()) -> None:
-    """Retrain what is missing, at the scale and by the protocol of the rows: last answers, of some methods every one.
+    """Retrain what is missing, with the scale and protocol of the rows: last answers, and every answer of some methods.
 
     Raises:
-        ValueError: no search has ended there, they are of another experiment, or it trains no networks.
+        ValueError: the rows have no search that has ended, are of another experiment, or the experiment trains no
+            networks.
     """
     target, searched = results_file(path), rows.read(path)
     found = answers(searched)
@@ -105,19 +107,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _trainings(answer: Answer) -> dict[Key, int]:
-    """What an answer is trained with, and its ratio."""
+    """The trainings of an answer: hyperparameters and ratio."""
     return {(answer.method, answer.seed, answer.text, ratio): ratio for ratio in ratios(answer.method)}
 
 
 def _asked(given: Iterable[Answer | None]) -> dict[Key, tuple[Answer, int]]:
-    """Trainings with importance that they need."""
+    """The trainings with importance sampling that these answers need."""
     return {
         key: (answer, ratio) for answer in given if answer for key, ratio in _trainings(answer).items() if ratio > 1
     }
 
 
 def _known(results: list[dict[str, Any]]) -> dict[Key, float]:
-    """Test errors that are in the results."""
+    """The test errors that are in the results already."""
     found = [(Answer(*(row[name] for name in Answer._fields)), row) for row in results if "method" in row]
     return {(answer.method, answer.seed, answer.text, row["presample_ratio"]): row["test_error"]
             for answer, row in found}  # fmt: skip

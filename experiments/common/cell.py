@@ -34,7 +34,7 @@ TIMES = ("cost_seconds", "compile_seconds", "suggest_seconds", "elapsed_seconds"
 
 
 class Judged(NamedTuple):
-    """An answer retrained; None where there was none yet. A training that diverged has no loss."""
+    """A retrained answer; None where there was none yet. A training that diverged has no loss."""
 
     test_error: float | None
     test_loss: float | None
@@ -42,7 +42,7 @@ class Judged(NamedTuple):
 
 
 class Lines(Progress):
-    """A line a finished trial, saying whose it is."""
+    """Progress of one cell among others: a line per finished trial, which says whose it is."""
 
     def __init__(self, cell: Cell):
         self.cell = cell
@@ -58,22 +58,22 @@ class Lines(Progress):
 
 
 def run_cell(experiment: Experiment, cell: Cell, path: Path, folder: Path) -> None:
-    """Search and judge, appending to the rows at `path` what is not there yet. The same call resumes.
+    """Search and judge, appending to the rows at `path` what is missing. The same call resumes.
 
     Args:
         experiment: makes the problem.
         cell: what to run.
         path: the file of rows.
-        folder: of the study.
+        folder: where the study is kept.
 
     Raises:
-        ValueError: the problem has no test set, or the rows of this cell are of another study than that in `folder`.
+        ValueError: the problem has no test set, or the rows of this cell do not belong to the study in `folder`.
     """
     problem = experiment.problem(cell.scale, cell.protocol, cell.seed)
     if problem.report is None:
         raise ValueError(f"expected {problem.name} to retrain its answer, got no report; give the Problem one")
     folder.mkdir(parents=True, exist_ok=True)
-    with locks.exclusive(folder / ".cell"):  # whoever comes second finds the work done
+    with locks.exclusive(folder / ".cell"):  # a second process then finds the work done
         if is_complete(rows.read(path), cell):
             return
         search = prepare(
@@ -90,7 +90,7 @@ def run_cell(experiment: Experiment, cell: Cell, path: Path, folder: Path) -> No
 
 
 def is_complete(found: list[dict[str, Any]], cell: Cell) -> bool:
-    """Whether the rows hold this cell to the end of at least this budget."""
+    """Whether the rows contain this cell to the end of at least this budget."""
     for row in found:
         if "ended" in row and _is_of(row, cell):
             if cell.evaluations is not None and row["ended"]["trials"] >= cell.evaluations:
@@ -108,7 +108,7 @@ def trials_of(found: list[dict[str, Any]], cell: Cell) -> dict[int, dict[str, An
 def _run(search: Search) -> tuple[list[Row], list[Any]]:
     """The study's rows, and the incumbent after each of them."""
     result = run(search)
-    # A row holds what was believed when its slot was chosen: after the slot before it.
+    # A row contains what was believed when its slot was chosen, that is after the slot before it.
     return result.rows, [*(row["incumbent"] for row in result.rows[1:]), result.hyperparameters]
 
 
@@ -159,5 +159,5 @@ def _is_of(row: dict[str, Any], cell: Cell) -> bool:
 
 
 def _text(answer: dict[str, Any] | None) -> str:
-    """Equal answers are equal texts: JSON keeps every bit of a float."""
+    """The answer as text, equal if answers are equal: JSON keeps every bit of a float."""
     return json.dumps(answer, sort_keys=True)

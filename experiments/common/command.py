@@ -42,7 +42,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; everything is saved, the same command resumes", file=sys.stderr)
         return INTERRUPTED
-    for message in dict.fromkeys(said for _, said in failures):  # data that are not there fail every cell alike
+    for message in dict.fromkeys(said for _, said in failures):  # missing data fail every cell with the same message
         which = "; ".join(f"{cell.method}, seed {cell.seed}" for cell, said in failures if said == message)
         print(f"failed: {which}: {message}", file=sys.stderr)
     for file in pages.draw(path, experiment.title):
@@ -51,7 +51,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
 
 
 def cells_of(experiment: Experiment, chosen: argparse.Namespace) -> list[Cell]:
-    """What was asked for, seed by seed so that an interrupted comparison is a paired one.
+    """What was asked for, seed by seed, so that an interrupted comparison is still paired.
 
     Raises:
         ValueError: an unknown method, or a number that is not positive.
@@ -83,8 +83,8 @@ def cells_of(experiment: Experiment, chosen: argparse.Namespace) -> list[Cell]:
 
 
 def estimate(experiment: Experiment, cells: Sequence[Cell], there: list[dict[str, Any]]) -> float:
-    """Seconds that the cells take one after the other: by what finished trials of each method took, else of all
-    methods, else as the settings say; trials that are in the rows are not counted."""
+    """Seconds that the cells take one after another: by what finished trials of each method took, or else those of all
+    methods, or else as the settings say. Trials that are in the rows already are not counted."""
     finished = [row for row in there if "slot" in row]
     scale = experiment.budgets[cells[0].scale]
     stated = 60 * scale.minutes / scale.evaluations
@@ -103,7 +103,7 @@ def estimate(experiment: Experiment, cells: Sequence[Cell], there: list[dict[str
 
 
 def _seconds_a_trial(trials: Sequence[dict[str, Any]]) -> float:
-    """Wall seconds of searches and of retraining their answers, by trial; costs need not be seconds of this machine."""
+    """Wall seconds of a search per trial, with retraining; costs need not be seconds of this machine."""
     ends: dict[int, float] = {}
     for row in trials:
         ends[row["seed"]] = max(ends.get(row["seed"], 0.0), row["elapsed_seconds"] or 0.0)
@@ -138,13 +138,13 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, metavar="N", help="how many; default: the scale's")
     parser.add_argument("--first-seed", type=int, default=0, metavar="K")
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--evaluations", type=int, metavar="N", help="of each search; default: the scale's")
-    budget.add_argument("--seconds", type=float, metavar="S", help="wall time of each search, retrainings not counted")
-    parser.add_argument("--jobs", type=int, default=1, metavar="K", help="cells at once, a process of one thread each")
+    budget.add_argument("--evaluations", type=int, metavar="N", help="budget of each search; default: the scale's")
+    budget.add_argument("--seconds", type=float, metavar="S", help="wall time of each search, without retraining")
+    parser.add_argument("--jobs", type=int, default=1, metavar="K", help="cells at once, each a process of one thread")
     parser.add_argument("--cost", choices=("seconds", "work"), default="seconds", help="work repeats bit for bit")
     parser.add_argument("--protocol", choices=("default", "paper", "scripts"), default="default")
     parser.add_argument("--rows", type=Path, metavar="FILE", help="default: beside the settings, for smoke under runs/")
-    parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help=f"of the studies; default: {RUNS}")
+    parser.add_argument("--runs", type=Path, default=RUNS, metavar="DIR", help=f"folder of studies; default: {RUNS}")
     return parser
 
 

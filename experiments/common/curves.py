@@ -22,11 +22,11 @@ Series = Float[np.ndarray, "trial"]
 
 
 class Run(NamedTuple):
-    """One cell, an entry a trial. All trials count, failed ones and the initial design too.
+    """One cell, one entry per trial. All trials count, including failed ones and the initial design.
 
     Attributes:
         training: training seconds up to the end of the trial, without compilation.
-        total: those, and the seconds of compilation and of suggestions.
+        total: the same with compilation and suggestions.
         work: operations of forward passes, the same on every machine.
         trials: 1, 2, ...
         error: test error of the answer after the trial, retrained; NaN while there is none.
@@ -44,7 +44,8 @@ Curves = Mapping[str, Runs]  # by method
 
 
 class Band(NamedTuple):
-    """Steps over seeds: from x[i] to x[i + 1] the values are those at i. The last x is the end of the budget."""
+    """Statistics over seeds as step functions: from x[i] to x[i + 1] the values are those at i. The last x is the end
+    of the budget."""
 
     x: Series
     low: Series
@@ -54,11 +55,11 @@ class Band(NamedTuple):
 
 
 def searches(found: list[dict[str, Any]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """Trials in order, by method and seed, of every cell that has ended, methods in the order in which they are shown.
+    """Trials in order, by method and seed, of every cell that has ended; methods in the order in which they are shown.
     Trials of an extension that has not ended are left out.
 
     Raises:
-        ValueError: the rows are of more than one scale, protocol or cost.
+        ValueError: the rows have more than one scale, protocol or cost.
     """
     cells: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
     ended: dict[tuple[str, int], int] = {}
@@ -85,18 +86,18 @@ def load(found: list[dict[str, Any]]) -> dict[str, dict[int, Run]]:
 
 
 def cost(found: list[dict[str, Any]]) -> Cost:
-    """The axis of what the searches counted as cost: by work they may have run on any machine."""
+    """The axis of what the searches counted as cost: searches by work may have run on any machine."""
     return "work" if any(row.get("cost") == "work" for row in found) else "training"
 
 
 def of(curves: Curves, methods: Iterable[str]) -> Curves:
-    """Those of some methods only."""
+    """The curves of some methods only."""
     return {method: runs for method, runs in curves.items() if method in methods}
 
 
 def end(runs: Runs, axis: str) -> float:
-    """Where the median run of a method stops. Runs that stop before keep their answer: the end of the shortest would
-    say more about chance than about the method."""
+    """Where the median run of a method stops. Runs that stop earlier keep their answer: the end of the shortest run
+    would say more about chance than about the method."""
     return float(np.median([getattr(run, axis)[-1] for run in runs.values()]))
 
 
@@ -111,7 +112,7 @@ def common_end(curves: Curves, axis: str) -> float:
 
 
 def at(run: Run, axis: str, spent: float) -> float:
-    """Error of the answer once that much is spent; NaN before the first one.
+    """Error of the answer once that much is spent; NaN before the first answer.
 
     Examples:
         >>> run = Run(*(np.array(x) for x in ([2.0, 5.0], [3.0, 8.0], [4e9, 9e9], [1.0, 2.0], [0.4, 0.3])))
@@ -125,7 +126,7 @@ def at(run: Run, axis: str, spent: float) -> float:
 def band(runs: Runs, axis: str, until: float, points: int = 40) -> Band:
     """Median, quartiles and worst run, from where every run has an answer until so much is spent.
 
-    Steps that change nothing are left out, and some of the others if there are more than `points`; those that are
+    Steps that change nothing are left out, and some of the others if there are more than `points`. The steps that are
     kept are exact, and so is the end.
     """
     events = np.unique(np.concatenate([getattr(run, axis) for run in runs.values()]))

@@ -1,4 +1,4 @@
-"""Figures of curves: functions of arrays. A redraw of the same rows is the same file, byte for byte."""
+"""Figures of curves, as functions of arrays. Redrawing the same rows gives the same file, byte for byte."""
 
 import io
 import re
@@ -30,8 +30,8 @@ PANELS: dict[Cost, tuple[str, ...]] = {"training": ("training", "total", "trials
 
 @matplotlib.rc_context(STYLE)
 def comparison(curves: Curves, title: str, cost: Cost = "training") -> Figure:
-    """Test error of the answer: median and quartiles by what counted as cost, by all seconds if that is seconds, and
-    by trials, and the worst run by cost; each until its last run stops, with a line where the first method does."""
+    """Test error of the answer: median and quartiles by cost, by all seconds if the cost is seconds, and by trials; and
+    the worst run by cost. Each curve goes on until its last run stops, with a line where the first method does."""
     names = PANELS[cost]
     figure = Figure(figsize=(10, 7.2) if len(names) == 4 else (12, 4.2), layout="constrained")
     panels = dict(zip(names, figure.subplots(2, 2).flat if len(names) == 4 else figure.subplots(1, 3), strict=True))
@@ -56,7 +56,7 @@ def comparison(curves: Curves, title: str, cost: Cost = "training") -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As SVG without date, positions to a tenth of a point: small files that change only if the rows do."""
+    """Save as SVG without a date, positions to a tenth of a point: small files that change only if the rows do."""
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -66,7 +66,8 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _counted(text: str) -> str:
-    """SVG whose shapes are named by number: Matplotlib hashes all bits of their places, in which processors differ."""
+    """SVG whose shapes are named by number: Matplotlib names them by a hash of all bits of their positions, in which
+    processors differ."""
     names = dict.fromkeys(re.findall(r' id="([pm][0-9a-f]{10})"', text))
     number = {name: f"{name[0]}{place}" for place, name in enumerate(names)}
     return re.sub(r"\b[pm][0-9a-f]{10}\b", lambda found: number.get(found[0], found[0]), text)
@@ -83,8 +84,8 @@ def _draw(axes: Axes, method: str, band: Band, label: str, *, worst: bool) -> No
 
 
 def _top(runs: Runs, *, worst: bool) -> float:
-    """The upper quartile after a quarter of the trials, or the worst run after half of them: what is above before
-    would press all else together. 0 if a run never has an answer."""
+    """The upper quartile after a quarter of the trials, or the worst run after half of them: what lies above earlier
+    would squeeze everything else. 0 if a run never has an answer."""
     until = last_end(runs, "trials")
     whole = band(runs, "trials", until)
     shown, share = (whole.worst, 0.5) if worst else (whole.high, 0.25)
@@ -92,14 +93,15 @@ def _top(runs: Runs, *, worst: bool) -> float:
 
 
 def _changes(x: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
-    """Only where a step begins, and the end: half of the file otherwise says what was said before."""
+    """Only the points where a step begins, and the end: otherwise half of the file would repeat what was drawn
+    before."""
     kept = np.append(True, np.any(np.diff(values, axis=1) != 0, axis=0))[: len(x)]
     kept[-1:] = True
     return [array[kept] for array in (x, *values)]
 
 
 def _log_scale(axes: Axes, top: float) -> None:
-    """Plain numbers as ticks, the more of them the narrower the range."""
+    """Plain numbers as ticks, more of them if the range is narrow."""
     axes.set_yscale("log")
     axes.set_ylim(top=top)
     low, high = axes.get_ylim()

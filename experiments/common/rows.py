@@ -1,6 +1,6 @@
-"""Flat JSON rows, appended as they come, and what has to be known of the machine that made them.
+"""Flat JSON rows, appended as they come, and what must be known about the machine that made them.
 
-A file of many rows may be packed: `gzip -9 FILE` makes `FILE.gz`, which is read before what comes later.
+A file of many rows may be compressed: `gzip -9 FILE` makes `FILE.gz`, which is read before rows added later.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ THREADS = ("OMP_NUM_THREADS", "XLA_FLAGS")
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Add one row in a single write, so that two processes may share a file; a torn last line is closed first."""
+    """Add one row in a single write, so that two processes can share a file; an incomplete last line is ended first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
@@ -28,7 +28,8 @@ def append(path: Path, row: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All rows, packed ones first, none if there is no file; a line that a killed process left torn is dropped."""
+    """All rows, compressed ones first, none if there is no file; a line that a killed process left incomplete is
+    dropped."""
     found, packed = [], packed_name(path)
     lines = gzip.decompress(packed.read_bytes()).decode().splitlines() if packed.exists() else []
     for line in [*lines, *(path.read_text().splitlines() if path.exists() else [])]:
@@ -38,18 +39,18 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def packed_name(path: Path) -> Path:
-    """Where the packed rows of a file are."""
+    """Where the compressed rows of a file are."""
     return path.with_name(f"{path.name}.gz")
 
 
 def files(folder: Path, pattern: str) -> list[Path]:
-    """Files of rows by name, packed ones by the name that they had."""
+    """Files of rows by name, compressed ones by the name that they had before."""
     packed = (path.with_suffix("") for path in folder.glob(f"{pattern}.gz"))
     return sorted({*folder.glob(pattern), *packed})
 
 
 def relative(path: Path) -> Path:
-    """A file as seen from the checkout, if it is in there."""
+    """The path of a file relative to the checkout, if it is inside."""
     checkout = Path(__file__).parents[2]
     return path.relative_to(checkout) if path.is_relative_to(checkout) else path
 
@@ -73,7 +74,7 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What Git says; nothing outside of a checkout, or where it is not installed."""
+    """What Git prints; nothing outside a checkout, or where Git is not installed."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False

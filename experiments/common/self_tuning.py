@@ -1,9 +1,9 @@
 """A self-tuning network beside searches that take equally long, and trainings that replay what it has learnt.
 
-Equal are the seconds of training, compilation and suggestions excluded: the prices of an epoch of the one and of a
-training of the other are measured in turn, in processor seconds, and a search gets as many trainings as the self-tuning
-network pays for, rounded up; Hyperband and IBO, whose trainings are shorter and longer ones, get their counted work.
-Every answer is a training's epoch of lowest validation loss, judged there on test data.
+What is equal is the time of training, without compilation and suggestions. An epoch of the self-tuning network and a
+training of the search are timed in turn, in processor seconds, and a search gets as many trainings as the self-tuning
+network pays for, rounded up. Hyperband and IBO, whose trainings are shorter or longer, get the counted work of these
+trainings. Every answer is a training's epoch of lowest validation loss, judged there on test data.
 """
 
 import math
@@ -27,12 +27,13 @@ from ibo_jax.problems.base import Problem
 
 METHODS = ("grid", "random", "ei", "hyperband", "ibo")
 STARTS = (0.05, 0.3, 0.5, 0.7, 0.9)  # of one dropout rate, as published
-AT_MOST = {"hyperband": 3}  # trainings in the work of one that is not stopped
+AT_MOST = {"hyperband": 3}  # trainings allowed in the work of one that is not stopped
 Row = dict[str, Any]
 
 
 def learn(problem: Problem, tuner: Tuner, seed: int, epochs: int) -> tuple[Row, dict[str, np.ndarray]]:
-    """A self-tuning network's row, and its schedule (epoch, step) by name; none if it diverged in its first epoch."""
+    """A self-tuning network's row, and its schedule (epoch, step) by name; no schedule if it diverged in its first
+    epoch."""
     assert problem.learning is not None
     judged, test = judge(problem.learning), (float("nan"), float("nan"))
     losses, values, paths = [], [], []
@@ -51,14 +52,14 @@ def learn(problem: Problem, tuner: Tuner, seed: int, epochs: int) -> tuple[Row, 
 
 
 def replayed(problem: Problem, name: str, values: dict[str, np.ndarray], seed: int) -> Row:
-    """The row of an ordinary training under a schedule."""
+    """The row of an ordinary training that follows a schedule."""
     found: Replayed = replay(problem, values, seed=seed)
     return {"method": name, "seed": seed} | _answer(list(found.valid_loss), found.test_loss, found.test_error)
 
 
 def search(problem: Problem, method: str, seed: int, evaluations: int, steps: int) -> Row:
-    """The row of a search: of the trainings that the work of `evaluations` plain ones pays for, the one of lowest
-    validation loss, trained plainly once more to be judged."""
+    """The row of a search. Of the trainings that the work of `evaluations` plain ones pays for, that of lowest
+    validation loss is trained plainly once more and judged."""
     guess = math.log(problem.learning.data.num_classes)  # type: ignore[union-attr]
 
     def evaluate(*arguments: Any, **options: Any) -> Outcome:
@@ -78,7 +79,7 @@ def search(problem: Problem, method: str, seed: int, evaluations: int, steps: in
 
 
 def _paid(trials: list[Row], work: float) -> list[Row]:
-    """The first trials, as many as the work pays for."""
+    """As many of the first trials as the work pays for."""
     spent = np.cumsum([trial["cost_work"] or 0.0 for trial in trials])
     return trials[: int(np.searchsorted(spent, work * (1 + 1e-9), side="right"))]
 
@@ -110,7 +111,7 @@ def compare(
     note: Row,
     methods: tuple[str, ...] = METHODS,
 ) -> None:
-    """The rows that are missing of the self-tuning network, of the searches and of the replays."""
+    """Add the missing rows of the self-tuning network, of the searches and of the replays."""
     there = [row for row in rows.read(path) if note.items() <= row.items()]
     done = {(row["method"], row["seed"]) for row in there if "method" in row}
     price = next((row["prices"] for row in there if "prices" in row), None)
@@ -129,7 +130,7 @@ def compare(
 
 
 def search_longer(longer: Problem, problem: Problem, seeds: range, epochs: int, path: Path, note: Row) -> None:
-    """The missing rows of random search with trainings of `epochs`, as many as the same seconds pay for."""
+    """Add the missing rows of random search with trainings of `epochs`, as many as the same seconds pay for."""
     there = [row for row in rows.read(path) if note.items() <= row.items()]
     price = next(row["prices"] for row in there if "prices" in row)
     done = {row["seed"] for row in there if row.get("method") == "random-long"}
@@ -141,7 +142,7 @@ def search_longer(longer: Problem, problem: Problem, seeds: range, epochs: int, 
 
 
 def replay_each(problem: Problem, tuners: dict[float, Tuner], seeds: range, epochs: int, path: Path, note: Row) -> None:
-    """The rows that are missing of a self-tuning network from each start, and of all its replays."""
+    """Add the missing rows of a self-tuning network from each start, and of all its replays."""
     there = [row for row in rows.read(path) if note.items() <= row.items()]
     done = {(row["start"], row["seed"]) for row in there if row.get("method") == "stn"}
     if not done:
@@ -154,8 +155,8 @@ def replay_each(problem: Problem, tuners: dict[float, Tuner], seeds: range, epoc
 
 
 def learn_and_replay(problem: Problem, tuner: Tuner, seed: int, epochs: int, names: tuple[str, ...]) -> list[Row]:
-    """A self-tuning network, and ordinary trainings of its length: of its "schedule", of its "final" values held, of
-    its "start" held. Nothing to replay if it diverged in its first epoch."""
+    """A self-tuning network, and ordinary trainings of the same length: with its "schedule", with its "final" values
+    held, with its "start" held. There is nothing to replay if it diverged in its first epoch."""
     row, learnt = learn(problem, tuner, seed, epochs)
     if not learnt:
         return [row]
@@ -164,7 +165,7 @@ def learn_and_replay(problem: Problem, tuner: Tuner, seed: int, epochs: int, nam
 
 
 def _steps(problem: Problem) -> int:
-    """Of an epoch."""
+    """Steps of an epoch."""
     assert problem.learning is not None
     return len(problem.learning.data.train_labels) // problem.learning.task.batch_size({})
 
@@ -174,8 +175,8 @@ def _held(learnt: dict[str, np.ndarray], at: tuple[int, int]) -> dict[str, np.nd
 
 
 def add(path: Path, note: Row, found: list[Row]) -> None:
-    """Store rows and say so."""
-    for row in reversed(found):  # the first, by which one is known to be done, comes last
+    """Store rows and print them."""
+    for row in reversed(found):  # the first row marks the others as done, so it comes last
         rows.append(path, note | row)
         print({name: row[name] for name in ("method", "seed", "valid_loss", "test_loss", "test_error")}, flush=True)
 

@@ -25,9 +25,9 @@ class Budget(NamedTuple):
     """What runs at one scale.
 
     Attributes:
-        evaluations: of one search, the initial design included.
-        seeds: how many searches a method.
-        minutes: what a search of IBO takes with its retrainings; printed until a measured one is there.
+        evaluations: number for one search, including the initial design.
+        seeds: number of searches per method.
+        minutes: what a search of IBO takes with retraining; printed until a measured time is known.
         own: evaluations of methods that have another number.
     """
 
@@ -42,9 +42,9 @@ class Experiment(NamedTuple):
 
     Attributes:
         name: the folder.
-        title: of its figures.
+        title: title of its figures.
         problem: `problem(scale, protocol, seed)`, made in the process that runs the cell.
-        budgets: by scale.
+        budgets: budget for each scale.
         methods: the default ones.
     """
 
@@ -56,7 +56,7 @@ class Experiment(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One search: all that makes its rows what they are."""
+    """One search: everything that determines its rows."""
 
     experiment: str
     scale: str
@@ -74,7 +74,7 @@ class Cell(NamedTuple):
 
 
 def variant(scale: str, protocol: str = "default", cost: str = "seconds") -> str:
-    """The scale, and what differs from the default protocol and cost.
+    """The scale, and the protocol and cost where they are not the default.
 
     Examples:
         >>> variant("cpu"), variant("cpu", "paper", "work")
@@ -96,7 +96,7 @@ def catalogued(name: str, *, split_by_seed: bool = False) -> MakeProblem:
 
 
 def registered() -> tuple[str, ...]:
-    """The methods that this version of the library has."""
+    """The methods that this version of the library knows."""
     from ibo_jax.methods import NAMES, OPTUNA_NAMES
 
     return (*NAMES, *OPTUNA_NAMES)
@@ -108,17 +108,17 @@ def experiment(name: str) -> Experiment:
 
 
 def experiments() -> list[Experiment]:
-    """Those of every folder whose settings are of searches."""
+    """The settings of every folder that has searches."""
     names = [path.parent.name for path in sorted(ROOT.glob("*/settings.py"))]
     modules = (importlib.import_module(f"experiments.{name}.settings") for name in names)
     return [module.EXPERIMENT for module in modules if hasattr(module, "EXPERIMENT")]
 
 
 def folder_of(name: str, scale: str) -> Path:
-    """Where the rows of an experiment lie: beside its settings, those of scale `smoke` under `runs/`."""
+    """Where the rows of an experiment are: beside its settings, those of scale `smoke` under `runs/`."""
     return (RUNS if scale == "smoke" else ROOT) / name
 
 
 def rows_file(name: str, variant: str) -> Path:
-    """The rows of a variant of an experiment."""
+    """The file of rows of a variant of an experiment."""
     return folder_of(name, variant.partition("-")[0]) / f"rows-{variant}.jsonl"

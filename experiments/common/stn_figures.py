@@ -1,4 +1,4 @@
-"""Figures of self-tuning networks: answers by method, losses, and the hyperparameters' course; functions of rows."""
+"""Figures of self-tuning networks, as functions of rows: answers by method, losses, and the hyperparameters' course."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,8 @@ Rows = list[dict[str, Any]]
 
 @matplotlib.rc_context(STYLE)
 def answers(found: Rows, title: str) -> Figure:
-    """Test loss of each method's answer, a dot a seed, a bar the median; beside it the learnt schedules."""
+    """Test loss of each method's answer, a dot for each seed and a bar for the median; beside it the learnt
+    schedules."""
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     methods = [method for method in LOOKS if any(row.get("method") == method for row in found)]
@@ -50,7 +51,7 @@ def answers(found: Rows, title: str) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def course(found: Rows, title: str) -> Figure:
-    """Validation loss by epoch, a line a seed; beside it the learnt schedules."""
+    """Validation loss by epoch, a line for each seed; beside it the learnt schedules."""
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     for row in found:
@@ -78,7 +79,8 @@ def _schedules(axes: Axes, courses: list[dict[str, list[float]]]) -> None:
 
 @matplotlib.rc_context(STYLE)
 def starts(found: Rows, title: str) -> Figure:
-    """One rate over the epochs from several starts, a line a seed; beside it test losses of its replays by start."""
+    """One rate over the epochs from several starts, a line for each seed; beside it test losses of its replays by
+    start."""
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     places = sorted({row["start"] for row in found if "start" in row})

@@ -1,4 +1,4 @@
-"""Cells in processes of their own: several at once, one thread each, and none that dies takes another one along."""
+"""Cells in processes of their own, several at once, one thread each; one that dies does not stop the others."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn
 from experiments.common.settings import Cell, experiment
 
 THREADS = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
-ASKED, PATIENCE_SECONDS = 12, 5  # a process hears between two epochs; then it is killed
+ASKED, PATIENCE_SECONDS = 12, 5  # a process reacts between two epochs; after this it is killed
 
 
 class Worker(NamedTuple):
@@ -34,12 +34,12 @@ def run_cells(
 
     Args:
         cells: what to run, in this order.
-        jobs: processes. Each runs one cell after the other; a new one replaces one that died.
+        jobs: number of processes. Each runs one cell after another; a process that died is replaced.
         path: the file of rows.
-        folder: where a cell's study lives.
-        ended: called with each cell that has ended, and why it failed or an empty text.
+        folder: where a cell's study is kept.
+        ended: called with each cell that has ended, and with why it failed, or an empty text.
     """
-    for name, value in THREADS.items():  # inherited by the processes, before they import anything
+    for name, value in THREADS.items():  # the processes inherit these before they import anything
         os.environ.setdefault(name, value)
     context = multiprocessing.get_context("spawn")
     waiting, idle = deque(cells), list[Worker]()
@@ -73,7 +73,7 @@ def _start(context: multiprocessing.context.SpawnContext) -> Worker:
 
 
 def _end(processes: Sequence[multiprocessing.context.SpawnProcess]) -> None:
-    """Ask them to give back what they run, again while they do not hear: an exception in a callback is lost."""
+    """Ask the processes to give back what they run, repeatedly: an exception raised in a callback is lost."""
     for _ in range(ASKED):
         for process in processes:
             process.terminate()
@@ -86,7 +86,7 @@ def _end(processes: Sequence[multiprocessing.context.SpawnProcess]) -> None:
 
 
 def _serve(pipe: Connection) -> None:
-    """In the process: run what comes and tell how it went, as long as there is somebody to tell."""
+    """In the process: run each cell that arrives and report how it went, as long as somebody listens."""
     signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import optuna
@@ -102,7 +102,7 @@ def _serve(pipe: Connection) -> None:
             try:
                 run_cell(experiment(cell.experiment), cell, path, folder)
                 message = ""
-            except Exception as error:  # the other cells go on
+            except Exception as error:  # the other cells continue
                 traceback.print_exc()
                 message = f"{type(error).__name__}: {error}"
             pipe.send(message)
@@ -111,12 +111,12 @@ def _serve(pipe: Connection) -> None:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    """Leave so that the running evaluation is given back."""
+    """Leave in such a way that the running evaluation is given back."""
     raise SystemExit(128 + signum)
 
 
 def _end_with_parent() -> None:
-    """A search whose command was killed ends too: the next command starts it again."""
+    """End a search whose command was killed: the next command starts it again."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])
