@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default: here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     folder = chosen.out or folder_of("hypernet_mnist", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,10 +17,10 @@ from experiments.hypernet_mnist.regression import Part
 from experiments.hypernet_mnist.settings import Curve
 from ibo_jax.bilevel import hypernets, hypertraining
 
-SCALE = 0.01  # of first parameters, as published
+SCALE = 0.01  # of the initial parameters, as published
 HIDDEN = 50
-POINTS = 50  # of the path of lambda-hat
-MARGIN = 0.5  # the response is learnt so far beyond the grid: at the ends of its support it is worst
+POINTS = 50  # on the path of lambda-hat
+MARGIN = 0.5  # the response is learnt this far beyond the grid, because it is worst at the ends of its support
 
 
 def train_loss(weights, lam, part):
@@ -29,7 +29,7 @@ def train_loss(weights, lam, part):
 
 
 def run(source: str, seed: int, setting: Curve) -> list[dict[str, Any]]:
-    """Rows of one seed: of the grid by each way, and of the answer."""
+    """Rows of one seed: the grid in each way, and the answer."""
     train, valid, _ = regression.parts(source, setting.train, first=setting.train * seed)
     key_scratch, key_hypernet, key_steps = jax.random.split(jax.random.key(seed), 3)
     grid = np.linspace(setting.low, setting.high, setting.values, dtype=np.float32)[:, None]
@@ -60,7 +60,7 @@ def run(source: str, seed: int, setting: Curve) -> list[dict[str, Any]]:
 
 @partial(jax.jit, static_argnames=("steps", "rate"))
 def from_scratch(key, grid, part: Part, steps: int, rate: float):
-    """Parameters after `steps` of Adam on all examples, each lambda from the same start."""
+    """Parameters after `steps` of Adam on all examples, for each lambda from the same start."""
     optimizer = optax.adam(rate)
     start = regression.init(part.inputs.shape[1], SCALE)(key)
 
@@ -76,7 +76,7 @@ def from_scratch(key, grid, part: Part, steps: int, rate: float):
 
 
 def learn(key_hypernet, key_steps, hypernet, train: Part, valid: Part, setting: Curve):
-    """Algorithm 2; also lambda-hat after each fiftieth of the hyper steps."""
+    """Algorithm 2 of the paper; also gives lambda-hat after each fiftieth of the hyper steps."""
     rate = optax.cosine_decay_schedule(setting.response_rate, setting.steps)
     everywhere = hypertraining.everywhere(setting.low - MARGIN, setting.high + MARGIN)
     made = hypertraining.steps(

@@ -1,7 +1,8 @@
 """An L2 weight for each of the 7,850 parameters, tuned by the local algorithm with a factorised hypernet.
 
-Compared with the best single weight, which is found exactly. The answer is judged twice: the hypernet's own response,
-and the parameters of least training loss at its hyperparameters, which are what they would be worth to others.
+It is compared with the best single weight, which is found exactly. The answer is judged twice: by the hypernet's own
+response, and by the parameters of least training loss at its hyperparameters, which is what these are worth by
+themselves.
 """
 
 import resource
@@ -19,7 +20,7 @@ from experiments.hypernet_mnist.regression import Part
 from experiments.hypernet_mnist.settings import Large
 from ibo_jax.bilevel import hypernets, hypertraining
 
-POINTS = 50  # of the curve
+POINTS = 50  # on the curve
 SINGLE = np.arange(-6.0, 6.0, 0.1)
 
 
@@ -73,9 +74,9 @@ def run(source: str, seed: int, setting: Large) -> list[dict[str, Any]]:
 
 
 def together(inputs: int, deviation: float) -> hypertraining.Conditional:
-    """Normal about lambda-hat, a quarter of the variance each common to all, to a digit, to a pixel, and to none.
+    """Normal about lambda-hat; a quarter of the variance each is common to all, to a digit, to a pixel, and to none.
 
-    Of independent draws the ten hidden units would see next to nothing of the directions in which the response moves.
+    With independent draws the ten hidden units would see almost nothing of the directions in which the response moves.
     """
 
     def sample(key: jax.Array, lam: jax.Array, count: int) -> jax.Array:

@@ -28,7 +28,8 @@ Rows = list[dict[str, Any]]
 
 @matplotlib.rc_context(STYLE)
 def curve(found: Rows) -> Figure:
-    """Training and validation loss over lambda, a column a seed: cross-validated, and as the hypernet has learnt it."""
+    """Training and validation loss over lambda, one column per seed: by cross-validation, and as the hypernet has
+    learnt it."""
     seeds = sorted({row["seed"] for row in found})
     figure = Figure(figsize=(1.5 + 3 * len(seeds), 5.2), layout="constrained")
     panels = figure.subplots(2, len(seeds), squeeze=False, sharex=True)
@@ -53,7 +54,8 @@ def curve(found: Rows) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def scatter(found: Rows) -> Figure:
-    """Left, loss at the predicted best by evaluations, ends over seeds; then exact against predicted losses."""
+    """Left, loss at the predicted best by evaluations, with its range over seeds; then exact against predicted
+    losses."""
     drawn = {row["way"]: row for row in found if "pairs" in row and row["seed"] == 0}
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.25))
@@ -87,7 +89,7 @@ def scatter(found: Rows) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def large(found: Rows) -> Figure:
-    """Losses of the present response by seconds, a line a seed, and the best single weight."""
+    """Losses of the current response by seconds, one line per seed, and the best single weight."""
     figure = Figure(figsize=(8.4, 3.8), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("valid_loss", "test_loss"), strict=True):
         for seed, colour in zip(
@@ -109,7 +111,7 @@ def large(found: Rows) -> Figure:
 
 
 def table(found: Rows) -> str:
-    """The paper's table with its values, as Markdown: median and ends over seeds."""
+    """The paper's table beside its published values, as Markdown: median and range over seeds."""
     counts = sorted({row["evaluations"] for row in found})
     lines = [f"| evaluations | {' | '.join(map(str, counts))} |", "|---" * (1 + len(counts)) + "|"]
     for way, (label, _) in LOOKS.items():

@@ -1,10 +1,10 @@
 """The elementary model of the paper: linear, 784 inputs and a constant to 10 outputs, squared error, weighted squares.
 
 Loss, as in the authors' code: minus the mean log-density of the one-hot labels under normal errors of standard
-deviation 0.1, in nats an output; every one of the 7,850 parameters w_i is penalised by exp(lambda_i) w_i^2 / 10. A
-vector of ten lambdas belongs to the ten digits, of one to all parameters.
+deviation 0.1, in nats per output; each of the 7,850 parameters w_i is penalised by exp(lambda_i) w_i^2 / 10. A vector
+of ten lambdas belongs to the ten digits, one of length one to all parameters.
 
-Being quadratic, it has its best response in closed form, which a tuner never sees: `solve`.
+The loss is quadratic, so its best response has a closed form, which a tuner never sees: `solve`.
 """
 
 import math
@@ -29,7 +29,7 @@ class Part(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """All that squared errors need of a part, means over examples in float64."""
+    """Everything that squared errors need from a part: means over examples, in float64."""
 
     gram: Float[np.ndarray, "input input"]
     cross: Float[np.ndarray, "input class_"]
@@ -40,7 +40,7 @@ def parts(source: str, train: int, first: int = 0) -> tuple[Part, Part, Part]:
     """`train` training examples from number `first` on, and all validation and test examples.
 
     Raises:
-        ValueError: there are not so many.
+        ValueError: there are fewer.
     """
     data = load(source, normalise="unit")
     if first + train > len(data.train_labels):
@@ -59,7 +59,7 @@ def _part(inputs: np.ndarray, labels: np.ndarray, top: float) -> Part:
 
 
 def init(inputs: int, scale: float):
-    """Normal parameters, as the elementary network begins."""
+    """Normally distributed parameters, with which the elementary network begins."""
     return lambda key: scale * jax.random.normal(key, (inputs, 10), jnp.float32)
 
 
@@ -83,7 +83,7 @@ def moments(part: Part) -> Moments:
 
 
 def judge(weights: Float[np.ndarray, "*some input class_"], seen: Moments) -> Float[np.ndarray, "*some"]:
-    """`data_loss` of the part of the moments, exactly."""
+    """`data_loss` of the part that the moments describe, exactly."""
     errors = seen.square - 2 * np.sum(weights * seen.cross, axis=-2) + np.sum(weights * (seen.gram @ weights), axis=-2)
     return errors.mean(-1) / (2 * DEVIATION**2) + CONSTANT
 
@@ -105,7 +105,7 @@ class Responses:
         self.judged = Moments(vectors.T @ judged.gram @ vectors, vectors.T @ judged.cross, judged.square)
 
     def by_class(self, lam: Float[np.ndarray, "some"]) -> Float[np.ndarray, "some class_"]:
-        """Loss of each output at a common hyperparameter: the outputs do not meet."""
+        """Loss of each output at a common hyperparameter: the outputs do not depend on each other."""
         ridge = 2 * DEVIATION**2 * np.exp(lam)
         found = []
         for value in ridge:

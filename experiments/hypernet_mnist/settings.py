@@ -1,4 +1,4 @@
-"""Sizes and optimiser settings at two scales; settings were found on seeds that are not reported."""
+"""Sizes and optimiser settings at two scales; settings were chosen on seeds that are not reported."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ class Curve(NamedTuple):
 
     Attributes:
         low, high, values: the grid of lambda.
-        from_scratch, rate: Adam steps of one training of cross-validation and their size, as published.
-        steps, hyper_steps: of the two phases of the global algorithm.
+        from_scratch, rate: number and size of the Adam steps of one training of cross-validation, as published.
+        steps, hyper_steps: numbers of steps of the two phases of the global algorithm.
     """
 
     train: int = 10
@@ -30,8 +30,9 @@ class Weights(NamedTuple):
     """Ten L2 weights: models of losses against models of parameters.
 
     Attributes:
-        steps_each: response steps an evaluation, at most `most_steps` (the authors take 500 for 25 evaluations).
-        scale: of the hypernet's first parameters, as in the authors' code.
+        steps_each: response steps per evaluation, at most `most_steps` in all (the authors take 500 for 25
+            evaluations).
+        scale: of the hypernet's initial parameters, as in the authors' code.
         scattered: number of evaluations whose scatter is kept.
     """
 
@@ -51,9 +52,9 @@ class Large(NamedTuple):
     """An L2 weight for each of 7,850 parameters, factorised hypernet, local algorithm.
 
     Attributes:
-        batch: validation examples a hyper step; response steps see all training examples.
+        batch: validation examples per hyper step; response steps see all training examples.
         deviation: of the hyperparameters drawn about lambda-hat.
-        start: of every lambda.
+        start: initial value of every lambda.
     """
 
     train: int = 1_000
@@ -68,7 +69,7 @@ class Large(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """Of all parts; `source` is a name of `training.datasets.load`."""
+    """Settings of all parts; `source` is a name of `training.datasets.load`."""
 
     source: str
     curve: Curve = Curve()

@@ -1,8 +1,9 @@
-"""Ten L2 weights, one a digit: a Gaussian process that models losses against hypernets that model parameters.
+"""Ten L2 weights, one per digit: a Gaussian process that models losses against hypernets that model parameters.
 
-All see the same n hyperparameters; the process sees also the exact validation loss at each, as if n trainings had been
-run to their end, and the hypernets see none. Each predicts the loss of a pool of 10,240; what counts is the exact loss
-at its predicted best. The stochastic hypernet draws fresh hyperparameters in as many steps, which is equal time.
+All see the same n vectors of hyperparameters. The process also sees the exact validation loss at each, as if n
+trainings had been run to their end; the hypernets see none. Each predicts the losses of a pool of 10,240 vectors; what
+counts is the exact loss at its predicted best. The stochastic hypernet draws fresh hyperparameters for the same number
+of steps, which takes the same time.
 """
 
 import time
@@ -23,7 +24,7 @@ from experiments.hypernet_mnist.settings import Weights
 from ibo_jax.bilevel import hypernets, hypertraining
 
 REACH = 3.0  # lambdas are uniform in [-3, 3]
-SHOWN = 200  # points of a scatter
+SHOWN = 200  # points in a scatter plot
 WAYS = ("gp", "gp-standardised", "hypernet-fixed", "hypernet")
 
 
@@ -75,8 +76,8 @@ def losses(responses: Responses, lam: np.ndarray) -> np.ndarray:
 
 
 def by_process(lam: np.ndarray, observed: np.ndarray, pool: np.ndarray, *, standardised: bool) -> np.ndarray:
-    """Mean of a process with a Gaussian kernel by scikit-learn: as it comes, that is of mean 0 and amplitude 1, or with
-    standardised losses and the amplitude estimated as well."""
+    """Mean of scikit-learn's process with a Gaussian kernel: with its defaults, mean 0 and amplitude 1, or with
+    standardised losses and an estimated amplitude."""
     kernel = ConstantKernel(1.0) * RBF(3.0, (0.1, 100.0)) if standardised else RBF()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -87,12 +88,13 @@ def by_process(lam: np.ndarray, observed: np.ndarray, pool: np.ndarray, *, stand
 def by_hypernet(
     seed: int, train: Part, judged: Moments, pool: np.ndarray, fixed: int | None, steps: int, setting: Weights
 ) -> np.ndarray:
-    """Validation losses of a linear hypernet's responses after `steps`, at the first `fixed` of the pool or afresh."""
+    """Validation losses of a linear hypernet's responses after `steps`, at the first `fixed` of the pool or at fresh
+    ones."""
     inputs = train.inputs.shape[1]
     hypernet = hypernets.linear(regression.init(inputs, setting.scale), 10, scale=setting.scale)
     conditional = hypertraining.everywhere(-REACH, REACH) if fixed is None else among(pool[:fixed])
     phi = respond(jax.random.key(seed), train, hypernet, conditional, steps, setting)
-    # The loss of an affine response is quadratic in lambda, one form a class.
+    # The loss of an affine response is quadratic in lambda, with one quadratic form per class.
     planes = np.concatenate([np.asarray(phi[0]["bias"])[None], phi[0]["kernel"]]).reshape(11, inputs, 10).astype(float)
     gram = np.einsum("kic,ij,ljc->ckl", planes, judged.gram, planes, optimize=True)
     cross = np.einsum("kic,ic->ck", planes, judged.cross)
@@ -102,7 +104,7 @@ def by_hypernet(
 
 
 def among(points: np.ndarray) -> hypertraining.Conditional:
-    """Drawn with replacement from given ones."""
+    """Hyperparameters drawn with replacement from given ones."""
     given = jnp.asarray(points)
     return lambda key, lam, count: given[jax.random.randint(key, (count,), 0, len(given), jnp.int32)]
 

@@ -4,7 +4,8 @@
     python -m experiments.importance seconds --scale cpu
     python -m experiments.importance table --scale cpu
 
-Rows are appended to `variance-SCALE.jsonl` and `seconds-SCALE.jsonl`; what is there is not run again. `plot.py` draws.
+Rows are appended to `variance-SCALE.jsonl` and `seconds-SCALE.jsonl`; what is there is not run again. `plot.py`
+draws the figures.
 """
 
 import argparse
@@ -22,9 +23,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("check", choices=("variance", "seconds", "table"))
     parser.add_argument("--scale", choices=SCALES, default="cpu")
-    parser.add_argument("--networks", nargs="+", choices=("mlp", "cnn", "resnet"), help="default all of the scale")
-    parser.add_argument("--limit", type=int, default=sys.maxsize, help="stop after so many trainings")
-    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
+    parser.add_argument("--networks", nargs="+", choices=("mlp", "cnn", "resnet"), help="default: all of the scale")
+    parser.add_argument("--limit", type=int, default=sys.maxsize, help="stop after this many trainings")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default: here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     folder = chosen.out or folder_of("importance", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from ibo_jax.study.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, STYLE
 
 NETWORKS = {"mlp": "MLP", "cnn": "CNN", "resnet": "wide ResNet"}
 NAMES = {"sgd": "SGD, momentum", "rmsprop": "RMSprop", "adam": "Adam"}
-WIDE = 300.0  # a log axis with ticks at powers of ten only
+WIDE = 300.0  # ratio of its ends from which a log axis has ticks at powers of ten only
 LOOKS = {
     "uniform": ("uniform", GREY), "loss": ("loss", ORANGE), "upper_bound": ("upper bound", BLUE),
     "gradient_norm": ("gradient norm", GREEN),
@@ -28,7 +28,7 @@ GOAL = 0.95  # of the exact norm's gain, for the upper bound on a trained networ
 
 
 class Series(NamedTuple):
-    """A line and its band: medians over seeds, or means of one, and the ends."""
+    """A line and its band: median or mean, and the lower and upper end."""
 
     x: np.ndarray
     y: np.ndarray
@@ -37,7 +37,8 @@ class Series(NamedTuple):
 
 
 def variance_series(rows: list[dict[str, Any]], network: str, score: str) -> Series:
-    """Normalised distance by step, mean over seeds, with two standard errors of it (redraws, and seeds if several)."""
+    """Normalised distance by step: mean over seeds, with two standard errors (over redraws, and over seeds if
+    several)."""
     here = [row for row in rows if row.get("network") == network and row["score"] == score]
     steps = sorted({row["step"] for row in here})
     means, halves = [], []
@@ -52,7 +53,7 @@ def variance_series(rows: list[dict[str, Any]], network: str, score: str) -> Ser
 
 
 def share_series(rows: list[dict[str, Any]], network: str, score: str) -> Series:
-    """The score's exact gain in variance over that of the gradient norm, by step: mean and ends over seeds."""
+    """The score's exact gain in variance over that of the gradient norm, by step: mean and range over seeds."""
     gains = {(row["step"], row["seed"], row["score"]): row["gain"] for row in rows if row.get("network") == network}
     steps = sorted({step for step, _, _ in gains})
     shares = [[gains[step, seed, score] / gains[step, seed, "gradient_norm"]
@@ -63,7 +64,7 @@ def share_series(rows: list[dict[str, Any]], network: str, score: str) -> Series
 
 
 def curve_series(runs: Runs, key: summary.Key, name: str) -> Series:
-    """Training loss or test error by seconds: median and ends over seeds."""
+    """Training loss or test error by seconds: median and range over seeds."""
     series = [row["series"] for _, row in sorted(runs[key].items())]
     values = np.array([each[name] for each in series])
     seconds = np.median([each["at"] for each in series], axis=0)
@@ -72,7 +73,8 @@ def curve_series(runs: Runs, key: summary.Key, name: str) -> Series:
 
 @matplotlib.rc_context(STYLE)
 def variance(rows: list[dict[str, Any]]) -> Figure:
-    """Above, the published figure: distance to the pool's gradient over that of uniform batches, a line a score."""
+    """Above, the published figure: distance to the pool's gradient over that of uniform batches, one line per score;
+    below, the share of the exact gain."""
     rows = [row for row in rows if "score" in row]
     networks = [name for name in NETWORKS if any(row["network"] == name for row in rows)]
     figure = Figure(figsize=(1.0 + 3.1 * len(networks), 5.6), layout="constrained")
@@ -98,7 +100,7 @@ def variance(rows: list[dict[str, Any]]) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def forest(runs: Runs) -> Figure:
-    """Every cell of importance against uniform: ratio of the losses and difference of the errors, with intervals."""
+    """Every cell of importance sampling against uniform: ratio of losses and difference of errors, with intervals."""
     compared = summary.compare(runs)
     lines = sorted({key[:4] for key in compared}, key=lambda line: (list(NETWORKS).index(line[0]), line))
     groups = list(dict.fromkeys(line[:3] for line in lines))
@@ -132,7 +134,7 @@ def forest(runs: Runs) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def curves(runs: Runs, network: str) -> Figure:
-    """Training loss and test error against seconds, published switch, ratios that published figures have: medians."""
+    """Training loss and test error against seconds, with the published switch and published ratios: medians."""
     groups = [group for group in dict.fromkeys(key[:3] for key in runs) if group[0] == network]
     figure = Figure(figsize=(1.0 + 2.3 * len(groups), 4.8), layout="constrained")
     panels = figure.subplots(2, len(groups), squeeze=False, sharex="col", sharey="row")
@@ -161,14 +163,14 @@ def _line(axes: Axes, series: Series, colour: str, label: str, marker: str = "")
 
 
 def _label(line: tuple[str, str, str, int], lines: list[tuple[str, str, str, int]]) -> str:
-    """The training beside the first of its ratios only."""
+    """Names the training beside the first of its ratios only."""
     network, optimizer, schedule, ratio = line
     first = next(other for other in lines if other[:3] == line[:3]) == line
     return f"{NETWORKS[network]}, {NAMES[optimizer]}, {schedule}   r = {ratio}" if first else f"r = {ratio}"
 
 
 def _step_axis(axes: Axes, steps: np.ndarray) -> None:
-    """Logarithmic from the first step after 0 on, with 0 beside it."""
+    """Logarithmic from the first step after 0 on, with 0 to its left."""
     first = next((int(step) for step in steps if step > 0), 1)
     axes.set_xscale("symlog", linthresh=first, linscale=0.5)
     axes.set_xticks([0, *(10**k for k in range(1, 7) if first <= 10**k <= max(steps))])
@@ -178,7 +180,7 @@ def _step_axis(axes: Axes, steps: np.ndarray) -> None:
 
 
 def _plain_log(axis: Axis) -> None:
-    """Plain numbers: powers of ten, over few of them 2 and 5 times those too."""
+    """Plain numbers as ticks: powers of ten, and on a short range also 2 and 5 times these."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < WIDE * low else (1.0,)))
     axis.set_major_formatter("{x:g}")

@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 
 def draw(folder: Path) -> list[Path]:
-    """Every figure that has rows, at every scale that has; equal rows give equal bytes."""
+    """Every figure that has rows, at every scale; equal rows give equal bytes."""
     drawn: dict[Path, Figure] = {}
     for path in rows.files(folder, "variance-*.jsonl"):
         if any("score" in row for row in rows.read(path)):

@@ -1,7 +1,7 @@
-"""Compiled pieces of a training that the experiments put together: start, a few steps, evaluation.
+"""Compiled pieces of a training, which the experiments put together: start, a few steps, evaluation.
 
-Made of the library's own steps. The learning rate is an argument of every piece, so that a schedule may follow
-anything that is known between two of them, the seconds spent for one.
+They are made of the library's own steps. The learning rate is an argument of every piece, so that a schedule can follow
+anything that is known between two pieces, such as the seconds spent.
 """
 
 import functools
@@ -16,11 +16,11 @@ from ibo_jax.training.datasets import Dataset, load, take
 from ibo_jax.training.networks import Network, as_network, squared_kernels
 from ibo_jax.training.steps import Examples, Learner, Sampling, epoch, evaluate, start
 
-STEPS = 20  # of a piece: short beside a training, long enough that calling it costs nothing
+STEPS = 20  # per piece: few beside a training, but enough that calling it costs nothing
 
 
 class Data(NamedTuple):
-    """On the device: what is trained on, what the training loss is judged on, what the test error is."""
+    """Examples on the device: to train on, to evaluate the training loss on, and to test on."""
 
     training: Examples
     judging: Examples
@@ -43,7 +43,7 @@ class Programs(NamedTuple):
 
 @functools.cache
 def data(scale: Scale, network: str) -> Data:
-    """The case's examples; the first of the training part stand for it where the training loss is judged."""
+    """The case's examples; the training loss is evaluated on the first of the training part."""
     case = CASES[scale][network]
     train, judged = case.images
     arrays: Dataset = take(load(case.source), train=train)
@@ -53,7 +53,7 @@ def data(scale: Scale, network: str) -> Data:
 
 @functools.lru_cache(maxsize=32)  # all ratios and switches of an optimiser; about 20 MB each
 def programs(scale: Scale, network: str, optimizer: str, sampling: Sampling) -> Programs:
-    """Compiled ahead, so that the first piece takes as long as the others."""
+    """The programs, compiled ahead of time, so that the first piece takes as long as the others."""
     case = CASES[scale][network]
     examples = data(scale, network).training
     shape = examples.inputs.shape[1:]

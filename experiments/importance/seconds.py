@@ -1,10 +1,10 @@
 """Training loss and test error of uniform and importance-sampled training after equal seconds of training.
 
-The clock counts steps at their measured price: of each optimiser and ratio the seconds of a uniform and of an
+The clock counts steps at measured prices. For each optimiser and ratio, the seconds of a uniform step and of an
 importance step are measured beforehand, in turn, each as the median of many, and a training stops when its steps add
 up to the budget. So a comparison hardly depends on what else the machine does, repeats exactly, and contains neither
-compilation nor evaluation; the seconds that its steps really took are in the row. The learning rate is set every
-`STEPS` steps to the schedule at the share of the budget spent: both kinds of training have the same rate at the same
+compilation nor evaluation; the seconds that its steps really took are in the row. Every `STEPS` steps the learning rate
+is set from the schedule at the share of the budget spent, so both kinds of training have the same rate at the same
 second.
 """
 
@@ -25,11 +25,11 @@ from ibo_jax import importance
 from ibo_jax.training.steps import Sampling, State
 
 CHECKPOINTS = 6  # evaluations of a training, at equal distances
-PRICING = {"smoke": 0.1, "cpu": 30.0, "paper": 60.0}  # seconds of steps from which prices are taken, an optimiser
-LEAST_ROUNDS, PATIENCE = 5, 5  # PATIENCE times the seconds at most, while the prices are DISTURBED:
-DISTURBED = 1.1  # a uniform step costs the same beside the switch, but for 4 %
+PRICING = {"smoke": 0.1, "cpu": 30.0, "paper": 60.0}  # seconds of steps per optimiser from which prices are taken
+LEAST_ROUNDS, PATIENCE = 5, 5  # up to PATIENCE times these seconds while the prices are DISTURBED:
+DISTURBED = 1.1  # without disturbance, the switch adds less than 4 % to a uniform step
 NEVER, ALWAYS = 0.0, 1e30  # tau at the start of a priced piece; with a rate of zero it stays low, or high long enough
-OVERHEAD, COMPILATION = 1.25, 8.0  # evaluation and reading; seconds a program: for the estimate only
+OVERHEAD, COMPILATION = 1.25, 8.0  # evaluation and reading; seconds per program: for the estimate only
 
 
 class Cell(NamedTuple):
@@ -52,7 +52,7 @@ class Price(NamedTuple):
 
 
 def plan(scale: Scale, networks: list[str]) -> list[Cell]:
-    """All trainings of a scale, those that are compared one after the other, the headlines first."""
+    """All trainings of a scale, the most important first; those that are compared follow one another."""
     cells = (cell for group in GROUPS[scale] if group.network in networks for cell in _cells(group))
     return list(dict.fromkeys(cells))
 
@@ -72,7 +72,8 @@ def sampling_of(scale: Scale, network: str, ratio: int, switch: importance.Switc
 
 
 def measure_prices(scale: Scale, network: str, optimizer: str, ratios: list[int]) -> dict[str, Price]:
-    """Seconds of a step by ratio, all pieces run in turn, the median of many; says so if they make no sense."""
+    """Seconds of a step by ratio: medians of many, with all pieces run in turn. Prints a warning if they make no
+    sense."""
     examples, enough = programs.data(scale, network).training, PRICING[scale]
     taken: dict[tuple[int, float], list[float]] = {(ratio, NEVER): [] for ratio in ratios}
     taken |= {(ratio, ALWAYS): [] for ratio in ratios if ratio > 1}
@@ -81,7 +82,7 @@ def measure_prices(scale: Scale, network: str, optimizer: str, ratios: list[int]
         for (ratio, tau), seconds in taken.items():
             made = programs.programs(scale, network, optimizer, sampling_of(scale, network, ratio, "published"))
             state = jax.block_until_ready(made.start(np.uint32(0))._replace(tau=np.float32(tau)))
-            number = np.uint32(round_)  # other images every time: those of the last are in the cache
+            number = np.uint32(round_)  # other images every time, because those of the last are in the cache
             began = _clocks()
             _, info = jax.block_until_ready(made.run(np.uint32(0), number, np.float32(0), state, examples))
             seconds.append(_since(began) / STEPS)
@@ -116,7 +117,7 @@ def train(scale: Scale, cell: Cell, price: Price) -> dict[str, Any]:
     spent = measured = 0.0
     drawn, first_drawn = 0, None
     for number in itertools.count():
-        while left and spent >= left[0]:  # slow steps may pass two at once
+        while left and spent >= left[0]:  # slow steps can pass two checkpoints at once
             _judge(series, made, state, known, spent, drawn / (number * STEPS))
             left.pop(0)
         if not left:
@@ -148,7 +149,7 @@ def _clocks() -> tuple[float, float]:
 
 
 def _since(began: tuple[float, float]) -> float:
-    """Seconds; on a CPU not those in which other processes had the core."""
+    """Seconds since then; on a CPU without those in which other processes had the core."""
     wall, own = (now - then for now, then in zip(_clocks(), began, strict=True))
     return min(wall, own) if jax.default_backend() == "cpu" else wall
 

@@ -1,7 +1,8 @@
 """What is trained at which scale in the checks of Katharopoulos and Fleuret (ICML 2018), as tables.
 
-"smoke" is for tests (digits); "cpu" takes one core about an hour in all, with small networks and few images; "paper" is
-theirs where they state it: WRN-28-2 with LayerNorm, batches of 128, rate 0.1 divided by 5 after 40 and 80 %.
+"smoke" is for tests (digits); "cpu" takes one core about an hour in all, with small networks and few images; "paper"
+follows the publication where it states its settings: WRN-28-2 with LayerNorm, batches of 128, rate 0.1 divided by 5
+after 40 and 80 %.
 """
 
 import math
@@ -23,7 +24,7 @@ OPTIMIZERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
     "rmsprop": optimizers.rmsprop,
     "adam": optimizers.adam,
 }
-SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the first rate at a share of the training
+SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the first rate, by the share of the training done
     "constant": lambda done: 1.0,
     "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))),
     "drops": lambda done: 0.2 ** ((done >= 0.4) + (done >= 0.8)),
@@ -57,14 +58,14 @@ class Study(NamedTuple):
     schedule: str
     steps: tuple[int, ...]
     seeds: int
-    minutes: float  # a seed, for people
+    minutes: float  # per seed, to be printed
     pool: int = 1024
     batch: int = 128
     redraws: int = 1000
 
 
 class Group(NamedTuple):
-    """Trainings of equal seconds: every optimiser with every schedule, uniform and with every ratio and switch."""
+    """Trainings of equal seconds: every optimiser with every schedule, uniform and at every ratio with every switch."""
 
     network: str
     optimizers: tuple[str, ...]

@@ -17,9 +17,9 @@ class Comparison(NamedTuple):
     """One cell against the uniform trainings of the same seeds: (estimate, low, high) of both measures.
 
     Attributes:
-        ratio: of the final training losses, geometric mean.
-        difference: of the final test errors, importance - uniform.
-        share: of importance steps, mean.
+        ratio: geometric mean of the ratios of final training losses.
+        difference: mean difference of the final test errors, importance - uniform.
+        share: mean share of importance steps.
         measured: seconds that the steps really took, importance over uniform; far from 1, the prices were wrong.
     """
 
@@ -31,7 +31,7 @@ class Comparison(NamedTuple):
 
 
 def finished(path: Path) -> Runs:
-    """Rows of trainings by cell and seed, uniform ones under ratio 1."""
+    """Rows of trainings by cell and seed; uniform ones have ratio 1."""
     runs: Runs = {}
     for row in rows.read(path):
         if "series" in row:
@@ -41,7 +41,7 @@ def finished(path: Path) -> Runs:
 
 
 def compare(runs: Runs) -> dict[Key, Comparison]:
-    """Every cell of importance that has seeds in common with its uniform one, in order of the names and ratios."""
+    """Every cell of importance sampling that shares seeds with its uniform one, in order of names and ratios."""
     found = {}
     for key in sorted(key for key in runs if key[3] > 1):
         uniform = runs.get((*key[:3], 1, "published"), {})
@@ -59,21 +59,21 @@ def compare(runs: Runs) -> dict[Key, Comparison]:
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean and its two-sided interval by Student's t; of two values, or one, the smallest and the largest.
+    """Mean and its two-sided interval by Student's t; for one or two values, the smallest and the largest instead.
 
     Examples:
         >>> tuple(round(end, 3) for end in interval(np.array([1.0, 2.0, 3.0])))
         (2.0, -0.484, 4.484)
     """
     mean = float(np.mean(values))
-    if len(values) < 3:  # by Student's t thirteen standard errors: says less than the values
+    if len(values) < 3:  # an interval by Student's t would be thirteen standard errors: it says less than the values
         return mean, float(np.min(values)), float(np.max(values))
     half = student_t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
     return mean, mean - float(half), mean + float(half)
 
 
 def table(runs: Runs) -> str:
-    """A Markdown row a cell: seconds and loss of importance over uniform, error less uniform's."""
+    """A Markdown table, one row per cell: seconds and loss of importance over uniform, error less uniform's."""
     lines = [
         "| training | ratio, switch | seeds | share | measured seconds | training loss | test error |",
         "|---|---|---|---|---|---|---|",

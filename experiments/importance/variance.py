@@ -1,10 +1,10 @@
 """How far batch gradients lie from the mean gradient of the pool that they are drawn from, during a training.
 
-A pool of 1,024 training images, batches of 128 drawn from it by each score and weighted: the distance of the batch
-gradient to the pool's mean gradient, divided by that of uniform batches (Katharopoulos and Fleuret, figure 1). All of
-it follows from the Gram matrix K of the pool's gradients: a batch is a vector of coefficients c, and c'Kc is its
+From a pool of 1,024 training images, weighted batches of 128 are drawn by each score. Measured is the distance of the
+batch gradient to the pool's mean gradient, divided by that of uniform batches (Katharopoulos and Fleuret, figure 1).
+All of it follows from the Gram matrix K of the pool's gradients: a batch is a vector of coefficients c, and c'Kc is its
 squared distance. So a redraw costs next to nothing, and the variance itself is known exactly. Gradients are of the
-loss without the L2 term, at the images as stored; the training draws its batches uniformly.
+loss without the L2 term, for images without augmentation; the training draws its batches uniformly.
 """
 
 import functools
@@ -26,12 +26,13 @@ from ibo_jax import importance
 from ibo_jax.training.steps import Examples, Sampling
 
 SCORES = ("uniform", "loss", "upper_bound", "gradient_norm")
-BLOCK = 256  # gradients in memory at once, twice
+BLOCK = 256  # gradients per block; two blocks are in memory at once
 
 
 @functools.cache
 def gradients_of(scale: Scale, network: str) -> Callable[..., jax.Array]:
-    """`gradients(params, inputs, labels)`, a row an example; one by one, the fast path of convolutions on a CPU."""
+    """`gradients(params, inputs, labels)`, one row per example, computed one by one: the fast path of convolutions on a
+    CPU."""
     apply = programs.network_of(scale, network).apply
 
     def single(params: Any, image: jax.Array, label: jax.Array) -> jax.Array:
@@ -44,7 +45,8 @@ def gradients_of(scale: Scale, network: str) -> Callable[..., jax.Array]:
 
 
 def gram(gradients: Callable[[slice], jax.Array], count: int) -> np.ndarray:
-    """Inner products of `count` gradients of which `gradients(part)` gives a part, without holding all of them."""
+    """Inner products of `count` gradients; `gradients(part)` gives a part of them, so that they are never all in
+    memory."""
     parts = [slice(begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK)]
     products = np.empty((count, count))
     for number, part in enumerate(parts):
@@ -74,7 +76,7 @@ def variance(products: np.ndarray, scores: np.ndarray, batch: int) -> float:
 
 
 def measure(key: jax.Array, products: np.ndarray, scores: dict[str, np.ndarray], study: Study) -> list[dict[str, Any]]:
-    """A row a score: mean distance and its standard error, the same over uniform's, and the exact variance gain."""
+    """One row per score: mean distance and its standard error, the same over uniform's, and the exact variance gain."""
     drawn = {}
     for number, (name, values) in enumerate(scores.items()):
         key_score = jax.random.fold_in(key, number)
