@@ -17,8 +17,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", choices=list(SCALES), default="cpu")
     parser.add_argument("--seeds", type=int, metavar="N", help="default: the scale's")
     parser.add_argument("--methods", nargs="+", metavar="NAME", default=METHODS, choices=METHODS)
-    parser.add_argument("--seconds", type=float, metavar="S", help="of each run; default: the scale's")
-    parser.add_argument("--out", type=Path, help="folder of rows and figures; default here, for smoke under runs/")
+    parser.add_argument("--seconds", type=float, metavar="S", help="time for each run; default: the scale's")
+    parser.add_argument("--out", type=Path, help="folder of rows and figures; default: here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     scale = SCALES[chosen.scale]
     folder = chosen.out or folder_of("bilevel_vs_search", chosen.scale)

@@ -33,7 +33,7 @@ def draw(folder: Path) -> list[Path]:
 
 
 def median_curve(chosen: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Median test loss of the answers over seeds, from the time at which most seeds have one; steps."""
+    """Median test loss of the answers over seeds, as steps, from the time at which most seeds have an answer."""
     times = np.unique(np.concatenate([[*row["at"], row["seconds"]] for row in chosen]))
     values = np.full((len(chosen), len(times)), np.inf)
     for line, row in zip(values, chosen, strict=True):
@@ -46,7 +46,8 @@ def median_curve(chosen: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 @matplotlib.rc_context(STYLE)
 def losses(found: Rows) -> Figure:
-    """Left: test loss of the answer by seconds, median over seeds. Right: its hyperparameters, trained again on all."""
+    """Left: test loss of the answer by seconds, median over seeds. Right: that of its hyperparameters trained again on
+    all examples."""
     figure = Figure(figsize=(9.4, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     shown = [name for name in METHODS if of(found, name)]
@@ -77,12 +78,12 @@ def losses(found: Rows) -> Figure:
 
 
 def of(found: Rows, method: str) -> Rows:
-    """Finished runs of a method."""
+    """The finished runs of a method."""
     return [row for row in found if row["method"] == method and row["state"] == "ok"]
 
 
 def table(found: Rows) -> str:
-    """Medians over seeds, and who refused."""
+    """Medians over seeds, and the methods that refused the problem."""
     lines = [
         "# Tuners and searches on one problem: medians over seeds", "", "Made of the rows beside it by `make figures`.",
         "", "| method | seeds | updates or trials | seconds | test loss | trained again on all |",

@@ -1,4 +1,4 @@
-"""One run: a method on the problem for so many seconds, and what its answer was worth at each moment."""
+"""One run: a method on the problem for a number of seconds, and what its answer was worth at each moment."""
 
 import math
 import time
@@ -15,9 +15,9 @@ from ibo_jax.study.convert import plain
 
 
 def run(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, Any]:
-    """A flat row: `at` seconds the test loss of the answer became `test_loss`, and the last answer's numbers.
+    """A flat row: at the seconds `at` the test loss of the answer became `test_loss`; and the last answer's numbers.
 
-    `state` is "ok", "diverged" or "no answer" when the time was over, or "not applicable", with the tuner's message.
+    `state` is "ok", "diverged" or "no answer" when the time was over, or "not applicable" with the tuner's message.
     """
     found = (
         tuned(problem, method, seed, seconds) if method in bilevel.NAMES else searched(problem, method, seed, seconds)
@@ -29,7 +29,7 @@ def run(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, A
 
 
 def searched(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, Any]:
-    """A search by its own loop; every distinct answer is trained once more to be judged."""
+    """A search, run by its own loop; every distinct answer is trained once more to be judged."""
     result = tune(replace(problem, report=None), method, seconds=seconds, seed=seed, progress=False)
     answers = [*(row["incumbent"] for row in result.rows[1:]), result.hyperparameters]
     at, losses, last, known = [], [], None, None
@@ -47,7 +47,7 @@ def searched(problem: Problem, method: str, seed: int, seconds: float) -> dict[s
 
 
 def tuned(problem: Problem, method: str, seed: int, seconds: float) -> dict[str, Any]:
-    """A gradient-based tuner until it has done its epochs, ceases to be finite, or the time is over."""
+    """A gradient-based tuner, run until its epochs are done, its state stops being finite, or the time is over."""
     assert problem.learning is not None
     judged, began = judge(problem.learning), time.perf_counter()
     try:
@@ -67,7 +67,7 @@ def tuned(problem: Problem, method: str, seed: int, seconds: float) -> dict[str,
             losses.append(last.loss)
         if spent >= seconds:
             break
-        began = time.perf_counter()  # judging costs nothing
+        began = time.perf_counter()  # judging does not count
     if last is None:
         why = "no answer" if finite else "diverged"
         return {"state": why, "message": f"no answer after {updates} updates, {spent:.0f} s", "updates": updates}

@@ -1,4 +1,4 @@
-"""The problem, the budgets, and who takes part."""
+"""The problem, the budgets and the methods."""
 
 from typing import NamedTuple
 

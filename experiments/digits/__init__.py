@@ -1,1 +1,2 @@
-"""A small network on scikit-learn's digits: the experiments' protocol in minutes, another split of the data a seed."""
+"""A small network on scikit-learn's digits: the experiments' protocol in minutes, with another split of the data for
+each seed."""

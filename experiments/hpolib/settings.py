@@ -1,4 +1,5 @@
-"""Evaluations: IBO gets more, because it chooses short trainings; what is compared are recorded seconds."""
+"""Budgets: IBO gets more evaluations, because it chooses short trainings; methods are compared at equal recorded
+seconds."""
 
 from experiments.common.settings import Budget, Experiment
 from ibo_jax.problems.base import Problem
@@ -10,7 +11,7 @@ def comparison(data: str, recorded_as: str) -> Experiment:
     """The settings for one of HPOLib's data sets, by its name here and in the tables."""
 
     def problem(scale: str, protocol: str, seed: int) -> Problem:
-        """The same at every scale: what differs is how long is searched."""
+        """The same problem at every scale: what differs is the length of the search."""
         del scale, protocol, seed
         from experiments.hpolib.problem import hpolib, table
 

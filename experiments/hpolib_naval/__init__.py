@@ -1,1 +1,1 @@
-"""HPOLib's table of networks on the data of naval propulsion: cost-aware search with real training times."""
+"""HPOLib's table of networks on naval propulsion data: cost-aware search with real training times."""

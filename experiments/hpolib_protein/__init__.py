@@ -1,1 +1,1 @@
-"""HPOLib's table of networks on the data of protein structure: cost-aware search with real training times."""
+"""HPOLib's table of networks on protein structure data: cost-aware search with real training times."""

@@ -1,1 +1,2 @@
-"""How noisy an evaluation is by what it costs, and what noisy ones are worth (Ariafar et al. 2021, figures 1 and 4)."""
+"""How noisy evaluations are, depending on their cost, and what noisy ones are worth (Ariafar et al. 2021, figures 1,
+4)."""

@@ -1,8 +1,8 @@
-"""Train configurations again and again, and draw how far the errors lie apart.
+"""Train configurations repeatedly, and draw how much their errors vary.
 
     python -m experiments.noise --scale cpu
 
-Rows are appended to `noise-SCALE.jsonl`; what is there is not run again. `plot.py` draws.
+Rows are appended to `noise-SCALE.jsonl`; what is there is not run again. `plot.py` draws the figures.
 """
 
 import argparse
@@ -20,8 +20,8 @@ def main(arguments: list[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=SCALES, default="cpu")
-    parser.add_argument("--limit", type=int, default=sys.maxsize, help="stop after so many trainings")
-    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
+    parser.add_argument("--limit", type=int, default=sys.maxsize, help="stop after this many trainings")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default: here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     folder = chosen.out or folder_of("noise", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)

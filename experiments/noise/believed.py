@@ -1,6 +1,7 @@
 """What a Gaussian process believes after many noisy or few precise trainings, and how good its answer is (figure 1).
 
-Studies of equal cost are drawn from the recorded trainings of a slice. The truth is the mean of the precise ones.
+Studies of equal cost are drawn from the recorded trainings of a slice. The mean of the precise ones is taken for the
+truth.
 """
 
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def _believe(key: jax.Array, data: TrainingData, prior: model.Prior, chain: nuts
 
 
 def believe(seed: int, position: np.ndarray, log_error: np.ndarray) -> Belief:
-    """The surrogate of this package given observations of one kind."""
+    """The belief of this package's surrogate, given observations of one kind."""
     count = len(position)
     capacity = -(-count // CAPACITY_STEP) * CAPACITY_STEP
     x, y, mask = np.full((capacity, 1), 0.5), np.zeros(capacity), np.arange(capacity) < count
@@ -63,8 +64,8 @@ def truth(rows: list[dict[str, Any]], bounds: tuple[float, float]) -> np.ndarray
 
 
 def studies(rows: list[dict[str, Any]], along: Slice) -> Iterator[dict[str, Any]]:
-    """A row a study: trainings of one kind, spread evenly at random, for equal work on average, and what is believed
-    then. Studies that are in the rows are not repeated."""
+    """One row per study: trainings of one kind, spread evenly at random, for equal work on average, and what is
+    believed after them. Studies that are in the rows are not repeated."""
     there = {(row["axis"], row["study"]) for row in rows if "study" in row}
     rows = [row for row in rows if row.get("part") == "slice" and row["state"] == "ok"]
     true, price = truth(rows, along.bounds), {}

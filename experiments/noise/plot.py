@@ -21,7 +21,7 @@ KINDS = {SHARE: ("noisy trainings", ORANGE), RATIO: ("precise trainings, as dear
 
 
 def errors(found: list[dict[str, Any]], part: str, axis: str) -> dict[float, np.ndarray]:
-    """Errors of the repeats by level, of those that ended well."""
+    """Errors of the repeats that ended well, by level."""
     here = [row for row in found if row.get("part") == part and row["axis"] == axis and row["state"] == "ok"]
     levels = sorted({row["level"] for row in here})
     return {level: np.array([row["error"] for row in here if row["level"] == level]) for level in levels}
@@ -29,7 +29,8 @@ def errors(found: list[dict[str, Any]], part: str, axis: str) -> dict[float, np.
 
 @matplotlib.rc_context(STYLE)
 def spread(found: list[dict[str, Any]]) -> Figure:
-    """A row a configuration: errors of the repeats, by subset (left) and by presample (right), with their deviation."""
+    """One row per configuration: errors of the repeats, by subset (left) and by presample (right), with their
+    deviation."""
     parts = list(dict.fromkeys(row["part"] for row in found if row.get("part", "slice") != "slice"))
     figure = Figure(figsize=(10, 0.8 + 2.5 * len(parts)), layout="constrained")
     panels = figure.subplots(len(parts), 2, squeeze=False)
@@ -55,7 +56,7 @@ def _spread(axes: Axes, by_level: dict[float, np.ndarray]) -> None:
 
 @matplotlib.rc_context(STYLE)
 def beliefs(found: list[dict[str, Any]], along: Slice) -> Figure:
-    """Two studies of equal cost and what the surrogate makes of each; right, the answers of all such studies."""
+    """Two studies of equal cost with what the surrogate believes after each; right, the answers of all such studies."""
     precise = [row for row in found if row.get("part") == "slice" and row["state"] == "ok"]
     true = np.exp(believed.truth(precise, along.bounds))
     x = np.geomspace(*along.bounds, len(believed.GRID))

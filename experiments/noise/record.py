@@ -1,4 +1,4 @@
-"""The trainings: rows as they come, and what is there is not run again."""
+"""The trainings: rows are stored as they come, and what is there is not run again."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ SHARE, RATIO = "subset_share", PRESAMPLE_RATIO.name
 
 
 class Training(NamedTuple):
-    """One training: where it belongs, and what it is."""
+    """One training: to which part it belongs, and its settings."""
 
     part: str  # the name of a spread, or "slice"
     axis: str  # SHARE or RATIO
@@ -35,7 +35,7 @@ class Training(NamedTuple):
 
 
 def planned(scale: Scale) -> list[Training]:
-    """Every training of a scale, repeats last, so that what is stopped early is thin and not lopsided."""
+    """Every training of a scale, repeats last, so that a run stopped early has fewer repeats, but of everything."""
     found = [*_of_slice(scale), *_of_spreads(scale)]
     return sorted(found, key=lambda training: training.repeat)
 
@@ -53,7 +53,7 @@ def _of_slice(scale: Scale) -> Iterator[Training]:
     along = SLICES[scale]
     for axis, (level, values, repeats) in ((SHARE, along.noisy), (RATIO, along.precise)):
         for exact in np.geomspace(*along.bounds, values):
-            value = float(f"{exact:.10g}")  # processors differ in the last digit
+            value = float(f"{exact:.10g}")  # processors differ in the last digits
             for repeat in range(repeats):
                 h = dict(along.hyperparameters) | {along.of: value}
                 cost = along.seconds * (level / 4 if axis == SHARE else 1.0)
@@ -81,13 +81,13 @@ def record(training: Training, number: int, problem: Problem) -> dict[str, Any]:
 
 
 def missing(scale: Scale, found: list[dict[str, Any]]) -> list[tuple[int, Training]]:
-    """What has no row yet, with its number in the plan."""
+    """The trainings that have no row yet, with their numbers in the plan."""
     there = {tuple(row[name] for name in Training._fields[:5]) for row in found if "part" in row}
     return [(number, training) for number, training in enumerate(planned(scale)) if training.key not in there]
 
 
 def run(scale: Scale, path: Path, limit: int) -> None:
-    """Whatever has no row yet, the first `limit` of it."""
+    """Run the trainings that have no row yet, the first `limit` of them."""
     left = missing(scale, rows.read(path))[:limit]
     minutes = sum(training.seconds for _, training in left) / 60
     print(f"noise: {len(left)} trainings, about {minutes:.0f} minutes on one core", flush=True)

@@ -1,4 +1,4 @@
-"""What is trained again and again, as tables."""
+"""What is trained repeatedly, as tables."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -8,14 +8,14 @@ SCALES: tuple[Scale, ...] = ("smoke", "cpu", "paper")
 
 
 class Spread(NamedTuple):
-    """One configuration trained with other seeds, by share of the training set and by presample ratio (figure 4).
+    """One configuration trained with many seeds, at several shares of the training set and presample ratios (figure 4).
 
     Attributes:
-        problem: of the catalogue.
-        name: of the configuration, for people.
-        shares: of the training set, plain training.
-        ratios: B / b, all training examples.
-        seconds: what the largest ratio takes, for the estimate.
+        problem: a name of the catalogue.
+        name: a title of the configuration.
+        shares: shares of the training set, with plain training.
+        ratios: B / b, with all training examples.
+        seconds: what a training at the largest ratio takes, for the estimate.
     """
 
     problem: str
@@ -28,14 +28,14 @@ class Spread(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """The error along one hyperparameter, by cheap noisy trainings and by dear precise ones (figure 1).
+    """The error along one hyperparameter, from cheap noisy trainings and from expensive precise ones (figure 1).
 
     Attributes:
         of: what is varied, evenly on a log scale over `bounds`.
         noisy: share of the training set, number of values, repeats.
-        precise: presample ratio, number of values, repeats; also taken for the truth, by their mean.
+        precise: presample ratio, number of values, repeats; their mean is taken for the truth.
         studies: how often observations of equal cost are drawn from both.
-        trainings: precise ones that such a study pays for; noisy ones for the same work.
+        trainings: number of precise ones that such a study pays for; noisy ones for the same work.
     """
 
     problem: str

@@ -1,4 +1,4 @@
-"""Published: 50 evaluations of 50 epochs, 80 of the methods that train on subsets."""
+"""Published: 50 evaluations of 50 epochs, 80 for the methods that train on subsets."""
 
 from experiments.common.settings import Budget, Experiment, catalogued
 

@@ -1,4 +1,4 @@
-"""Published: 50 evaluations of 200 epochs, 150 of the methods that train on subsets."""
+"""Published: 50 evaluations of 200 epochs, 150 for the methods that train on subsets."""
 
 from experiments.common.settings import Budget, Experiment, catalogued
 

@@ -3,9 +3,9 @@
     TFDS_DATA_DIR=... python -m experiments.stn_cifar10 --scale cpu --minutes 10
     TFDS_DATA_DIR=... python -m experiments.stn_cifar10 --scale paper --minutes 25      # a GPU
 
-The problem "cifar10-alexnet"; at scale "paper" with the published starts, scales and rates (the published validation
-and test loss: 0.575 and 0.576). The run is kept in `--runs`, where the same command with more minutes goes on, and
-`ibo-jax report` draws it; what was reached is appended to `rows-SCALE.jsonl`.
+The problem is "cifar10-alexnet", at scale "paper" with the published starts, scales and rates (published validation
+and test loss: 0.575 and 0.576). The run is kept in `--runs`; the same command with more minutes continues it, and
+`ibo-jax report` draws it. What was reached is appended to `rows-SCALE.jsonl`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from ibo_jax.study import descent
 from ibo_jax.study.cache import enable_compilation_cache
 
 EPOCHS = {"smoke": 2, "cpu": 25, "paper": 400}
-# Rates of "cpu" are for some hundred steps; those of "paper" are the published ones, the defaults.
+# Rates of "cpu" are for a few hundred steps; those of "paper" are the published ones, the defaults.
 SETTINGS: dict[str, dict[str, Any]] = {
     "smoke": {"warm_up": 1}, "cpu": {"warm_up": 3, "rate": 0.02, "scale_rate": 0.01}, "paper": {"warm_up": 5},
 }  # fmt: skip
@@ -29,7 +29,7 @@ START = {"cutout_length": 4.0, "cutout_holes": 1.0}  # the others 0.05
 
 
 def run(scale: str, seed: int, minutes: float, out: Path, runs: Path) -> None:
-    """Epochs until all are done or the time is up; a row of what was reached by then."""
+    """Run epochs until all are done or the time is up; a row with what was reached by then."""
     made = problem("cifar10-alexnet", scale=scale)
     settings = {"start": dict.fromkeys(made.space.names, 0.05) | START, **SETTINGS[scale]}
     budget: dict[str, Any] = {"epochs": EPOCHS[scale], "seconds": 60 * minutes}
@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=EPOCHS, default="cpu")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=25.0, help="of each seed, over restarts")
-    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
+    parser.add_argument("--minutes", type=float, default=25.0, help="time for each seed, over restarts")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default: here, for smoke under runs/")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "experiments" / "stn_cifar10")
     chosen = parser.parse_args(arguments)
     enable_compilation_cache()

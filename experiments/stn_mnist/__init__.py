@@ -1,1 +1,1 @@
-"""Self-tuning networks on MNIST: against searches of equal seconds, and from five starts of one rate."""
+"""Self-tuning networks on MNIST: against searches given the same seconds, and from five starts of one rate."""

@@ -3,13 +3,12 @@
     TFDS_DATA_DIR=... python -m experiments.stn_mnist search --scale cpu
     TFDS_DATA_DIR=... python -m experiments.stn_mnist starts --scale cpu
 
-search: LeNet with a dropout rate a layer, input noise and cutout (the problem "mnist-dropout"), against grid, random
-    search and Bayesian optimisation of equal seconds; ordinary trainings that replay the schedule, or hold its last
-    values.
+search: LeNet with a dropout rate per layer, input noise and cutout (the problem "mnist-dropout"), against searches
+    given the same seconds; ordinary trainings that replay the learnt schedule, or hold its last values.
 starts: the same network with the hidden layer's rate only, on half of the images, learnt from 0.05, 0.3, 0.5, 0.7 and
-    0.9, each with replays of its schedule, of its last value and of its first.
+    0.9; ordinary trainings that replay each schedule, hold its last value, or hold its first one.
 
-Rows are appended to `rows-SCALE.jsonl`; what is there is not run again. `plot.py` draws.
+Rows are appended to `rows-SCALE.jsonl`; what is there is not run again. `plot.py` draws the figures.
 """
 
 import argparse
@@ -26,7 +25,7 @@ from ibo_jax.training import optimizers
 from ibo_jax.training.convnets import LeNet
 from ibo_jax.training.datasets import take
 
-PLAIN = PRESAMPLE_RATIO._replace(high=1)  # half of the smallest set holds no presample of six batches
+PLAIN = PRESAMPLE_RATIO._replace(high=1)  # half of the smallest set is smaller than a presample of six batches
 EPOCHS = {"search": {"smoke": 3, "cpu": 40}, "starts": {"smoke": 2, "cpu": 80}}
 # Chosen on seed 100 for trainings of a few hundred steps; published: 3e-3 in some ten thousand.
 SETTINGS = {"search": {"warm_up": 4, "rate": 0.02, "scale_rate": 0.01},
@@ -50,13 +49,13 @@ def one_rate(scale: str) -> Problem:
 
 
 def search(scale: str, seeds: range, path: Path) -> None:
-    """Every method of equal seconds."""
+    """Every method, given the same seconds."""
     made, epochs = problem("mnist-dropout", scale=scale), EPOCHS["search"][scale]
     self_tuning.compare(made, tuner(made, **SETTINGS["search"]), seeds, epochs, path, {"part": "search"})
 
 
 def starts(scale: str, seeds: range, path: Path) -> None:
-    """One rate from every start."""
+    """One rate, from every start."""
     made, epochs = one_rate(scale), EPOCHS["starts"][scale]
     tuners = {start: tuner(made, start={"dropout": start}, **SETTINGS["starts"]) for start in self_tuning.STARTS}
     self_tuning.replay_each(made, tuners, seeds, epochs, path, {"part": "starts"})
@@ -69,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", choices=("smoke", "cpu"), default="cpu")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default: here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     enable_compilation_cache()
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)

@@ -1,1 +1,1 @@
-"""A self-tuning LSTM on a text: against random search of equal seconds."""
+"""A self-tuning LSTM on a text, against random search given the same seconds."""

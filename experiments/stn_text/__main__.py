@@ -2,15 +2,15 @@
 
     IBO_JAX_TEXT=tinyshakespeare.txt python -m experiments.stn_text {search,starts} --scale cpu
 
-search: an LSTM on a part of any text, three dropout rates and two activation regularisers (the weights of these without
-upper bound for the self-tuning network, as published), against random search of equal seconds; ordinary trainings that
-replay its schedule or hold its last values; random search again with trainings as long as the self-tuning network's,
-and so fewer.
+search: an LSTM on a part of any text, with three dropout rates and two activation regularisers (whose weights have no
+upper bound for the self-tuning network, as published), against random search given the same seconds; ordinary trainings
+that replay its schedule or hold its last values; random search again, with fewer trainings, each as long as the
+self-tuning network's.
 
 starts: the output's dropout alone, as in the published study, learnt from 0.05, 0.3, 0.5, 0.7 and 0.9; ordinary
-trainings that replay each schedule, hold its last value, hold its first one.
+trainings that replay each schedule, hold its last value, or hold its first one.
 
-Rows are appended to `rows-SCALE.jsonl`; what is there is not run again. `plot.py` draws.
+Rows are appended to `rows-SCALE.jsonl`; what is there is not run again. `plot.py` draws the figures.
 """
 
 import argparse
@@ -32,7 +32,7 @@ SIZES: dict[str, dict[str, Any]] = {
 EPOCHS = {"smoke": 3, "cpu": 60}
 UNITS = {"smoke": 8, "cpu": 128}  # of `starts`: more, so that much dropout is needed
 START = 0.05
-# As published but for the rate, chosen on seed 100; published: 0.01, in some ten thousand steps.
+# As published except the rate, which was chosen on seed 100; published: 0.01, for some ten thousand steps.
 SETTINGS: dict[str, Any] = {
     "warm_up": 3,
     "rate": 0.03,
@@ -43,7 +43,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def search(text: Path, scale: str, seeds: range, path: Path) -> None:
-    """Five hyperparameters, in equal seconds."""
+    """Five hyperparameters; all methods have the same seconds."""
     made, epochs = text_problem(text, **SIZES[scale]), EPOCHS[scale]
     note = {"part": "search", "text": text.stem}
     tuned = tuner(made, start=dict.fromkeys(made.space.names, START), **SETTINGS)
@@ -65,11 +65,11 @@ def main(arguments: list[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("search", "starts"))
-    parser.add_argument("--text", type=Path, default=os.environ.get("IBO_JAX_TEXT"), help="default $IBO_JAX_TEXT")
+    parser.add_argument("--text", type=Path, default=os.environ.get("IBO_JAX_TEXT"), help="default: $IBO_JAX_TEXT")
     parser.add_argument("--scale", choices=SIZES, default="cpu")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder of the rows; default here, for smoke under runs/")
+    parser.add_argument("--out", type=Path, help="folder of the rows; default: here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     if chosen.text is None:
         parser.error("expected a text file, got none; name one by --text or in IBO_JAX_TEXT")

@@ -56,7 +56,7 @@ def finals(path: Path) -> list[Final]:
 
 
 def table(found: dict[tuple[str, str], list[Final]]) -> str:
-    """Markdown, a line an experiment and variant, with the published numbers beside."""
+    """Markdown, one line per experiment and variant, with the published numbers beside it."""
     lines = [
         "| experiment | variant | seeds | test error | subset | share | published: error | subset | share |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -1,1 +1,1 @@
-"""Real trainings of the MNIST network, recorded once and interpolated, on which every method runs many seeds."""
+"""Real trainings of the MNIST network, recorded once and interpolated, so that every method can run many seeds."""

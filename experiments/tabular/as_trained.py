@@ -1,4 +1,5 @@
-"""Every answer as its method trains it (`common.as_trained` says why), by the forest of recorded trainings."""
+"""Every answer as its method trains it (`common.as_trained` says why), predicted by the forest of recorded
+trainings."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,7 +20,8 @@ def curves(found: list[dict[str, Any]]) -> Curves:
 
 
 def errors(given: Iterable[Answer]) -> dict[Places, float]:
-    """The mean over the ratios by what the forest is asked, each distinct place predicted once: that is what costs."""
+    """Errors averaged over the ratios; each distinct question to the forest is asked once, because predictions cost
+    time."""
     wanted = {_places(answer) for answer in given}
     distinct = sorted({place for places in wanted for place in places})
     known = dict(zip(distinct, np.exp(forests().errors.predict(np.array(distinct))[:, -1]), strict=True))

@@ -1,4 +1,4 @@
-"""Redraw what this experiment has beside the figures of every experiment: the answers as their methods train them."""
+"""Redraw what only this experiment has: the answers as their methods train them."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ TITLE = "Recorded trainings as their methods train"
 
 
 def draw(folder: Path) -> list[Path]:
-    """A figure of each group of methods and a table, for each file of rows."""
+    """A figure for each group of methods and a table, for each file of rows."""
     return [file for path in rows.files(folder, "rows-*.jsonl")
             for file in pages.write(path, TITLE, as_trained.curves(rows.read(path)), suffix="-as-trained")]  # fmt: skip
 

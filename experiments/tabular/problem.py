@@ -1,11 +1,11 @@
 """The recorded trainings as a problem: error after each epoch and cost, interpolated by a forest of trees.
 
     python -m experiments.tabular.problem        how well the forest predicts trainings that it has not seen, and how
-                                                 far the best hyperparameters with and without importance agree
+                                                 far the best hyperparameters with and without importance sampling agree
 
-Like the network that it stands for, the problem can be seen with presamples, subsets or tasks as its fidelity and
-stopped between epochs, so every method runs on it; a training takes milliseconds. An interpolation knows no seeds:
-the same arguments have the same error.
+Like the network that it stands for, the problem can have presamples, subsets or tasks as its fidelity and be stopped
+between epochs, so every method runs on it; a training takes milliseconds. The interpolation does not depend on the
+seed: the same arguments have the same error.
 """
 
 import functools
@@ -31,7 +31,7 @@ SPACE = SearchSpace(SETTINGS["mnist-fcn"]["cpu"].space)
 EPOCHS = SETTINGS["mnist-fcn"]["cpu"].epochs
 EXAMPLES, LARGEST_BATCH, GUESS, FLOOR = 50_000, 256, 0.8865, 0.5 / 10_000
 TREES, FOLDS = 200, 10
-DECIMALS = 6  # of the logarithms: a tree that breaks a tie by their last bits is another one on another processor
+DECIMALS = 6  # of the logarithms: otherwise trees break ties by last bits, in which processors differ
 
 
 class Table(NamedTuple):
@@ -43,7 +43,7 @@ class Table(NamedTuple):
 
 
 class Forests(NamedTuple):
-    """One for the errors, one for the cost."""
+    """One forest for the errors, one for the cost."""
 
     errors: ExtraTreesRegressor
     cost: ExtraTreesRegressor
@@ -60,7 +60,7 @@ def features(hyperparameters: Hyperparameters, ratio: float, examples: int) -> l
 
 
 def table(found: Sequence[dict[str, Any]]) -> Table:
-    """Rows of `record` as arrays. A diverged training has the error of guessing from where it stopped."""
+    """Rows of `record` as arrays. A diverged training has the error of guessing from where it stopped on."""
     used = [row for row in found if row.get("state") in ("ok", "diverged")]
     padded = [(row["errors"] + [GUESS] * EPOCHS)[:EPOCHS] for row in used]
     return Table(
@@ -78,7 +78,8 @@ def fit(data: Table) -> Forests:
 
 
 def accuracy(data: Table) -> dict[str, float]:
-    """Of error and cost of trainings held out in ten folds: R^2 of the logarithms, rank correlation, typical factor."""
+    """How well error and cost are predicted for trainings held out in ten folds: R^2 of the logarithms, rank
+    correlation, typical factor."""
     held_out = np.zeros((len(data.features), 2))
     for train, test in KFold(FOLDS, shuffle=True, random_state=0).split(data.features):
         forests = fit(Table(*(part[train] for part in data)))
@@ -95,7 +96,7 @@ def accuracy(data: Table) -> dict[str, float]:
 
 @functools.cache
 def forests() -> Forests:
-    """Those of all recorded trainings.
+    """The forests of all recorded trainings.
 
     Raises:
         ValueError: nothing is recorded.
@@ -155,8 +156,8 @@ def agreement() -> dict[str, float]:
     """Whether hyperparameters that are good at a presample ratio of 6 are good for plain training too.
 
     Returns:
-        Rank correlation of the two errors at random points, of all and of the tenth that is best without importance;
-        the lowest error of plain training, and that of the point of lowest error at the ratio.
+        Rank correlation of the two errors at random points, over all of them and over the tenth that is best without
+        importance sampling; the lowest error of plain training, and that of the point of lowest error at the ratio.
     """
     drawn = [SPACE.decode(x) for x in np.random.default_rng(0).random((4096, SPACE.dimension))]
     plain, sampled = (

@@ -3,10 +3,10 @@
     TFDS_DATA_DIR=... OMP_NUM_THREADS=1 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false \\
         python -m experiments.tabular.record [--trainings 800] [--shard 0/2]
 
-Appends a row a training to `recorded.jsonl` and skips those that are there. A third of the trainings see all examples
-at a presample ratio of 1 to 6 (what IBO chooses), a third a subset without importance sampling (Fabolas), a third a
-subset with it (Fabolas-IS). `cpu_share` is the processor time of the process over its wall time: below one where other
-processes took the core, so that cost_seconds * cpu_share is what a quiet machine would have needed.
+Appends one row per training to `recorded.jsonl` and skips those that are there. A third of the trainings see all
+examples at a presample ratio of 1 to 6 (what IBO chooses), a third a subset without importance sampling (Fabolas), a
+third a subset with it (Fabolas-IS). `cpu_share` is the processor time of the process over its wall time: below one
+where other processes took the core, so that cost_seconds * cpu_share is what a quiet machine would have needed.
 """
 
 import argparse

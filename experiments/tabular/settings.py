@@ -1,11 +1,11 @@
-"""Fifty seeds of eleven methods on the recorded trainings; costs are those of the trainings that were recorded."""
+"""Fifty seeds of eleven methods on the recorded trainings; costs are the recorded ones."""
 
 from experiments.common.settings import METHODS, Budget, Experiment
 from ibo_jax.problems.base import Problem
 
 
 def problem(scale: str, protocol: str, seed: int) -> Problem:
-    """The same at every scale: what differs is how long is searched."""
+    """The same problem at every scale: what differs is the length of the search."""
     del scale, protocol, seed
     from experiments.tabular.problem import tabular
 
