@@ -1,10 +1,10 @@
-"""A convolution computed as one, two or four neighbours of a row together, in turn in one process.
+"""Time of a convolution that computes one, two or four neighbouring outputs of a row together, in turn in one process.
 
     OMP_NUM_THREADS=1 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false python -m experiments.benchmarks.convolutions
 
-Forward passes over a batch of 64 in a loop on the device, as in a training. Appends a row a shape to
-`convolutions.jsonl`: milliseconds of a pass (processor seconds, minimum of the repeats) by number of neighbours, and
-the number that `training.convolution` takes.
+Forward passes over a batch of 64 in a loop on the device, as in a training. Appends one row per shape to
+`convolutions.jsonl`: milliseconds of a pass (processor time, minimum of the repeats) by number of neighbours, and the
+number that `training.convolution` takes.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from experiments.benchmarks import each_network
 from ibo_jax.training import convolution
 
-CASES = {  # pixels of a side, window, channels, filters
+CASES = {  # pixels per side, window, channels, filters
     "mnist-lenet, first": (28, 5, 1, 6),
     "cifar10-lenet, first": (32, 5, 3, 6),
     "cifar10-lenet, second": (16, 5, 6, 16),
@@ -41,7 +41,7 @@ def measure(name: str, repeats: int) -> dict[str, Any]:
 
     def loop(neighbours: int) -> Any:
         def step(_: jax.Array, both: list[jax.Array]) -> list[jax.Array]:
-            change = 1e-9 * jnp.mean(convolution.by_neighbours(*both, 1, pads, neighbours))  # else XLA convolves once
+            change = 1e-9 * jnp.mean(convolution.by_neighbours(*both, 1, pads, neighbours))  # or XLA convolves once
             return [array + change for array in both]
 
         return jax.jit(lambda both: jax.lax.fori_loop(0, STEPS, step, both))

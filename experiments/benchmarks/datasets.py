@@ -2,7 +2,7 @@
 
     TFDS_DATA_DIR=... python -m experiments.benchmarks.datasets
 
-Each load runs in a fresh process, imports included. Appends a row a data set to `datasets.jsonl`.
+Each load runs in a fresh process, including imports. Appends one row per data set to `datasets.jsonl`.
 """
 
 import argparse

@@ -3,10 +3,11 @@
     python -m experiments.benchmarks.digits [--splits 20] [--first-split 0] [--evaluations 30]
     python -m experiments.benchmarks.digits --table
 
-A split is a split of the data and the seed of both searches. IBO is `ibo-jax tune digits-mlp`. Random search goes on
-from the same initial design (the same evaluations, their seconds counted) with plain trainings at uniform points until
-it has used as many seconds of training as IBO, the one that crosses the line included. Either answer is retrained in
-the same way on training and validation data. Appends a row a search to `digits.jsonl` and skips those that are there.
+A split is a split of the data and the seed of both searches. IBO is `ibo-jax tune digits-mlp`. Random search starts
+from the same initial design (the same evaluations, their seconds counted) and continues with plain trainings at uniform
+points until it has used as many seconds of training as IBO, including the training that crosses the line. Both answers
+are retrained in the same way on training and validation data. Appends one row per search to `digits.jsonl` and skips
+those that are there.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from ibo_jax.study.evaluate import evaluate
 from ibo_jax.study.propose import Proposer, make_proposer, propose, seed_of
 
 METHODS = ("ibo", "random")
-MEDIAN_OF = 5  # splits in the row on the error itself
+MEDIAN_OF = 5  # number of splits in the row on the error itself
 CONFIDENCE = 0.9
 
 
@@ -49,7 +50,7 @@ def search_ibo(split: int, evaluations: int) -> dict[str, Any]:
 
 
 def search_random(split: int, seconds: float, initial: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row of random search that starts with the trials `initial` and stops once it has trained for `seconds`."""
+    """The row of random search, which starts with the trials `initial` and stops once it has trained for `seconds`."""
     problem = catalogue.problem("digits-mlp", split=split)
     proposer = make_proposer("random", split, problem.space.dimension, problem.fidelity, initial=0, protocol="default")
     trials = list(initial)
@@ -83,7 +84,7 @@ def _random_trial(problem: ibo_jax.Problem, proposer: Proposer, slot: int) -> di
 
 
 def run(splits: range, evaluations: int, path: Path) -> None:
-    """Every search that is not there yet, split by split, so that an interrupted comparison is a paired one."""
+    """Run every search that is missing, split by split, so that an interrupted comparison is still paired."""
     done = searches(path)
     missing = [(method, split) for split in splits for method in METHODS if (method, split) not in done]
     if missing:
@@ -131,7 +132,7 @@ def main() -> None:
     parser.add_argument("--first-split", type=int, default=0)
     parser.add_argument("--evaluations", type=int, default=30)
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("digits.jsonl"))
-    parser.add_argument("--table", action="store_true", help="only print the summary of what is there")
+    parser.add_argument("--table", action="store_true", help="only print the summary of stored rows")
     arguments = parser.parse_args()
     if not arguments.table:
         optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,4 +1,4 @@
-"""The command of a benchmark that takes one network after another, and its clock."""
+"""The command of benchmarks that measure one network after another, and their clock."""
 
 import argparse
 import time
@@ -19,7 +19,8 @@ def main(
     measure: Callable[[str, int], dict[str, Any]],
     show: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Append the row of `measure(network, repeats)` for each network to the file of rows beside `file`, and show it."""
+    """Append the row of `measure(network, repeats)` for each network to the file of rows beside `file`, and print
+    it."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=networks, default=list(networks))
     parser.add_argument("--repeats", type=int, default=repeats)
@@ -33,7 +34,7 @@ def main(
 
 
 def milliseconds(runs: Mapping[str, Callable[[], Any]], repeats: int, steps: int) -> dict[str, list[float]]:
-    """Of a step of each run, which takes `steps` of them: `repeats` times in turn, after one time that compiles.
+    """Milliseconds per step of each run, which takes `steps` of them: `repeats` times in turn, after once to compile.
 
     On a CPU these are processor seconds, which other processes disturb less.
     """

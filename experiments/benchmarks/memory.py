@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.memory [--method random] [--evaluations 150]
 
 Nearly every trial compiles programs, tens of MB that JAX would keep for the life of the process; `training.programs`
-gives them back after every so many. With `--method random` that is all there is to see, with `ibo` the programs of
-the search are added. Appends a row to `memory.jsonl`: resident megabytes after each trial, and the growth of the
+releases them after a number of programs. With `--method random` nothing else is measured; `ibo` adds the programs of
+the search. Appends a row to `memory.jsonl`: resident megabytes after each trial, and the growth of the
 highest level after trial 20 over the highest before it (goal: under 10 %).
 """
 

@@ -1,11 +1,11 @@
-"""Regret against elapsed time with 1, 2 and 4 workers, on a clock of its own: an evaluation lasts as long as it costs.
+"""Regret against elapsed time with 1, 2 and 4 workers, on a simulated clock: an evaluation lasts as long as it costs.
 
     python -m experiments.benchmarks.parallel branin --workers 1 2 4 --seeds 20
 
-As in `tune(..., parallel=q)` workers choose one after another, each knowing what the others evaluate. All spend the
-same cost in total, from the same initial points. Appends a row a choice to `parallel.jsonl`, skips what is finished
-there, prints a table and draws `parallel-PROBLEM.svg`, with `-METHOD` if that is not ibo. With one worker it is
-`regret.py`.
+As in `tune(..., parallel=q)`, workers choose one after another, each knowing what the others evaluate. All numbers of
+workers spend the same cost in total, from the same initial points. Appends one row per choice to `parallel.jsonl`,
+skips what is finished there, prints a table and draws `parallel-PROBLEM.svg` (with `-METHOD` if that is not ibo). With
+one worker it measures the same as `regret.py`.
 """
 
 import argparse
@@ -28,12 +28,13 @@ from ibo_jax.study.convert import Evaluation, observations
 
 HERE = Path(__file__).parent
 METHOD = "ibo"
-FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # of the budget over the number of workers: all of them work
-Curves = dict[int, dict[int, np.ndarray]]  # by workers and seed: clock and regret, a row a choice
+FRACTIONS = (0.25, 0.5, 0.75, 1.0)  # of the budget divided by the number of workers: the time if all of them work
+Curves = dict[int, dict[int, np.ndarray]]  # by workers and seed: clock and regret, one row per choice
 
 
 def run(problem: str, method: str, seed: int, budget: float, workers: int) -> Iterator[dict[str, Any]]:
-    """One search to the end of the budget, yielding a row whenever a worker chooses; the last one when all are done."""
+    """One search to the end of the budget, yielding a row whenever a worker chooses, and a last one when all are
+    done."""
     benchmark = SYNTHETIC[problem]
     key_design, key_search = jax.random.split(jax.random.key(seed))
     dimension, design = benchmark.space.dimension, methods.METHODS[method].design
@@ -55,7 +56,7 @@ def run(problem: str, method: str, seed: int, budget: float, workers: int) -> It
         while last and running:
             clock = wait()
         if last and seen.pending.any():
-            continue  # what the others found counts too
+            continue  # what the others have found counts too
         yield {"step": step, "clock": round(clock, 6), "cost": round(spent, 6), **judged(problem, suggestion),
                "last": last}  # fmt: skip
         if last:
@@ -87,7 +88,7 @@ def load(path: Path, problem: str, method: str = METHOD) -> Curves:
 
 
 def at(curve: np.ndarray, clock: float) -> float:
-    """Regret of the last belief at a time."""
+    """Regret of what is believed at a time."""
     return float(curve[np.searchsorted(curve[:, 0], clock + 1e-9, side="right") - 1, 1])
 
 

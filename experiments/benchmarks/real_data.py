@@ -5,7 +5,7 @@
     python -m experiments.benchmarks.real_data runs/mnist-fcn-ibo-0 runs/cifar10-cnn-ibo-0
 
 Prints a line for each folder and appends it as a row to `real_data.jsonl`. Wall seconds are those of the study up to
-the end of its last evaluation, over restarts: without the start of the process and the final training.
+the end of its last evaluation, over restarts, without the start of the process and the final training.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from ibo_jax.study.rows import read, summary
 
 
 def row_of(directory: Path) -> dict[str, Any]:
-    """The study in a folder, in short.
+    """A summary of the study in a folder.
 
     Raises:
-        ValueError: there is no study, or it has not ended.
+        ValueError: the folder has no study, or it has not ended.
     """
     trials, about = read(directory), summary(directory)
     if "slots" not in about:

@@ -1,11 +1,11 @@
-"""Regret against cost on synthetic problems, every method and every peer from the same initial points.
+"""Regret against cost on synthetic problems; every method and every peer starts from the same initial points.
 
     python -m experiments.benchmarks.regret hartmann6 --method ibo ei botorch-mes --seeds 32
     python -m experiments.benchmarks.regret hartmann6 --table
 
-Appends a row a step to `regret.jsonl` and skips seeds that are finished there. The budget is in the problem's cost
-units and does not count the initial design. Row `step` holds what the method believed after `step` evaluations
-beyond the design: the regret at the target of its recommendation (any x) and of its incumbent (evaluated x of
+Appends one row per step to `regret.jsonl` and skips seeds that are finished there. The budget is in the problem's cost
+units and does not count the initial design. Row `step` contains what the method believed after `step` evaluations
+beyond the design: the regret at the target of its recommendation (any x) and of its incumbent (the evaluated x of
 lowest predicted mean), the cost spent by then, and the fidelity that it chose next.
 """
 
@@ -53,7 +53,7 @@ def run(problem: str, method: str, seed: int, budget: float) -> Iterator[dict[st
     )
     spent, state = 0.0, None
     for x, s in zip(x_initial, s_initial, strict=True):
-        if design is None:  # what the design of `ibo` costs is the peer's to spend
+        if design is None:  # the peer may spend what the design of `ibo` costs
             spent -= float(cost(problem, float(s)))
         else:
             observations = _observe(problem, observations, x, float(s))
@@ -92,7 +92,7 @@ def _observe(problem: str, observations: Observations, x: np.ndarray, s: float) 
 
 
 def judged(problem: str, suggestion: Any) -> dict[str, float]:
-    """Regrets at the target of what a method would answer now."""
+    """Regrets, at the target, of what a method would answer now."""
     optimum = SYNTHETIC[problem].optimum
     assert optimum is not None
     return {
@@ -106,7 +106,7 @@ Curves = dict[str, dict[int, Curve]]  # by method and seed
 
 
 def load(path: Path, problem: str) -> Curves:
-    """Finished searches of a problem; one that was begun again counts as it went the last time."""
+    """Finished searches of a problem; of one that was started again, the last run counts."""
     steps: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
     for row in rows.read(path):
         if row.get("problem") == problem and "step" in row:
@@ -124,7 +124,7 @@ def load(path: Path, problem: str) -> Curves:
 
 
 def failures(path: Path, problem: str) -> dict[str, list[str]]:
-    """What searches said that never came to the end, by method."""
+    """Error messages of searches that never finished, by method."""
     said: dict[tuple[str, int], str] = {}
     for row in rows.read(path):
         if row.get("problem") == problem and "failed" in row:
@@ -171,7 +171,7 @@ def table(curves: Curves, budget: float) -> str:
 
 
 def median_interval(sample: list[float]) -> tuple[float, float]:
-    """Of at least 95 %, whatever the distribution: two values of the sample, by how many lie below the median."""
+    """An interval of at least 95 % for the median, whatever the distribution: two order statistics of the sample."""
     ordered = sorted(sample)
     rank = max(int(binom.ppf(0.025, len(ordered), 0.5)), 1)
     return ordered[rank - 1], ordered[-rank]
@@ -197,17 +197,17 @@ def figure(curves: Curves, problem: str, budget: float, path: Path) -> None:
 
 @contextlib.contextmanager
 def axes_of_regret(title: str, x: str, path: Path) -> Iterator[Axes]:
-    """Axes to draw on, then saved."""
+    """Axes to draw on; the figure is saved afterwards."""
     figure, axes = plt.subplots(figsize=(7.6, 4.0), layout="constrained")
     yield axes
     axes.set(xlabel=x, ylabel="regret at the target", yscale="log", title=title)
-    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside, so that it hides no curve
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside, where it hides no curve
     save(figure, path)
     plt.close(figure)
 
 
 def draw(axes: Axes, x: np.ndarray, sample: np.ndarray, colour: Any, label: str, *, quartiles: bool = True) -> None:
-    """The median of a sample, a row a seed, and its quartiles."""
+    """The median and the quartiles of a sample with one row per seed."""
     low, median, high = np.quantile(np.maximum(sample, 1e-8), (0.25, 0.5, 0.75), axis=0)
     axes.plot(x, median, color=colour, label=label)
     if quartiles:
@@ -221,12 +221,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=32)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("regret.jsonl"))
-    parser.add_argument("--table", action="store_true", help="print the table and draw the figure of what is there")
+    parser.add_argument("--table", action="store_true", help="print the table and draw the figure of stored rows")
     arguments = parser.parse_args()
     problem, budget = arguments.problem, BUDGETS[arguments.problem]
     finished = load(arguments.rows, problem)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    cells = itertools.product(seeds, arguments.method)  # seed by seed: an interrupted comparison is a paired one
+    cells = itertools.product(seeds, arguments.method)  # seed by seed: an interrupted comparison is still paired
     missing = [(seed, method) for seed, method in cells if seed not in finished.get(method, {})]
     if missing:
         rows.append(arguments.rows, {"machine": rows.machine(), "problem": None})
@@ -235,9 +235,9 @@ def main() -> None:
         try:
             for row in run(problem, method, seed, budget):
                 rows.append(arguments.rows, cell | row)
-        except FileNotFoundError as error:  # no peers are there
+        except FileNotFoundError as error:  # the peers are not installed
             parser.error(str(error))
-        except RuntimeError as error:  # of a peer: a result too
+        except RuntimeError as error:  # a peer that fails is a result too
             failure = cell | {"failed": str(error).partition("\n")[0][:200]}
             rows.append(arguments.rows, failure)
             print(failure, flush=True)

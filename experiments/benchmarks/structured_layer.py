@@ -2,10 +2,10 @@
 
     python -m experiments.benchmarks.structured_layer [--networks dense conv lstm] [--repeats 9]
 
-The network of each case alone (no data pipeline, no validation steps), with 15 hyperparameters, a vector for each
-example: forward and backward pass and a step of SGD in a loop on the device. Appends a row a network to
-`structured_layer.jsonl`: milliseconds of a step (minimum and median of the repeats, in processor seconds on a CPU) and
-their ratio (goal: at most 2.3).
+Measured is the network of each case alone (no data pipeline, no validation steps), with 15 hyperparameters and a vector
+of them for each example: forward and backward pass and a step of SGD, in a loop on the device. Appends one row per
+network to `structured_layer.jsonl`: milliseconds of a step (minimum and median of the repeats, in processor seconds on
+a CPU) and their ratio (goal: at most 2.3).
 """
 
 import statistics
@@ -58,7 +58,7 @@ def programs(name: str) -> dict[str, Callable[[], Any]]:
 
 
 def measure(name: str, repeats: int) -> dict[str, Any]:
-    """Milliseconds of a step of either kind, and their ratio."""
+    """Milliseconds of a step of each kind, and their ratio."""
     times = each_network.milliseconds(programs(name), repeats, CASES[name][2])
     summary = {kind: {"min": min(values), "median": statistics.median(values)} for kind, values in times.items()}
     ratio = {of: summary["structured"][of] / summary["plain"][of] for of in ("min", "median")}

@@ -3,11 +3,12 @@
     python -m experiments.benchmarks.suggestion_time [--method ibo optuna-gp] [--sizes 20 50 100 200] [--repeats 10]
     python -m experiments.benchmarks.suggestion_time --platform cuda      # the search on a GPU, for comparison only
 
-The data are points of AugmentedHartmann (six dimensions and the fidelity). Warm suggestions slide over them: each
-drops the oldest observation and sees a new one, carrying its state, so the number stays and the data change. The
-first suggestion is timed in two fresh processes that share an empty compile cache (our methods only). Appends a row a
-measurement to `suggestion_time.jsonl` and draws the last one of each method and size in `suggestion-time.svg`. Run it
-alone on the machine: another process on the same cores doubles the times.
+The data are points of AugmentedHartmann (six dimensions and the fidelity). Warm suggestions use a sliding window of
+them: each drops the oldest observation, sees a new one and keeps the method's state, so the number of observations
+stays the same while the data change. The first suggestion is timed in two fresh processes that share a compile cache,
+empty at first (our methods only). Appends one row per measurement to `suggestion_time.jsonl` and draws the last one of
+each method and size in `suggestion-time.svg`. Run it alone on the machine: another process on the same cores doubles
+the times.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from ibo_jax.problems.synthetic import SYNTHETIC, cost, value
 PROBLEM = "hartmann6"
 COMPARED = [name for name, peer in peers.PEERS.items() if peer.design]  # those that suggest from any observations
 DIMENSION, FIDELITY = SYNTHETIC[PROBLEM].space.dimension, SYNTHETIC[PROBLEM].fidelity
-UNTIMED = 3  # suggestions of a process, which compile
+UNTIMED = 3  # first suggestions of a process, which compile
 FIRST_SIZE = 16  # observations at the first suggestion: the initial design
 CACHE_SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -57,7 +58,7 @@ def observe(points: list[tuple[np.ndarray, float]]) -> Observations:
 
 
 def warm(method: str, size: int, repeats: int) -> dict[str, Any]:
-    """Seconds of `repeats` suggestions from `size` observations, after those that compile."""
+    """Seconds of `repeats` suggestions from `size` observations, after the first ones, which compile."""
     points, state, seconds = stream(size + UNTIMED + repeats), None, []
     with regret.suggesting(PROBLEM, method) as suggest:
         for step in range(UNTIMED + repeats):
@@ -73,7 +74,7 @@ def warm(method: str, size: int, repeats: int) -> dict[str, Any]:
 
 
 def first(method: str, cache: Path) -> dict[str, Any]:
-    """In this process: seconds of the first suggestion and of the two after it, with a compile cache in a folder."""
+    """Seconds of the first suggestion of this process and of the two after it, with a compile cache in a folder."""
     jax.config.update("jax_compilation_cache_dir", str(cache))
     for name, setting in CACHE_SETTINGS.items():
         jax.config.update(name, setting)
@@ -87,7 +88,7 @@ def first(method: str, cache: Path) -> dict[str, Any]:
 
 
 def fresh_process(*arguments: str) -> dict[str, Any]:
-    """The same script in a process of its own; its last line is the row."""
+    """Run this script in a process of its own; its last line is the row."""
     command = [sys.executable, "-m", "experiments.benchmarks.suggestion_time", *arguments]
     start = time.perf_counter()
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
@@ -96,7 +97,7 @@ def fresh_process(*arguments: str) -> dict[str, Any]:
 
 
 def peak_memory() -> float:
-    """Largest resident size so far of this process, or of one that it ran and that has ended, MiB."""
+    """Largest resident size so far, in MiB, of this process or of one that it ran and that has ended."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(largest / unit, 1)
@@ -131,9 +132,9 @@ def main() -> None:
     parser.add_argument("--measures", nargs="+", choices=("first", "warm"), default=["first", "warm"])
     parser.add_argument("--sizes", type=int, nargs="*", default=[20, 50, 100, 200])
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--platform", default=numerics.PLATFORM, help="that computes the suggestions; default cpu")
+    parser.add_argument("--platform", default=numerics.PLATFORM, help="where suggestions are computed; default: cpu")
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("suggestion_time.jsonl"))
-    one = parser.add_mutually_exclusive_group()  # what a fresh process is asked to measure
+    one = parser.add_mutually_exclusive_group()  # what a fresh process is to measure
     one.add_argument("--first", type=Path, metavar="CACHE", help="print the row of a first suggestion and stop")
     one.add_argument("--warm", type=int, metavar="SIZE", help="print the row of warm suggestions and stop")
     arguments = parser.parse_args()

@@ -1,15 +1,15 @@
-"""Seconds an epoch of the same network on the same number of examples: ours, a plain JAX loop, PyTorch.
+"""Seconds per epoch of the same network on the same number of examples: ours, a plain JAX loop, PyTorch.
 
     OMP_NUM_THREADS=1 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false python -m experiments.benchmarks.training_peers
 
-Compared in turn, warm, on one thread:
+Compared in turn, after compiling, on one thread:
 
     ours                an epoch as `ibo_jax` runs it: one program, the importance switch off
     a jitted step       a loop in Python over batches of NumPy, as most JAX code is written (the convolution by hand)
     torch, eager        PyTorch (`peers/torch_training.py`, in the environment of `make peers`)
     torch, compiled     the same with `torch.compile` around the loss
 
-Appends a row a network to `training_peers.jsonl`.
+Appends one row per network to `training_peers.jsonl`.
 """
 
 import json
@@ -73,7 +73,7 @@ def a_jitted_step(case: Case, images: np.ndarray, labels: np.ndarray) -> Callabl
 
 
 def torch_seconds(name: str, case: Case, mode: str, epochs: int) -> list[float]:
-    """Of the epochs after the first two.
+    """Seconds of the epochs after the first two.
 
     Raises:
         FileNotFoundError: the peers' environment has not been made.
@@ -86,7 +86,7 @@ def torch_seconds(name: str, case: Case, mode: str, epochs: int) -> list[float]:
 
 
 def measure(name: str, repeats: int) -> dict[str, Any]:
-    """Medians of the repeats; in each all run one after the other."""
+    """Medians of the repeats; in each, all run one after another."""
     case, rng = CASES[name], np.random.default_rng(0)
     images = rng.integers(0, 256, size=(EXAMPLES[name], *case.shape)).astype(np.uint8)
     labels = rng.integers(10, size=EXAMPLES[name]).astype(np.int32)

@@ -12,7 +12,7 @@ Compared, each a compiled program timed in turn (minimum and median of the repea
     forward        scoring alone: gather and forward pass of the presample, in a scan; the same in chunks as ours
     naive          our uniform step in a scan with XLA's own convolution (CPU only, one repeat)
 
-Appends a row a network to `training_steps.jsonl`.
+Appends one row per network to `training_steps.jsonl`.
 """
 
 import statistics
@@ -32,7 +32,7 @@ from ibo_jax.training.networks import CNN, MLP, WideResNet, as_network
 from ibo_jax.training.steps import Examples, Learner, Sampling, State, chunk_of, epoch, in_chunks, start, step
 
 RATIO = 3
-NEVER, ALWAYS = 0.0, 1e30  # starting tau: never (labels are noise, so it stays near 1) or always above the threshold
+NEVER, ALWAYS = 0.0, 1e30  # starting tau: never (labels are noise: it stays near 1) or always above the threshold
 GOALS = {"switched / by hand": 1.05, "inside / outside": 1.3, "importance / parts": 1.1}
 
 
@@ -53,7 +53,7 @@ CASES = {
 
 
 def by_hand(key: jax.Array, params: Any, state: Any, examples: Examples, learner: Learner, case: Case) -> Any:
-    """What one writes without this package."""
+    """What one would write without this package."""
 
     def body(carry: Any, key: jax.Array) -> Any:
         params, state = carry
@@ -95,7 +95,7 @@ def noise(case: Case) -> Examples:
 
 
 def variants(case: Case) -> tuple[dict[str, Callable[[], Any]], dict[str, Callable[[], Any]]]:
-    """Compiled programs by name; each call runs `case.steps` steps. The second are run once: they are slow."""
+    """Compiled programs by name; each call runs `case.steps` steps. Those of the second group are slow and run once."""
     network = as_network(case.module)
     learner = Learner(network.init, network.apply, optimizers.rmsprop(1e-6, 1e-6))
     examples = noise(case)
@@ -146,7 +146,7 @@ def variants(case: Case) -> tuple[dict[str, Callable[[], Any]], dict[str, Callab
 
 
 def measure(name: str, repeats: int) -> dict[str, Any]:
-    """Milliseconds a step by variant, and the ratios that have a goal."""
+    """Milliseconds per step by variant, and the ratios that have a goal."""
     case = CASES[name]
     often, once = variants(case)
     seconds: dict[str, list[float]] = {variant: [] for variant in often | once}
@@ -159,7 +159,7 @@ def measure(name: str, repeats: int) -> dict[str, Any]:
     outside, score = (min(v for k, v in least.items() if k.startswith(name)) for name in ("outside", "forward"))
 
     def paired(variant: str) -> float:
-        """Median over rounds, in which both ran one after the other: robust where other processes disturb."""
+        """Median of the ratio over rounds, in each of which both ran one after the other: robust to other processes."""
         return statistics.median(a / b for a, b in zip(seconds[variant], seconds["by hand"], strict=True))
 
     ratios = {

@@ -1,10 +1,11 @@
-"""Configurations a minute on one device: one training at a time, several in one program, several processes.
+"""Configurations per minute on one device: one training at a time, several in one program, several processes.
 
     python -m experiments.benchmarks.trainings_at_once [--networks mlp cnn] [--at-once 1 4 16 64] [--processes 2 4 8]
 
 Configurations differ in learning rate and key and share their sizes, so that `jax.vmap` makes one program of several
-trainings. Processes train one at a time each; they are timed together, from when all of them have compiled. Data are
-noise of the shape of MNIST and CIFAR-10, on the device. Appends a row a measurement to `trainings_at_once.jsonl`.
+trainings. Each process trains one at a time; processes are timed together, from when all of them have compiled. Data
+are noise in the shape of MNIST and CIFAR-10, on the device. Appends one row per measurement to
+`trainings_at_once.jsonl`.
 """
 
 import argparse
@@ -30,25 +31,25 @@ from ibo_jax.training.steps import Examples, Learner, Sampling, epoch, start
 
 SECONDS = 3.0  # of each measurement, at least
 RATES = (1e-5, 1e-3)
-STEPS = {"mlp": 400, "cnn": 100}  # of a training
+STEPS = {"mlp": 400, "cnn": 100}  # per training
 CASES = {name: training_steps.CASES[name]._replace(batch_size=128, steps=steps) for name, steps in STEPS.items()}
 
 
 class Program(NamedTuple):
-    """`run(keys, rates)` trains a configuration each and returns their losses."""
+    """`run(keys, rates)` trains one configuration for each pair and returns their losses."""
 
     run: Callable[[jax.Array, np.ndarray], jax.Array]
     compile_seconds: float
 
 
 def configurations(number: int, count: int) -> tuple[jax.Array, np.ndarray]:
-    """Keys and learning rates, other ones for each number."""
+    """Keys and learning rates, different for each number."""
     rates = np.random.default_rng(number).uniform(*np.log(RATES), size=count)
     return jax.random.split(jax.random.key(number), count), np.exp(rates).astype(np.float32)
 
 
 def program(case: Case, at_once: int) -> Program:
-    """One program of so many trainings."""
+    """One program of this many trainings."""
     network, examples = as_network(case.module), noise(case)
     sampling = Sampling(case.batch_size, case.batch_size)
 
@@ -68,7 +69,7 @@ def program(case: Case, at_once: int) -> Program:
 
 
 def in_one_program(name: str, at_once: int) -> dict[str, Any]:
-    """Configurations a minute of one program, from the median of its calls."""
+    """Configurations per minute of one program, from the median of its calls."""
     made, seconds = program(CASES[name], at_once), []
     made.run(*configurations(0, at_once))
     while sum(seconds) < SECONDS:
@@ -86,7 +87,7 @@ def in_one_program(name: str, at_once: int) -> dict[str, Any]:
 
 
 def in_processes(name: str, count: int) -> dict[str, Any]:
-    """Configurations a minute of so many processes: all that they finish, over the time that the last one takes."""
+    """Configurations per minute of several processes: all that they finish, over the time that the last one takes."""
     context = multiprocessing.get_context("spawn")
     together, times = context.Barrier(count), context.SimpleQueue()
     workers = [context.Process(target=_work, args=(name, SECONDS, together, times)) for _ in range(count)]
@@ -114,7 +115,7 @@ def _work(name: str, seconds: float, together: Any, times: Any) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--at-once", nargs="*", type=int, default=[1, 4, 16, 64], help="in one program")
+    parser.add_argument("--at-once", nargs="*", type=int, default=[1, 4, 16, 64], help="trainings in one program")
     parser.add_argument("--processes", nargs="*", type=int, default=[2, 4, 8])
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_suffix(".jsonl"))
     chosen = parser.parse_args()

@@ -40,7 +40,7 @@ def _named(judged: Judged) -> dict[str, float]:
 
 
 def by_passes(made: Problem, cell: Cell, seed: int, variant: Any) -> dict[str, Any]:
-    """The tuner: the pass of smallest violation, and all passes."""
+    """Run the tuner: its pass of smallest violation, and all passes."""
     assert made.learning is not None
     tuner = value_function.tuner(made, variant=variant, passes=cell.passes, envelope=cell.envelope)
     judged = judge(made.learning)
@@ -58,7 +58,7 @@ def by_passes(made: Problem, cell: Cell, seed: int, variant: Any) -> dict[str, A
 
 
 def by_search(made: Problem, cell: Cell, seed: int, method: str) -> dict[str, Any]:
-    """A search by validation loss, its answer trained on the same 60 %, and on all of the subset."""
+    """Run a search by validation loss; its answer is trained on the same 60 %, and on all of the subset."""
     searched = made if method == "ibo" else made.seen("presample", "off")  # expected improvement trains plainly here
     found = tune(searched, method, evaluations=cell.evaluations, seed=seed, progress=False)
     if found.hyperparameters is None:
@@ -76,10 +76,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m experiments.value_function_mnist", description=__doc__)
     parser.add_argument("--scale", choices=list(CELLS), default="cpu")
     parser.add_argument("--seeds", type=int, default=3, metavar="N")
-    parser.add_argument("--first-seed", type=int, default=3, metavar="K", help="0 to 2 have been looked at meanwhile")
-    parser.add_argument("--cells", nargs="+", metavar="NAME", help="default all of the scale")
+    parser.add_argument("--first-seed", type=int, default=3, metavar="K", help="0 to 2 have been looked at")
+    parser.add_argument("--cells", nargs="+", metavar="NAME", help="default: all of the scale")
     parser.add_argument("--methods", nargs="+", metavar="NAME", default=[*TUNERS, *METHODS])
-    parser.add_argument("--out", type=Path, help="folder of rows and figures; default here, for smoke under runs/")
+    parser.add_argument("--out", type=Path, help="folder of rows and figures; default: here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     folder = chosen.out or folder_of("value_function_mnist", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)

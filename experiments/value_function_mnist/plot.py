@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 SHOWN = ("value-function", "value-function, published", *METHODS)
 LABELS = {"value-function": "value function", "value-function, published": "as in the notebooks", "grid": "grid",
           "random": "random", "ei": "Bayesian optim.", "hyperband": "Hyperband", "ibo": "IBO"}  # fmt: skip
-GOAL = 0.02  # of the relative violation
+GOAL = 0.02  # for the relative violation
 
 Rows = list[dict[str, Any]]
 
@@ -35,14 +35,15 @@ def draw(folder: Path) -> list[Path]:
 
 
 def of(found: Rows, cell: Cell, method: str) -> Rows:
-    """Those of one cell and method, by seed."""
+    """Rows of one cell and method, by seed."""
     chosen = [row for row in found if row["cell"] == cell.name and row["method"] == method]
     return sorted(chosen, key=lambda row: row["seed"])
 
 
 @matplotlib.rc_context(STYLE)
 def losses(found: Rows, cells: list[Cell]) -> Figure:
-    """Above test losses by method; below the tuner's passes: violation, and how test loss and it move together."""
+    """Above, test losses by method; below, the tuner's passes: their violation, and how test loss and violation move
+    together."""
     figure = Figure(figsize=(2.0 + 2.3 * len(cells), 6.4), layout="constrained")
     panels = figure.subplots(2, len(cells), squeeze=False)
     for (above, below), cell in zip(panels.T, cells, strict=True):
@@ -78,7 +79,7 @@ def losses(found: Rows, cells: list[Cell]) -> Figure:
 
 
 def table(found: Rows, cells: list[Cell]) -> str:
-    """Medians over the seeds that there are."""
+    """Medians over the seeds that have been run."""
     lines = ["# Value-function tuning: medians over seeds", "", "Made of the rows beside it by `make figures`.", ""]
     for cell in cells:
         published = ", ".join(map(str, cell.published)) or "none"

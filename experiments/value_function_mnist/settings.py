@@ -1,6 +1,6 @@
 """The cells of Sinha et al. (arXiv 2208.12118) and their lower level, with details from the authors' notebooks.
 
-Subset seeds 3, 4 and 5 were fixed before any run on them; settings were chosen on 100 to 102, and after looks at 0.
+Subset seeds 3, 4 and 5 were fixed before any run on them; settings were chosen on 100 to 102, and after looks at 0, too.
 """
 
 import math
@@ -24,7 +24,7 @@ from ibo_jax.training.networks import MLP
 from ibo_jax.types import Array, Hyperparameters
 
 BATCH = 64
-LOWEST = -10.0  # of the log weight
+LOWEST = -10.0  # log weight
 METHODS = ("grid", "random", "ei", "hyperband", "ibo")
 
 
@@ -33,13 +33,14 @@ class Cell(NamedTuple):
 
     Attributes:
         rate, momentum: of the lower level, stochastic gradient descent with Nesterov's momentum.
-        falls: whether the rate falls to zero; held, as published, the noise of its steps is what a training ends at.
-        published: test losses of the notebooks, one or more runs.
-        epochs: of one solve of it; it should end near its optimum, as phi is the optimal value.
-        evaluations: lower-level solves of each comparator; the tuner takes fewer, one a pass after its first ones.
-        highest: log weight, which should be beyond the best one.
-        normalise: pixels, see `training.datasets.load`; published is "unit".
-        passes, envelope: of `value_function.tuner`; its first solves are ten for one weight and 25 for two.
+        falls: whether the rate falls to zero; if it is constant, as published, a training ends at the noise of its
+            steps.
+        published: test losses of the notebooks, from one or more runs.
+        epochs: length of one solve; it should end near the optimum, because phi is the optimal value.
+        evaluations: lower-level solves of each comparator; the tuner needs fewer: its first ones, then one per pass.
+        highest: highest log weight, which should be beyond the best one.
+        normalise: scaling of pixels, see `training.datasets.load`; published is "unit".
+        passes, envelope: see `value_function.tuner`; its first solves are ten for one weight and 25 for two.
     """
 
     network: str
@@ -103,7 +104,7 @@ def problem(cell: Cell, seed: int) -> Problem:
 
 @cache
 def subset(source: str, images: int, seed: int, normalise: Normalisation) -> Dataset:
-    """So many random images of the official training set, split 60 to 40; the official test set."""
+    """A number of random images of the official training set, split 60 to 40; and the official test set."""
     whole = load(source, valid_size=0 if source != "digits" else None, normalise=normalise)
     order = np.random.default_rng(seed).permutation(len(whole.train_labels))[:images]
     inputs, labels, cut = whole.train_inputs[order], whole.train_labels[order], 3 * images // 5

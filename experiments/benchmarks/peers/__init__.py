@@ -1,9 +1,9 @@
-"""What people use now, asked as our own methods are: the same points, budget, threads and judgement.
+"""Other tools in current use, asked in the same way as our own methods: the same points, budget, threads and judgement.
 
 A peer lives in an environment of its own (`make peers`), where `worker.py` answers over a pipe; nothing here imports
-it. It sees points, encoded fidelities and objectives, all of them each time, and says where to evaluate next and
-what it would answer now. Points are those of the unit cube; of a space of whole numbers and choices it is told the
-kind of each coordinate, and sees their indices.
+it. With each question it sees all points, encoded fidelities and objectives so far, and it says where to evaluate next
+and what it would answer now. Points are those of the unit cube; in a space of whole numbers and choices, a peer is
+told the kind of each coordinate and sees indices.
 """
 
 import contextlib
@@ -66,17 +66,17 @@ Suggest = Callable[[Any, Observations, None], tuple[Answer, None]]
 def suggesting(
     name: str, fixed_cost: float, space: SearchSpace | None = None, initial: np.ndarray | None = None
 ) -> Iterator[Suggest]:
-    """A peer as a function like those of `ibo_jax.methods.make`, its process ending with the context.
+    """A peer as a function like those of `ibo_jax.methods.make`; its process ends with the context.
 
     Args:
         name: one of `PEERS`.
         fixed_cost: an evaluation costs this much plus s, as the peer is told; our methods have to learn it.
-        space: of whole numbers and choices alone, if x is not of real ones; for peers whose adapter takes `axes`.
+        space: a space of whole numbers and choices only; None if x is real. For peers whose adapter takes `axes`.
         initial: x of the initial design, for peers that evaluate it themselves.
 
     Raises:
         FileNotFoundError: the environment has not been made.
-        RuntimeError: on a question, that the peer failed, with what it said.
+        RuntimeError: raised by a question if the peer fails, with its message.
     """
     if not PYTHON.exists():
         raise FileNotFoundError(f"expected the peers' environment in {PYTHON.parents[1]}, found none; run `make peers`")
@@ -102,7 +102,7 @@ def suggesting(
             yield suggest
         finally:
             assert worker.stdin is not None
-            with contextlib.suppress(BrokenPipeError):  # of a question that its process did not live to read
+            with contextlib.suppress(BrokenPipeError):  # the process ended before it read a question
                 worker.stdin.close()
 
 
@@ -118,7 +118,7 @@ def _indices(space: SearchSpace, x: np.ndarray) -> list[int]:
 
 
 def _point(space: SearchSpace, indices: np.ndarray) -> np.ndarray:
-    """The way back."""
+    """The point of the unit cube for indices."""
     pairs = zip(space.dimensions.items(), indices, strict=True)
     return space.encode({name: _levels(dimension)[int(index)] for (name, dimension), index in pairs})
 
@@ -126,7 +126,7 @@ def _point(space: SearchSpace, indices: np.ndarray) -> np.ndarray:
 def _ask(worker: "subprocess.Popen[str]", question: dict[str, Any]) -> Answer:
     assert worker.stdin is not None
     assert worker.stdout is not None
-    with contextlib.suppress(BrokenPipeError):  # then there is no answer to read either
+    with contextlib.suppress(BrokenPipeError):  # there is no answer to read either
         worker.stdin.write(json.dumps(question) + "\n")
         worker.stdin.flush()
     line = worker.stdout.readline()

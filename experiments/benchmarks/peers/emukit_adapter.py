@@ -1,5 +1,5 @@
-"""Emukit's Fabolas, as it comes: sizes of a training set from 2^10 to 2^20 stand for the fidelity, whose logarithm its
-kernel sees. Its answer is the evaluated point of lowest predicted mean at the target."""
+"""Emukit's Fabolas with its defaults: sizes of a training set from 2^10 to 2^20, whose logarithm its kernel sees, stand
+for the fidelity. Its answer is the evaluated point of lowest predicted mean at the target."""
 
 import numpy as np
 from emukit.core import ContinuousParameter, ParameterSpace

@@ -1,4 +1,5 @@
-"""Optuna's samplers, at the target fidelity. It has no model to ask for an answer: the best evaluated point is it."""
+"""Optuna's samplers, at the target fidelity. They have no model to ask for an answer: it is the best evaluated
+point."""
 
 import numpy as np
 import optuna

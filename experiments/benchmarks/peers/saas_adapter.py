@@ -1,7 +1,7 @@
 """BoTorch's fully Bayesian Gaussian process (SAAS), at the target fidelity, set up as in its tutorial.
 
-Told that there is no noise; NUTS anew for each suggestion, 256 steps of warm-up and 128 of which every sixteenth is
-kept; then expected improvement. Its answer is the evaluated point of lowest predicted mean.
+It is told that there is no noise. NUTS runs anew for each suggestion, with 256 steps of warm-up and 128 of which every
+sixteenth is kept; then expected improvement is maximised. Its answer is the evaluated point of lowest predicted mean.
 """
 
 import torch

@@ -1,5 +1,5 @@
 """SMAC3's facade for continuous spaces (a Gaussian process marginalised by MCMC is an option of it, not its default),
-at the target fidelity; its multi-fidelity facade is Hyperband over budgets, which has no ask that we could feed."""
+at the target fidelity. Its multi-fidelity facade cannot be given evaluations and asked; see `smac_mf_adapter`."""
 
 import tempfile
 
@@ -10,7 +10,7 @@ from smac.runhistory.dataclasses import TrialInfo, TrialValue
 
 
 def suggest(seed, x, s, y, fixed_cost, *, axes=None):
-    """The next x, from all evaluations told as if SMAC had asked for them."""
+    """The next x, after SMAC has been told all evaluations as if it had asked for them."""
     del s, fixed_cost
     axes = axes or [("real", 0)] * x.shape[1]
     kinds = {"real": lambda n: (0.0, 1.0), "integer": lambda n: (0, n - 1), "choice": lambda n: list(range(n))}

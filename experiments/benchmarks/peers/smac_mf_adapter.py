@@ -1,7 +1,7 @@
 """SMAC3's multi-fidelity facade: Hyperband over three fidelities, whose configurations a random forest proposes.
 
-It chooses every evaluation itself, from the points of the initial design on, and is told of one after the other. Its
-answer is the configuration of lowest objective at the highest fidelity so far.
+It chooses every evaluation itself, beginning with the points of the initial design, and is told one result at a time.
+Its answer is the configuration of lowest objective at the highest fidelity so far.
 """
 
 import tempfile
@@ -14,11 +14,11 @@ from smac.intensifier.hyperband import Hyperband
 from smac.runhistory.dataclasses import TrialValue
 
 LOWEST, REDUCTION = 1 / 9, 3
-_search: dict[str, Any] = {}  # of this process: the facade, its folder and the trial that it asked for last
+_search: dict[str, Any] = {}  # state of this process: the facade, its folder and the trial that it asked for last
 
 
 def suggest(seed, x, s, y, fixed_cost, *, initial):
-    """The next (x, s) after the evaluation of the last one."""
+    """The next (x, s), after the last one has been evaluated."""
     del fixed_cost
     if not _search:
         _search["facade"] = _begin(seed, initial)

@@ -1,9 +1,9 @@
-"""Seconds an epoch of the MLP or the CNN in PyTorch, eager or compiled. Runs in the peers' environment.
+"""Seconds per epoch of the MLP or the CNN in PyTorch, eager or compiled. Runs in the peers' environment.
 
     python torch_training.py mlp 64 10000 5 eager
 
-Prints a JSON list, an epoch an entry, the first ones (warming up, compiling) left out. Data are on hand as a tensor of
-bytes, a batch is an index into it: no data loader, which would only cost time.
+Prints a JSON list with one entry per epoch, without the first ones (warming up, compiling). The data are in memory as a
+tensor of bytes, and a batch is an index into it: a data loader would only cost time.
 """
 
 import json
@@ -37,7 +37,7 @@ def main():
     images = torch.randint(0, 256, (examples, *((1, 28, 28) if name == "mlp" else (3, 32, 32))), dtype=torch.uint8)
     labels = torch.randint(0, 10, (examples,))
     model = network(name)
-    model(images[:1].float())  # shapes of lazy layers
+    model(images[:1].float())  # gives lazy layers their shapes
     optimiser = torch.optim.RMSprop(model.parameters(), 1e-6)
     loss_of = nn.CrossEntropyLoss()
 

@@ -7,7 +7,7 @@ from vizier import pyvizier as vz
 from vizier._src.algorithms.designers.gp_bandit import VizierGPBandit
 from vizier.pyvizier.converters import padding
 
-jax.config.update("jax_enable_x64", True)  # what its models ask for, and warn of not getting
+jax.config.update("jax_enable_x64", True)  # its models ask for it, and warn if they do not get it
 
 
 _PLAIN = {"real": float, "integer": int, "choice": lambda u: str(int(u))}
