@@ -40,9 +40,9 @@ PLATFORM = "cpu"
 """Where `in_float64` computes: JAX's name of a platform."""
 
 COMPILER_OPTIONS = {
-    "xla_cpu_multi_thread_eigen": False,  # to split small operations over threads makes them slower
-    "xla_backend_optimization_level": 1,  # as fast to run as level 3, and with
-    "xla_cpu_use_fusion_emitters": False,  # jax 0.10's, a first suggestion takes 8 s instead of 15, half the memory
+    "xla_cpu_multi_thread_eigen": False,  # splitting small operations over threads makes them slower
+    "xla_backend_optimization_level": 1,  # runs as fast as level 3, and together with
+    "xla_cpu_use_fusion_emitters": False,  # this (jax 0.10) a first suggestion takes 8 s instead of 15, half the memory
 }
 """What `in_float64` asks of XLA on the CPU, for programs of many small operations."""
 
@@ -139,7 +139,7 @@ class _OneBlasThread:
 
     def __init__(self) -> None:
         self.lock, self.inside = threading.Lock(), 0
-        self.before: list[int] = []  # threads by library when none was inside
+        self.before: list[int] = []  # threads by library before anybody was inside
 
     def __enter__(self) -> None:
         with self.lock:
@@ -239,7 +239,7 @@ def log_expected_improvement(
     """
     sd = jnp.sqrt(jnp.maximum(variance, 1e-20))
     z = (best - mean) / sd
-    near, far = jnp.maximum(z, -25.0), jnp.minimum(z, -25.0)  # each branch sees only what it can take
+    near, far = jnp.maximum(z, -25.0), jnp.minimum(z, -25.0)  # each branch gets only values that it can handle
     direct = jnp.exp(-0.5 * near**2) / math.sqrt(2 * math.pi) + near * 0.5 * erfc(-near / math.sqrt(2))
     series = jnp.log1p(-3 / far**2 + 15 / far**4) - 2 * jnp.log(-far) - 0.5 * far**2 - 0.5 * math.log(2 * math.pi)
     return jnp.log(sd) + jnp.where(z < -25.0, series, jnp.log(direct))

@@ -30,9 +30,9 @@ from ibo_jax.types import AnyArray
 
 __all__ = ["Belief", "base_samples", "believe", "pathwise_gain", "symmetric_gain"]
 
-ROUNDING = 1e-12  # of the prior variance: what is left of it where the function is known may be less, and negative
-MORE_ROUNDING = 1e-8  # where that fails, as of many exact observations side by side, whose own factor is inexact
-SHRINKAGE = 4.0  # pseudo-samples that pull a group's variance to the common one: small groups look too certain
+ROUNDING = 1e-12  # of the prior variance, added: where the function is known, what is left of it can be rounded below 0
+MORE_ROUNDING = 1e-8  # where that fails, as with many exact observations side by side, whose own factor is inexact
+SHRINKAGE = 4.0  # pseudo-samples that pull a group's variance to the common one, because small groups look too certain
 
 
 class Belief(NamedTuple):
@@ -135,7 +135,7 @@ def symmetric_gain(
     squares = jax.ops.segment_sum((belief.base @ explained) ** 2, belief.group, len(count))
     freedom = jnp.maximum(count - 1.0, 0.0)
     within = (squares - count * (belief.group_mean @ explained) ** 2 + SHRINKAGE * total) / (freedom + SHRINKAGE)
-    # The log of an estimated variance is low by half its relative variance: unmended, chance alone would make any y
+    # The log of an estimated variance is low by half its relative variance. Uncorrected, chance alone would make any y
     # look informative by representers / (2 samples) nats, and a maximiser would chase that.
     low = freedom * (within / ((within + rest) * (freedom + SHRINKAGE))) ** 2
     return 0.5 * (jnp.log(total + rest) - belief.probabilities @ (jnp.log(within + rest) + low))

@@ -19,7 +19,7 @@ from ibo_jax.types import AnyArray
 __all__ = ["maximise"]
 
 FIRST_RADIUS, LARGEST_RADIUS = 0.1, 0.8  # in t, where x = sin^2(t) and t is in [0, pi / 2]
-FACE = 1e-12  # a coordinate below this is on the face, which sin^2 reaches but for rounding
+FACE = 1e-12  # a coordinate below this is on the face, which sin^2 reaches only up to rounding
 
 
 class Search(NamedTuple):
@@ -60,9 +60,9 @@ def maximise(
         step = jax.vmap(_propose)(search)
         return jax.vmap(_learn)(search, step, *loss(search.t + step)), None
 
-    # exactly on a face the gradient in t vanishes: begin a little inside
+    # exactly on a face the gradient in t vanishes, so begin a little inside
     t = jnp.arcsin(jnp.sqrt(jnp.clip(starts, 1e-4, 1.0 - 1e-4)))
-    # as if the start had been infinitely bad: the first step is none and is kept, and `loss` is compiled only once
+    # The start counts as infinitely bad, so the first step, of length 0, is kept, and `loss` is compiled only once.
     start = Search(
         t,
         value=jnp.full(len(t), jnp.inf, t.dtype),
@@ -73,7 +73,7 @@ def maximise(
     )
     end, _ = jax.lax.scan(advance, start, length=1 + steps)
     x = jnp.sin(end.t) ** 2
-    return jnp.where(x < FACE, 0.0, x), -end.value  # at the other face 1 - x is below rounding
+    return jnp.where(x < FACE, 0.0, x), -end.value  # at the other face 1 - x is smaller than rounding
 
 
 def _propose(search: Search):

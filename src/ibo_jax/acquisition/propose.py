@@ -26,9 +26,9 @@ REPRESENTERS = 50
 KEPT = 5  # best evaluated points that are always representers, so that p_min cannot forget them
 SAMPLES = 512
 CANDIDATES = 384
-NOTHING = 1e-12  # nats: a gain that is none
+NOTHING = 1e-12  # nats: a gain this small counts as none
 STARTS = 8  # candidates refined by gradients
-NEAR = 0.05  # standard deviation, by coordinate, of steps around the recommendation where the optimum is sought nearby
+NEAR = 0.05  # standard deviation per coordinate of steps around the recommendation, if the optimum is sought nearby
 
 Acquisition = Literal["information_gain_per_cost", "information_gain", "expected_improvement"]
 Levels = tuple[float, ...] | None
@@ -181,7 +181,7 @@ def _believe(key_representers, key_base, models: Surrogates, pool, scores, alway
     def of_draw(posterior, key):
         return believe(posterior, representers, base_samples(key, SAMPLES, REPRESENTERS))
 
-    # a base of its own for each draw: the Monte-Carlo errors of the gain then average out over draws
+    # base samples of its own for each draw, so that Monte-Carlo errors of the gain average out over draws
     return each_draw(of_draw, models.error, jax.random.split(key_base, len(models.error.noise)))
 
 
@@ -205,7 +205,7 @@ def _maximise_gain(key, log_price, beliefs, pool, scores, always, levels: Levels
     x = jnp.concatenate([pool[gumbel_top_k(key_drawn, scores, third)], uniform, near])
     s = _spread_fidelities(key_s, len(x), levels, pool.dtype)
     candidates = jnp.concatenate([x, s[:, None]], axis=1)
-    rates = log_rate(candidates, in_turn=True)  # draw after draw: all their samples at so many points fit no cache
+    rates = log_rate(candidates, in_turn=True)  # draw after draw: all samples at once would not fit the cache
     tops = candidates[jax.lax.top_k(rates, STARTS)[1]]
     if levels is None:
         ends, values = maximise(log_rate, tops)

@@ -23,7 +23,7 @@ from ibo_jax.types import Array, Float, Int, PRNGKeyArray
 
 __all__ = ["Game", "Settings", "State", "epoch", "init"]
 
-PENALTY_DRAWS = 8  # perturbations of a batch whose weights are punished: each costs a pass over all weights
+PENALTY_DRAWS = 8  # perturbations per batch for which weights are penalised: each costs a pass over all weights
 
 
 class Settings(NamedTuple):
@@ -184,7 +184,7 @@ def _validate(game: Game, key: PRNGKeyArray, state: State, judging: Examples) ->
         still = (upper[0], jnp.full_like(upper[1], -jnp.inf))
         values = _perturbed(key_perturb, still if tau is None else upper, size)
         logits = game.logits(state.params, inputs, values, train=False)
-        entropy = 0.0 if tau is None else tau * jnp.sum(jnp.log(jax.nn.softplus(upper[1])))  # but for a constant
+        entropy = 0.0 if tau is None else tau * jnp.sum(jnp.log(jax.nn.softplus(upper[1])))  # up to a constant
         return jnp.mean(importance.loss(logits, judging.labels[index])) - entropy
 
     updates, upper_state = game.upper_optimizer().update(jax.grad(objective)(state.upper), state.upper_state)

@@ -32,7 +32,7 @@ __all__ = ["Algorithm", "tuner"]
 
 Algorithm = Literal["global", "local"]
 Vector = Float[Array, "hyperparameter"]
-FEW_PARAMETERS = 20_000  # of the network: up to here a hypernet with a hidden layer of 50 costs little
+FEW_PARAMETERS = 20_000  # of the network: up to this many, a hypernet with a hidden layer of 50 costs little
 GLOBAL_SHARE = 0.8  # of the epochs for the first phase
 
 
@@ -96,7 +96,7 @@ def tuner(
         if hidden is None:
             sizes = jax.tree.leaves(jax.eval_shape(training.init, jax.random.key(0)))
             hidden = (50,) if sum(leaf.size for leaf in sizes) <= FEW_PARAMETERS else ()
-        hypernet = hypernets.mlp(training.init, dimension, hidden, scale=0.0)  # or the first hyper steps follow noise
+        hypernet = hypernets.mlp(training.init, dimension, hidden, scale=0.0)  # else the first hyper steps follow noise
     conditional = hypertraining.everywhere(-1, 1) if algorithm == "global" else hypertraining.nearby(scale)
     made = hypertraining.steps(
         hypernet, training.train_loss, training.valid_loss, hypertraining.clipped(conditional, -1, 1),
@@ -111,7 +111,7 @@ def tuner(
         return state, Measures(train_loss, loss, all_finite((loss, state.lam, state.phi)))
 
     start = jax.jit(lambda key: made.init(key, jnp.zeros(dimension, jnp.float32)))
-    epoch = jax.jit(run_epoch)  # a state that is donated could not be saved when an epoch is interrupted
+    epoch = jax.jit(run_epoch)  # not donated: the old state must be there to save when an epoch is interrupted
     respond = jax.jit(lambda state: hypernet.apply(state.phi, state.lam))
     return Tuner(
         in_float32(start),
@@ -161,7 +161,7 @@ def _training(problem: Problem) -> _Training:
         return jnp.mean(importance.loss(logits, examples.labels)) + jnp.mean(punished) + penalty
 
     def valid_loss(params: Any, batch: tuple[Vector, Examples]) -> Array:
-        lam, examples = batch  # as data: a network may use them in evaluation mode too, but no gradient goes that way
+        lam, examples = batch  # as data: a network may use them in evaluation mode too, but no gradient flows through
         logits = learner(lam).apply(params, examples.normalised(examples.inputs), train=False, key=None)
         return jnp.mean(importance.loss(logits, examples.labels))
 
@@ -204,7 +204,7 @@ def _check_that_each_acts(problem: Problem, training: _Training, batch: Examples
     ends = np.stack([-np.eye(len(names)), np.eye(len(names))]).astype(np.float32)
 
     def losses(ends: Array, batch: Examples) -> Array:
-        params = jax.tree.map(lambda leaf: leaf + 0.1, training.init(key))  # none is zero, or a weight would not act
+        params = jax.tree.map(lambda leaf: leaf + 0.1, training.init(key))  # not zero, where penalties have no effect
         return jax.vmap(jax.vmap(lambda lam: training.train_loss(params, lam, (key, batch))))(ends)
 
     try:

@@ -109,7 +109,7 @@ def steps(
         loss, gradient = jax.value_and_grad(lambda lam: valid_loss(hypernet.apply(state.phi, lam), batch))(state.lam)
         updates, optimizer = hyper_optimizer.update(gradient, state.hyper_optimizer, state.lam)
         moved = jnp.clip(optax.apply_updates(state.lam, updates), *bounds)  # type: ignore[arg-type]
-        lam = jnp.where(jnp.isfinite(moved), moved, state.lam)  # what diverges is phi; lambda-hat stays a valid answer
+        lam = jnp.where(jnp.isfinite(moved), moved, state.lam)  # if phi diverges, lambda-hat stays a valid answer
         return state._replace(lam=lam, hyper_optimizer=optimizer), loss
 
     return Steps(init, respond, tune)

@@ -55,5 +55,5 @@ def judge(learning: Learning) -> Judge:
 @partial(jax.jit, static_argnums=0)
 def _evaluate(task: Task, params: Any, hyperparameters: dict[str, Array], examples: Examples) -> tuple[Array, Array]:
     known: dict[str, Any] = {**hyperparameters}
-    network = as_network(task.network(known))  # no learner: its optimiser has a schedule of real steps
+    network = as_network(task.network(known))  # without a learner, whose optimiser needs a number of steps
     return evaluate(params, examples, Learner(network.init, network.apply, optax.identity()))

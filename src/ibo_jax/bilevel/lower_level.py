@@ -153,7 +153,7 @@ def _check_effects(problem: Problem, learner: Callable[[AnyArray], Learner]) -> 
 
     @jax.jit
     def slope(values: Array) -> Array:
-        moved = jax.tree.map(lambda leaf: leaf + 0.1, params)  # none is zero, or a weight would not act
+        moved = jax.tree.map(lambda leaf: leaf + 0.1, params)  # not zero, where penalties have no effect
         return jax.grad(lambda values: learner(values).penalty(moved))(values)  # type: ignore[misc]
 
     for index, name in enumerate(problem.space.names):

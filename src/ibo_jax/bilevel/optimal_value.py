@@ -23,7 +23,7 @@ from ibo_jax.types import AnyArray, Array, Bool, Float, PRNGKeyArray
 
 __all__ = ["Anchored", "OptimalValue", "anchored", "fit"]
 
-ROUGH_TILT = 0.5  # a priori scale, wider than a search's: solves that stop short may all lie far above the rest
+ROUGH_TILT = 0.5  # prior scale, wider than a search's: solves that stop short may all lie far above the others
 
 
 class OptimalValue(NamedTuple):

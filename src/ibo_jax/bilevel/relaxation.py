@@ -53,7 +53,7 @@ def unconstrained(
         raise ValueError(f"expected hyperparameters among {list(space.names)}, got {unknown}; drop those")
     (low, high), mask = coordinates.shares(space), _mask(space, half_lines)
     inside = dict(hyperparameters)
-    for name in inside.keys() & space.dimensions.keys():  # of what is missing `encode` speaks
+    for name in inside.keys() & space.dimensions.keys():  # `encode` complains about missing ones
         inside[name] = max(float(inside[name]), space.dimensions[name].low)  # type: ignore[union-attr]
     space.encode(inside)
     if not np.isfinite([float(value) for value in inside.values()]).all():

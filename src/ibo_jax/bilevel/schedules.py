@@ -8,8 +8,8 @@ from ibo_jax.types import Float
 
 __all__ = ["PARTS", "Schedule", "corrected", "published"]
 
-PARTS = 6  # of a descent: all data judge it after each
-STEPS, EPOCHS = 300, 12  # of a descent, whichever is more; the first is published
+PARTS = 6  # per descent, which is judged on all data after each part
+STEPS, EPOCHS = 300, 12  # length of a descent, whichever is more; the first is published
 
 
 class Schedule(NamedTuple):

@@ -37,9 +37,9 @@ Minimiser = Callable[..., Iterate]
 PASSES = 5
 UNIT = 0.5  # c is measured in units of this share of the optimal value; chosen on MNIST subset 100
 REACH = 0.05  # share of the box by which a pass may move lambda: half the spacing of a row of ten
-NEAR = 0.01  # the same by the envelope, as phi-hat is mended at one place; chosen on CIFAR-10 subsets 100 to 102
-SETTLING = 10.0  # the rates of a pass are so much higher than those of the descent on f alone after it
-FEWEST = 3  # values from which phi-hat is learnt
+NEAR = 0.01  # the same with the envelope, which corrects phi-hat at one place; chosen on CIFAR-10 subsets 100 to 102
+SETTLING = 10.0  # the rates of a pass are this many times those of the descent on f alone after it
+FEWEST = 3  # values that phi-hat is learnt from, at least
 
 
 class State(NamedTuple):
@@ -241,7 +241,7 @@ def _descend(game: _Game, key: PRNGKeyArray, state: State, phi: Phi, unit: float
     (low, high), reach, share = game.box, 1.0, 1.0
     if game.corrected:
         reach = NEAR if game.envelope else REACH
-        share = max(1.0, float(state.mu) / unit)  # what f weighs in A: steps on it are of its own rate
+        share = max(1.0, float(state.mu) / unit)  # weight of f in A, by which rates are divided: they are meant for f
     away = reach * (high - low)
     box = np.clip(state.start_values - away, low, high), np.clip(state.start_values + away, low, high)
     multipliers = Multipliers(_float32(state.mu / unit), _float32(state.weight / unit**2))
@@ -274,7 +274,7 @@ def _float32(value: Any) -> np.ndarray:
 
 
 def key_of(state: State) -> PRNGKeyArray:
-    """Of every training."""
+    """The key of every training."""
     return jax.random.wrap_key_data(jnp.asarray(state.key))
 
 

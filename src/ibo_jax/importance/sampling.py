@@ -77,7 +77,7 @@ def draw(
         >>> draw(jax.random.key(0), jnp.array([0.0, 0.25, 0.75]), 4, "systematic").tolist()
         [1, 2, 2, 2]
     """
-    probabilities = at_least_float32(probabilities)  # half precision has too few numbers in [0, 1) to draw by
+    probabilities = at_least_float32(probabilities)  # half precision has too few numbers in [0, 1) for drawing
     if method == "multinomial":
         points = jax.random.uniform(key, (size,), probabilities.dtype)
     elif method == "systematic":
@@ -86,10 +86,10 @@ def draw(
     else:
         raise ValueError(f'expected draw to be "multinomial" or "systematic", got {method!r}; choose one of them')
     cumulative = jnp.cumsum(probabilities)
-    below_one = 1 - jnp.finfo(probabilities.dtype).eps  # rounding can carry the last systematic point to one
+    below_one = 1 - jnp.finfo(probabilities.dtype).eps  # rounding can move the last systematic point to one
     points = jnp.minimum(points, below_one) * cumulative[-1]
     indices = jnp.searchsorted(cumulative, points, side="right").astype(jnp.int32)
-    return jnp.minimum(indices, len(probabilities) - 1)  # probabilities NaN or all zero get past the end
+    return jnp.minimum(indices, len(probabilities) - 1)  # NaN or all-zero probabilities run past the end
 
 
 def weights(

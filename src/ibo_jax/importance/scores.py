@@ -74,7 +74,7 @@ def gradient_norm(
 
 
 def _is_label(logits: Array, labels: Array) -> Array:
-    if labels.shape != logits.shape[:-1]:  # would broadcast to every pair of a label and an example
+    if labels.shape != logits.shape[:-1]:  # otherwise they would broadcast to every pair of a label and an example
         raise ValueError(f"expected a label for each row of logits of shape {logits.shape}, got labels of shape "
                          f"{labels.shape}; flatten them, or take argmax of one-hot ones")  # fmt: skip
     return labels[..., None] == jnp.arange(logits.shape[-1], dtype=jnp.int32)

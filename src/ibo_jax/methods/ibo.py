@@ -24,9 +24,9 @@ from ibo_jax.surrogate.warping import UNWARPED, Warping, fit_warping, tamed
 
 __all__ = ["fit_surrogates", "is_asked", "suggest"]
 
-NEARBY = 3  # of so many suggestions all but one ask where the optimum is around the recommendation
+NEARBY = 3  # of this many suggestions, all but one seek the optimum around the recommendation
 GUARD_WINDOW, GUARD_NEAR = 3, 0.5  # with none of the last three at s >= 0.5, the recommendation is tried at s = 1
-GUARD_APART = 0.01  # from what is asked already
+GUARD_APART = 0.01  # distance up to which a point counts as asked already
 
 _fit = in_float64(nuts.fit)
 _propose = in_float64(propose)
@@ -124,7 +124,7 @@ def suggest(
     reason = "guard" if guard else "nearby" if local else "acquisition"
     suggestion = _describe(proposal, warping, reason, fits.warning)
     if acquisition == "expected_improvement" and is_asked(observations, suggestion.x):
-        # of what is pending the improvement does not vanish, as the gain does where all that could be learnt is
+        # at a pending point the gain vanishes, but expected improvement does not: it could ask for it again
         x, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         suggestion = suggestion._replace(
             x=np.asarray(_snap(x.x, cells=cells)), reason="random", predicted_objective=np.nan, predicted_sd=np.nan,
@@ -139,7 +139,7 @@ def fit_surrogates(
     """Draw the hyperparameters of both processes, from where the last fit stopped."""
     dimension = observations.x.shape[1]
     if state is None and len(observations.mask) > CAPACITY_STEP:
-        # A cold chain on many observations takes deep trees: find the way on a few first.
+        # On many observations a cold chain needs deep trees, so it is first warmed up on a few.
         key, key_few = jax.random.split(key)
         few = Observations(*(field[:CAPACITY_STEP] for field in observations))
         state = fit_surrogates(key_few, few, None, error_basis).state

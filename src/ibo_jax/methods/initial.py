@@ -20,7 +20,7 @@ growing: growing shares of the target (Fabolas: Klein et al. 2017, section 4).
 cheapest: all at the cheapest (MTBO: Swersky et al. 2013).
 """
 
-SHARES = (1 / 64, 1 / 32, 1 / 16, 1 / 8)  # of the training set, in Fabolas' design
+SHARES = (1 / 64, 1 / 32, 1 / 16, 1 / 8)  # shares of the training set in Fabolas' design
 
 
 def initial_design(

@@ -1,7 +1,7 @@
 """Functions whose minimum is known, each with a fidelity s in [0, 1] that biases it; s = 1 is the target.
 
-Where the literature has two versions, a cheap one and an accurate one, s weighs them: s f + (1 - s) cheap, as for
-Borehole in [4]. Where it maximises (Currin), the function here is negated.
+Where the literature has a cheap and an accurate version, s mixes them: s f + (1 - s) cheap, as for Borehole in [4].
+Where it maximises (Currin), the function here is negated.
 
 [1] Dixon and Szegoe, "The global optimization problem: an introduction", 1978 (Branin, Hartmann).
 [2] Wu et al., "Practical multi-fidelity Bayesian optimization for hyperparameter tuning", UAI 2019 (with fidelity).
@@ -21,9 +21,9 @@ __all__ = [
     "augmented_branin", "augmented_hartmann", "borehole", "currin", "forrester", "stepped_branin", "wing_weight"
 ]  # fmt: skip
 
-Values = np.ndarray | np.float64  # the second for a single point
+Values = np.ndarray | np.float64  # the latter for a single point
 
-STEPS = 3  # of the fidelity of `stepped_branin`
+STEPS = 3  # steps of the fidelity of `stepped_branin`
 CURRIN_SHIFT = 0.05
 HARTMANN_WEIGHTS = np.array([1.0, 1.2, 3.0, 3.2])
 HARTMANN_RATES = np.array(
@@ -45,14 +45,14 @@ HARTMANN_CENTRES = 1e-4 * np.array(
 
 
 def augmented_branin(x: np.ndarray, s: Values) -> Values:
-    """Branin's valley, its curvature 5.1 / (4 pi^2) lowered by 0.1 (1 - s); three global minima at s = 1 [1, 2]."""
+    """Branin's valley, with curvature 5.1 / (4 pi^2) lowered by 0.1 (1 - s); three global minima at s = 1 [1, 2]."""
     curvature = 5.1 / (4.0 * math.pi**2) - 0.1 * (1.0 - s)
     valley = x[..., 1] - curvature * x[..., 0] ** 2 + 5.0 / math.pi * x[..., 0] - 6.0
     return valley**2 + 10.0 * (1.0 - 1.0 / (8.0 * math.pi)) * np.cos(x[..., 0]) + 10.0
 
 
 def stepped_branin(x: np.ndarray, s: np.ndarray) -> Values:
-    """Branin's valley at the nearest third of s: a bias that jumps, as where s sets a mesh or a number of folds.
+    """Branin's valley at s rounded to thirds: a bias that jumps, as where s sets a mesh or a number of folds.
 
     From s = 5/6 on it is the target.
     """
@@ -60,7 +60,7 @@ def stepped_branin(x: np.ndarray, s: np.ndarray) -> Values:
 
 
 def augmented_hartmann(x: np.ndarray, s: np.ndarray) -> Values:
-    """Minus Hartmann's four bumps in six dimensions, the first one lower by 0.1 (1 - s) [1, 2]."""
+    """Minus Hartmann's four bumps in six dimensions, with the first lowered by 0.1 (1 - s) [1, 2]."""
     distances = np.sum(HARTMANN_RATES * (x[..., None, :] - HARTMANN_CENTRES) ** 2, axis=-1)
     bias = 0.1 * (1.0 - s) * np.exp(-distances[..., 0])
     return bias - np.exp(-distances) @ HARTMANN_WEIGHTS
@@ -81,9 +81,9 @@ def currin(x: np.ndarray, s: np.ndarray) -> Values:
 
 
 def borehole(x: np.ndarray, s: np.ndarray) -> Values:
-    """Flow of water through a borehole; the cheap one has 5 for 2 pi and 1.5 for 1 in it [5].
+    """Flow of water through a borehole; the cheap version has 5 in place of 2 pi and 1.5 in place of 1 [5].
 
-    Coordinates: radius of the borehole and of influence, transmissivity and head of the upper aquifer, the same of
+    Coordinates: radius of the borehole and of influence, transmissivity and head of the upper aquifer, the same for
     the lower one, length, conductivity.
     """
     radius, influence, upper, upper_head, lower, lower_head, length, conductivity = np.moveaxis(x, -1, 0)
@@ -94,7 +94,7 @@ def borehole(x: np.ndarray, s: np.ndarray) -> Values:
 
 
 def wing_weight(x: np.ndarray, s: np.ndarray) -> Values:
-    """Weight of the wing of a light aircraft; the cheap one has an exponent of 0.9 for 0.758 and no paint [6].
+    """Weight of a light aircraft's wing; the cheap version has the exponent 0.9 in place of 0.758 and no paint [6].
 
     Coordinates: area, weight of the fuel in it, aspect ratio, sweep in degrees, dynamic pressure, taper, thickness over
     chord, ultimate load factor, gross weight, weight of paint per area.

@@ -28,7 +28,7 @@ FIDELITIES = {
     "paper": PRESAMPLE_SHARE,
     "scripts": Fidelity("presample_ratio", 2, 6, integer=True, plain=1),
 }
-LAYERS_DROPPED = {"conv": 5, "hidden": 2}  # of the AlexNet-like network
+LAYERS_DROPPED = {"conv": 5, "hidden": 2}  # number of layers of the AlexNet-like network with dropout
 MOST_HOLES = 3
 CIFAR_MEAN = (125.3, 123.0, 113.9)
 
@@ -99,7 +99,7 @@ def _cut(key: PRNGKeyArray, images: Array, h: Mapping) -> Array:
 
 
 def _jitter_and_cut(key: PRNGKeyArray, images: Array, h: Mapping) -> Array:
-    """Crops and flips as in every training of this network, then the searched changes."""
+    """Crops and flips, as in every training of this network, then the augmentations that are searched."""
     changes = [shift(0.125), flip]
     for name in ("brightness", "contrast", "saturation", "hue"):
         changes.append(partial(getattr(augmentation, name), amount=h[name]))
@@ -112,8 +112,8 @@ def _l2_but(exclude: str) -> Callable[[Any, Mapping], Array]:
 
 
 def _l2_of_layers(params: Any, h: Mapping) -> Array:
-    """A weight a layer, times its sum of squares over twice the batch size. Sinha et al. (2022) halve the sums too:
-    their weight w is w / 2 here."""
+    """One weight per layer, times the layer's sum of squares over twice the batch size. Sinha et al. (2022) halve the
+    sums too: their weight w is w / 2 here."""
     hidden, output = (jnp.sum(params[name]["kernel"] ** 2) for name in ("hidden_0", "output"))
     return (h["l2_hidden"] * hidden + h["l2_output"] * output) / (2 * size(dict(h), "batch_size"))
 
@@ -167,8 +167,8 @@ def _data(source: str, setting: Setting, protocol: Protocol, split: int) -> Data
 
 
 def _literal(space: dict[str, Dimension]) -> dict[str, Dimension]:
-    """As coded in the scripts: int() cuts, so the highest whole number is never reached, and the FCN's decay, given
-    in [1e-7, 1e-3], is exponentiated."""
+    """The space as the scripts code it: int() truncates, so the highest whole number is never reached, and the FCN's
+    decay, given in [1e-7, 1e-3], is exponentiated."""
     literal = {name: _lowered(dimension) if "log2_" not in name else dimension for name, dimension in space.items()}
     if "dropout" in space:
         literal["decay"] = Float(1.0000001, 1.001, log=True)

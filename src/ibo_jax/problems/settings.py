@@ -1,9 +1,9 @@
 """Search spaces and sizes of the real problems, as tables: nothing here loads data or JAX.
 
 At scale "paper" the spaces are the published ones (Ariafar et al. 2021, sections 4.1-4.3 and appendix D). At "cpu"
-and "smoke" sizes are powers of two, given by their exponents: every new width, batch size or depth compiles for
-seconds, and a grid this coarse is soon met again, so that most trials of a small study compile nothing. "gpu", of
-MNIST and two problems on CIFAR-10, is all images and the published widths on such a grid, for fewer epochs.
+and "smoke", sizes are powers of two, given by their exponents: every new width, batch size or depth compiles for
+seconds, but values of so coarse a grid soon repeat, so that most trials of a small study compile nothing. Scale "gpu",
+for MNIST and two problems on CIFAR-10, has all images and the published widths on such a grid, for fewer epochs.
 """
 
 import math
@@ -17,7 +17,7 @@ from ibo_jax.training.datasets import Normalisation
 __all__ = ["SCALES", "SETTINGS", "Scale", "Setting", "size"]
 
 Scale = Literal["smoke", "cpu", "gpu", "paper"]
-SCALES: tuple[Scale, ...] = ("smoke", "cpu", "paper")  # that every problem has
+SCALES: tuple[Scale, ...] = ("smoke", "cpu", "paper")  # scales that every problem has
 
 
 ALL = (None, None, None)
@@ -28,13 +28,13 @@ class Setting(NamedTuple):
 
     Attributes:
         space: what is searched.
-        epochs: of one training.
+        epochs: length of one training.
         evaluations: default total of a study.
-        cost: what such a study takes, for people.
+        cost: what such a study takes, to be printed.
         initial: default size of its initial design.
         images: training, validation and test examples; None for all.
         normalise: see `training.datasets.load`.
-        fixed: further values that network and optimiser read, as if they were hyperparameters.
+        fixed: further values that network and optimiser read as if they were hyperparameters.
     """
 
     space: dict[str, Dimension]
@@ -123,7 +123,7 @@ LENET_PAPER = SGD | {"filters": 32, "units": 512, "batch_size": 128}
 ALEXNET_CPU = SGD | {"filters": 8, "units": 128}
 ALEXNET_PAPER = SGD | {"filters": 64, "units": 4096, "batch_size": 128, "learning_rate": 0.01}
 
-FEW_TRAINED: dict[str, Any] = {"evaluations": 6, "initial": 3, "epochs": 2}  # one could not be pruned
+FEW_TRAINED: dict[str, Any] = {"evaluations": 6, "initial": 3, "epochs": 2}  # with one, nothing could be pruned
 RESNET_SMOKE = Setting(RESNET, cost="a minute", images=(256, 128, 128), fixed=WRN_10_1, **FEW_TRAINED)
 RESNET_CPU = Setting(
     RESNET, epochs=5, evaluations=8, cost="15 minutes on two cores", initial=3, images=(4000, 2000, 2000),
@@ -222,7 +222,7 @@ SETTINGS: dict[str, dict[Scale, Setting]] = {
 
 
 def size(hyperparameters: dict, name: str) -> int:
-    """A whole number, searched by itself or by its exponent.
+    """A whole number, searched directly or by its exponent.
 
     Examples:
         >>> size({"units": 48}, "units"), size({"log2_units": 5}, "units")

@@ -1,4 +1,4 @@
-"""Synthetic problems with a known optimum and a known cost, on which the search side is judged.
+"""Synthetic problems with a known optimum and a known cost, on which the search is judged.
 
 The fidelity s is continuous in [0, 1] and biases the function (`problems.functions`); s = 1 is the target.
 """
@@ -23,7 +23,7 @@ FIDELITY = Fidelity("s", 0.0, 1.0)
 
 
 class Benchmark(NamedTuple):
-    """A function of natural coordinates [..., dimension] and fidelity [...], with what an evaluation costs."""
+    """A function of natural coordinates [..., dimension] and fidelity [...], and what an evaluation costs."""
 
     function: Callable[[np.ndarray, np.ndarray], functions.Values]
     bounds: tuple[tuple[float, float], ...]
@@ -75,7 +75,7 @@ BENCHMARKS = {
 
 
 def value(name: str, unit: np.ndarray | Sequence, s: np.ndarray | float = 1.0) -> FloatArray[np.ndarray, "..."]:
-    """The function at points of the unit cube, for the true regret `value(name, x) - SYNTHETIC[name].optimum`.
+    """The function at points of the unit cube; the true regret is `value(name, x) - SYNTHETIC[name].optimum`.
 
     Args:
         name: a key of `SYNTHETIC`.

@@ -106,7 +106,7 @@ def training_problem(
     def view(axis: Axis, importance: Importance) -> Problem:
         smallest = max(task.batch_size(hyperparameters) for hyperparameters in corners)
         part = TASK if axis == "task" else subset_sizes(smallest, examples)
-        if axis == "task" and int(TASK_SHARE * examples) < smallest:  # the whole set holds it, as checked above
+        if axis == "task" and int(TASK_SHARE * examples) < smallest:  # the whole set holds one, as checked above
             raise ValueError(f"{name}: expected a quarter of the {examples} training examples to hold the largest "
                              f"batch, got one of {smallest}; narrow the batch size")  # fmt: skip
         for hyperparameters in corners:
@@ -114,7 +114,7 @@ def training_problem(
         return made(_Training(task, data, space, switch, draw, part, importance))
 
     def made(training: _Training) -> Problem:
-        # at the target of a share every step would score the whole training set
+        # if the fidelity is a share, every step at the target would score the whole training set
         plain = training.importance == "off" or training.fidelity.name == PRESAMPLE_SHARE.name
         return Problem(
             name, space, training.evaluate, training.fidelity, floor=0.5 / data.valid_labels.size,
@@ -245,7 +245,7 @@ def _check_task(
         # the number of batches in a subset is traced, so that subsets of all sizes share a program
         logits, loss, held = jax.eval_shape(outputs, rates, *([jnp.zeros((), jnp.int32)] if on_subsets else []))
     if logits.shape[:-1] != (2, *data.train_labels.shape[1:]) or logits.shape[-1] < data.num_classes:
-        many = data.train_labels.ndim > 1  # as many as inputs, so taken for one at each place of a text
+        many = data.train_labels.ndim > 1  # as many labels as inputs: taken for a text with a label at each place
         axes = "example, place, class_" if many else "example, class_"
         remedy = f"; or, if each example has one label, {advice(data.train_labels)}" if many else ""
         raise ValueError(

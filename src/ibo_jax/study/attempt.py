@@ -62,7 +62,7 @@ def work(search: Search, ticket: Ticket) -> None:
             if not any(row["state"] == "ok" for row in rows.rows_of(search.store)):
                 raise ValueError(advice)
             warnings.warn(advice, stacklevel=2)
-            told |= {"state": "infeasible", "error": None, "message": advice}  # what is known already is worth more
+            told |= {"state": "infeasible", "error": None, "message": advice}  # not raised: keep earlier trials
         if told["state"] == "ok" and not search.paid(told) > 0:
             raise ValueError(
                 f"expected {search.problem.name} to state a cost_work > 0, got {outcome.cost_work}; "
@@ -96,7 +96,7 @@ def _new(search: Search, slot: int, slots: Slots) -> Ticket:
     total = search.evaluations if search.protocol == "default" else None
     suggestion, state = propose(search.proposer, slot, observed(search, slots), state_after(slots), evaluations=total)
     parameters = problem.space.decode(suggestion.x)
-    if search.optuna is not None:  # it chooses; what is known so far, and the fidelity, are as in random search
+    if search.optuna is not None:  # it chooses the point; everything else in the suggestion is as for random search
         chosen = optuna_methods.choose(search.optuna, sampler_seed_of(search.proposer, slot), slots)
         parameters = chosen.hyperparameters
         suggestion = suggestion._replace(reason=chosen.reason, warning=chosen.warning)

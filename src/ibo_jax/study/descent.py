@@ -113,7 +113,7 @@ def run(ready: Run) -> Result:
     if ready.directory is None:
         return _run(ready, _start(ready))
     ready.directory.mkdir(parents=True, exist_ok=True)
-    with locks.exclusive(ready.directory / ".lock"):  # a second process finds the work done
+    with locks.exclusive(ready.directory / ".lock"):  # a second process then finds the work done
         start = _start(ready)
         there = (ready.directory / checkpoint.FILE).exists()
         return _run(ready, checkpoint.read(ready.directory, start) if there else start)
@@ -161,7 +161,7 @@ def _run(run: Run, at: Checkpoint) -> Result:
     try:
         while not _is_over(run, found, time.monotonic() - began):
             at = _epoch(run, at, began)
-            at.facts.pop("result", None)  # of fewer epochs
+            at.facts.pop("result", None)  # that of fewer epochs
             whole = len(found)
             run.told(found)
             if run.directory is not None and time.monotonic() - kept > writing / SHARE:
@@ -170,9 +170,9 @@ def _run(run: Run, at: Checkpoint) -> Result:
                 kept, saved = time.monotonic(), whole
                 writing = kept - start
         at.facts["result"] = _answer(run, at)
-    except BaseException:  # a key that is pressed between two checkpoints costs no whole epoch
+    except BaseException:  # Ctrl-C between two checkpoints loses no finished epoch
         if run.directory is not None and saved < len(found) == whole:
-            with contextlib.suppress(Exception):  # the first one says more
+            with contextlib.suppress(Exception):  # the first error says more
                 _keep(run.directory, at)
         raise
     if run.directory is not None:

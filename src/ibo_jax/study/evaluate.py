@@ -39,7 +39,7 @@ def evaluate(
     try:
         options = {} if on_epoch is None else {"on_epoch": on_epoch}
         outcome = problem.evaluate(seed, hyperparameters, fidelity, **options)
-    except Exception as error:  # of the problem: whatever it is, the search goes on
+    except Exception as error:  # raised by the problem: whatever it is, the search goes on
         outcome = Outcome("crashed", math.nan, message=_reason(error))
     seconds = time.perf_counter() - began
     if not isinstance(outcome, Outcome) or outcome.state not in get_args(State):
@@ -52,7 +52,7 @@ def evaluate(
         outcome = outcome._replace(state="diverged", message=f"the error is {outcome.error}")
     if outcome.state == "diverged" and not math.isfinite(outcome.error):
         outcome = outcome._replace(error=problem.guess)
-    if outcome.state not in OBSERVED_STATES:  # what a training cut short had reached is in its history
+    if outcome.state not in OBSERVED_STATES:  # what a training that was cut short had reached is in its history
         outcome = outcome._replace(error=math.nan)
     if not 0 < outcome.cost_seconds < math.inf:
         outcome = outcome._replace(cost_seconds=max(seconds - outcome.compile_seconds, 1e-9))

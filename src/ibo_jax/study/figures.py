@@ -122,7 +122,7 @@ def errors_over_time(
     left, right = figure.subplots(1, 2, sharey=True)
     norm = Normalize(*_limits(fidelity))
     lost = ~np.isfinite(error)
-    by_time = np.argsort(seconds, kind="stable")  # several workers, or one that was given back, end in another order
+    by_time = np.argsort(seconds, kind="stable")  # several workers, or a slot given back, end out of order
     for axes, x, order, label in ((left, seconds, by_time, "seconds since the start"),
                                   (right, number, np.arange(len(number)), "trial")):  # fmt: skip
         for state, marker in (("ok", "o"), ("diverged", "X")):

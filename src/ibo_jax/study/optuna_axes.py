@@ -72,5 +72,5 @@ def fidelity_of(name: str, parameters: Mapping[str, BaseDistribution]) -> Fideli
 def _contains(found: BaseDistribution, value: Any) -> bool:
     try:
         return found._contains(found.to_internal_repr(value))
-    except ValueError:  # no choice of these
+    except ValueError:  # it is none of these choices
         return False

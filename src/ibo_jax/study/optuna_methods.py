@@ -31,7 +31,7 @@ from ibo_jax.types import Value
 __all__ = ["Choice", "OptunaMethod", "check", "choose", "make_optuna_method", "watch"]
 
 PRUNING = ("hyperband", "bohb")
-REDUCTION = 3  # of the trainings that reach a rung, the share that goes on is one in this many
+REDUCTION = 3  # of the trainings that reach a rung, one in this many goes on
 OURS = "ibo_jax:"  # attributes of the store; all others are Optuna's notes on a trial
 
 
@@ -39,7 +39,7 @@ class OptunaMethod(NamedTuple):
     """A method for one study."""
 
     name: str
-    study_name: str  # it decides, with the number of a trial, which bracket of Hyperband the trial belongs to
+    study_name: str  # with a trial's number it decides to which bracket of Hyperband the trial belongs
     distributions: dict[str, BaseDistribution]  # of the hyperparameters; the fidelity is not searched
     seed: int
     epochs: int | None
@@ -139,7 +139,7 @@ def watch(method: OptunaMethod, store: Store, slot: int, trial_id: int) -> Calla
             study = _rebuilt(bare, store.slots(), RandomSampler(method.seed))
             trial = study.get_trials(deepcopy=False)[slot]
             stopped = study.pruner.prune(study, trial)
-            for name, value in study.get_trials(deepcopy=False)[slot].system_attrs.items():  # the rungs that it reached
+            for name, value in study.get_trials(deepcopy=False)[slot].system_attrs.items():  # rungs it reached
                 if name not in trial.system_attrs:
                     store.storage.set_trial_system_attr(trial_id, name, value)
         return stopped
@@ -149,7 +149,7 @@ def watch(method: OptunaMethod, store: Store, slot: int, trial_id: int) -> Calla
 
 def _sampler(method: OptunaMethod, seed: int) -> BaseSampler:
     if method.name == "grid":
-        return GridSampler(method.grid, seed=method.seed)  # one order for all slots
+        return GridSampler(method.grid, seed=method.seed)  # the same order for all slots
     if method.name == "gp":
         return GPSampler(seed=seed)
     return RandomSampler(seed) if method.name == "hyperband" else TPESampler(seed=seed)

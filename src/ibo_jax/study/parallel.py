@@ -40,7 +40,7 @@ def assistants(search: Search, count: int) -> Iterator[None]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment |= {"JAX_COMPILATION_CACHE_DIR": cache} if cache else {}
     started = [
-        # Ctrl-C is for this process, which then lets go of the others.
+        # Ctrl-C is meant for this process, which then ends the others.
         subprocess.Popen(
             [sys.executable, "-c", COMMAND], stdin=subprocess.PIPE, env=environment, start_new_session=True
         )
@@ -55,7 +55,7 @@ def assistants(search: Search, count: int) -> Iterator[None]:
     finally:
         for process in started:
             _dismiss(process)
-        if not all([_part(process) for process in started]):  # a list: each is waited for
+        if not all([_part(process) for process in started]):  # a list, so that each is waited for
             with search.store.lock():
                 search.store.reap(interrupted=True)
 
@@ -100,7 +100,7 @@ def _pickled(told: tuple[dict[str, Any], float]) -> bytes:
 
 def _tell(process: "subprocess.Popen[bytes]", told: bytes) -> None:
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it has ended, which is noticed in the end
+    with contextlib.suppress(BrokenPipeError):  # it has ended, which is noticed at the end
         process.stdin.write(told)
         process.stdin.flush()
 
@@ -125,5 +125,5 @@ def _part(process: "subprocess.Popen[bytes]") -> bool:
 
 
 def _leave_with_parent() -> None:
-    os.read(sys.stdin.fileno(), 1)  # unbuffered: a thread that holds the buffer's lock cannot be ended
+    os.read(sys.stdin.fileno(), 1)  # unbuffered, because a thread that holds the buffer's lock cannot be ended
     os.kill(os.getpid(), signal.SIGTERM)

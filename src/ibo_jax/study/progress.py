@@ -40,14 +40,14 @@ class Lines(Progress):
 
     def __init__(self, fidelity: str, evaluations: int | None, seconds: float | None):
         self.fidelity, self.evaluations, self.seconds = fidelity, evaluations, seconds
-        self.said: set[tuple[int, str]] | None = None  # slots and how they ended; an interrupted one ends again
+        self.said: set[tuple[int, str]] | None = None  # slots and how they ended: an interrupted slot ends again later
 
     def update(self, rows: Sequence[Row], elapsed: float) -> None:
         if self.said is None:
             self.said = {_end(row) for row in rows}
             if rows:
                 print(f"resumed after {len(rows)} trials, lowest {number(best_error(rows))}", flush=True)
-        for row in rows:  # in the order of slots, in which workers need not finish
+        for row in rows:  # in the order of slots; workers may finish in another
             if _end(row) not in self.said:
                 self.said.add(_end(row))
                 print(self.line(row, [known for known in rows if _end(known) in self.said], elapsed), flush=True)
@@ -135,7 +135,7 @@ def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | 
     axis = "B/b" if fidelity == "presample_ratio" else fidelity
     for name in ("trial", "error", "incumbent", axis, "IS share", "cost", "compile", "suggest"):
         found.add_column(Text(name), justify="right", no_wrap=True)
-    found.add_column("by")  # this and the next may shrink, the longer one first: a message has no end
+    found.add_column("by")  # this column and the next may shrink, the longer first: messages can be long
     found.add_column("state", max_width=60)
     for row in rows:
         style = "green" if row["error"] is not None and row["error"] == best else None

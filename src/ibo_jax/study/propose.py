@@ -85,7 +85,7 @@ def propose(
                 fidelity=1.0,
                 reason="recommendation",
                 predicted_objective=suggestion.recommendation_objective,
-                predicted_sd=np.nan,  # known at the point that the acquisition chose, not here
+                predicted_sd=np.nan,  # known only at the point that the acquisition chose
                 predicted_log_cost=np.nan,
             )
         return suggestion, state

@@ -28,7 +28,7 @@ class Row(TypedDict):
     presample_ratio: float | int | None  # B / b, None if nothing was trained
     fidelity: float | int
     s: float  # the fidelity encoded in [0, 1], 1 is the target
-    error: float | None  # what is minimised; of a pruned trial only its history knows
+    error: float | None  # what is minimised; a pruned trial has it only in its history
     cost_seconds: float  # initialisation and training, without compilation
     cost_work: float  # floating-point operations of forward passes, the same on every machine
     compile_seconds: float
@@ -91,7 +91,7 @@ def summary(directory: Path | str) -> dict[str, Any]:
         **notes["settings"],
         "evaluations": notes.get("evaluations"),
         "versions": notes.get("versions", {}),
-        **(result if result.get("slots") == ended else {}),  # not that of a search that has gone on since
+        **(result if result.get("slots") == ended else {}),  # not the result of a search that has gone on since
     }
 
 

@@ -31,10 +31,10 @@ from ibo_jax.study.propose import Proposer, make_proposer, propose
 
 __all__ = ["IBOSampler"]
 
-SAMPLERS = ("ibo", "ei", "random")  # the others are told apart by how a training uses its data, which is yours here
+SAMPLERS = ("ibo", "ei", "random")  # the others differ in how a training uses its data: here that is yours
 STATE = "ibo_jax:state"
 ASKED = "ibo_jax:asked"  # marks the trials of this sampler
-MOST_FRUITLESS = 32  # trials that taught nothing and are remembered: a study with a pruner is full of them
+MOST_FRUITLESS = 32  # how many trials without a value are remembered: a study with a pruner is full of them
 
 
 class IBOSampler(BaseSampler):
@@ -178,7 +178,7 @@ class IBOSampler(BaseSampler):
                 stacklevel=2,
             )
         seeds = np.random.SeedSequence([self._seed, trial.number, zlib.crc32(param_name.encode())])
-        chance = RandomSampler(int(seeds.generate_state(1)[0]))  # as all else, by seed and trial number alone
+        chance = RandomSampler(int(seeds.generate_state(1)[0]))  # like all else, by seed and trial number alone
         return chance.sample_independent(study, trial, param_name, param_distribution)
 
     def _common(self, study: Study, completed: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
@@ -202,7 +202,7 @@ class IBOSampler(BaseSampler):
         scale = self._scale._replace(sign=-1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0)
         held = [trial for trial in trials if not axes.lacking(trial)]
         costs = self._costs([t for t in held if t.state == TrialState.COMPLETE and math.isfinite(t.values[0])])
-        # where a trial runs, was pruned or failed nothing is known
+        # nothing is known where a trial is running, was pruned or failed
         fruitless = [t for t in held if t.state != TrialState.RUNNING and t.number not in costs][:-MOST_FRUITLESS]
         left_out = {trial.number for trial in fruitless}
         found = []

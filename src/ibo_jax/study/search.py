@@ -85,7 +85,7 @@ def prepare(
         evaluations = problem.evaluations
     _check_method(method, problem)
     check_budget(evaluations, seconds)
-    evaluations = None if evaluations is None else int(evaluations)  # NumPy's do, but are no JSON
+    evaluations = None if evaluations is None else int(evaluations)  # NumPy's are allowed, but are no JSON
     check_cost(cost)
     check_seed(seed)
     seed = int(seed)
@@ -118,7 +118,7 @@ def observed(search: Search, slots: Slots) -> Observations:
         outcome = last.user_attrs["outcome"] if last.state.is_finished() else None
         known = outcome is not None and outcome["state"] in OBSERVED_STATES and outcome["error"] is not None
         if outcome is None or not known or not search.paid(outcome) > 0:
-            found.append(Evaluation(x, s, pending=True))  # where it failed nothing is known
+            found.append(Evaluation(x, s, pending=True))  # nothing is known where an evaluation failed
             continue
         error, cost = search.scale.model(outcome["error"]), search.paid(outcome)
         overhead = _overhead(search, last.user_attrs["suggestion"], outcome)

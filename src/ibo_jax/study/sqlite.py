@@ -26,7 +26,7 @@ def open_sqlite(path: Path) -> RDBStorage:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             foreign = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             foreign -= TABLES
-    except sqlite3.OperationalError as error:  # it may be sound
+    except sqlite3.OperationalError as error:  # the file may be sound
         raise ValueError(
             f"expected a study that can be read and written at {path}, got: {error}; copy its folder to where you may "
             "write, or use another one"

@@ -37,7 +37,7 @@ class Store(NamedTuple):
     worker: str = ""
     directory: Path | None = None
     file: RDBStorage | None = None
-    alive: IO[str] | None = None  # held open: says that this worker lives
+    alive: IO[str] | None = None  # held open as a sign that this worker is alive
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """This worker's turn: to look at the attempts and to add one."""
@@ -75,7 +75,7 @@ class Store(NamedTuple):
 
     def finish(self, trial_id: int, outcome: dict[str, Any]) -> None:
         """Record the outcome (a dict with the fields of a row), then close the attempt."""
-        # Another worker closes an attempt only if it found this one dead; then its word stands.
+        # Another worker closes an attempt only if it found this one dead; then what it recorded stands.
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             self.storage.set_trial_user_attr(trial_id, "outcome", outcome)
             self._close(trial_id, outcome)

@@ -23,7 +23,7 @@ from ibo_jax.types import Hyperparameters
 
 __all__ = ["evaluate_all", "run", "tune"]
 
-POLL_SECONDS = 0.5  # between looks at what other workers do
+POLL_SECONDS = 0.5  # between checks of what other workers do
 
 
 def tune(
@@ -81,7 +81,7 @@ def tune(
     if method in bilevel.NAMES:
         from ibo_jax.study import descent
 
-        check_cost(cost)  # checked, and not asked for by such a tuner
+        check_cost(cost)  # checked, although such a tuner does not use it
         if isinstance(problem, str):
             from ibo_jax.problems import catalogue
 
@@ -155,7 +155,7 @@ def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
         said = [f"the last one said: {row['message']}" for row in found if row["message"]][-1:]
         none = "no evaluation succeeded" if found else "no evaluation was begun within the budget"
         return {**answer, "message": "; ".join([none, *said])}
-    slot = max(max(slots) + 1, len(search.proposer.design[0]))  # within its design a method has no model yet
+    slot = max(max(slots) + 1, len(search.proposer.design[0]))  # within the initial design a method has no model yet
     suggestion, _ = propose(search.proposer, slot, seen, state_after(slots))
     same = [
         row
@@ -163,7 +163,7 @@ def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
         if row["error"] is not None
         and np.array_equal(problem.space.encode(row["hyperparameters"]), suggestion.incumbent)
     ]
-    # As they were evaluated: to the unit cube and back can change the last digit.
+    # As they were evaluated: a way to the unit cube and back can change the last digit.
     best = same[0]["hyperparameters"] if same else problem.space.decode(suggestion.incumbent)
     answer |= {
         "best": best,
@@ -196,5 +196,5 @@ def _report(directory: Path) -> None:
 
     try:
         write_report(directory)
-    except Exception as error:  # nor is a figure worth the answer
+    except Exception as error:  # a figure is not worth losing the answer
         warnings.warn(f"report.html was not written: {type(error).__name__}: {error}", stacklevel=2)

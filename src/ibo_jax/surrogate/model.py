@@ -22,8 +22,8 @@ from ibo_jax.types import AnyArray
 
 __all__ = ["FREEDOM", "Prior", "cost_data", "cost_prior", "error_data", "error_prior", "potential", "standardise"]
 
-FREEDOM = {"log_length_scale": 3.0, "log_noise": 2.0}  # of the priors that are Student-t
-FEW_COORDINATES = 6  # of more than these, tens of evaluations can learn only what is smooth
+FREEDOM = {"log_length_scale": 3.0, "log_noise": 2.0}  # degrees of freedom of the Student-t priors
+FEW_COORDINATES = 6  # with more than these, tens of evaluations can learn only smooth functions
 
 
 class Prior(NamedTuple):

@@ -26,7 +26,7 @@ from ibo_jax.types import AnyArray
 
 __all__ = ["COLD_WARM_UP", "DRAWS", "WARM_UP", "Chain", "FitInfo", "cold_chain", "fit"]
 
-DRAWS = 16  # kept, unthinned: what limits the precision of p_min is their number, not the warm-up
+DRAWS = 16  # kept, unthinned: their number, not the warm-up, limits the precision of p_min
 WARM_UP = 8
 COLD_WARM_UP = 160
 MASS_WINDOWS = (40, 90)  # iterations of a cold warm-up at which the mass matrix is learnt anew

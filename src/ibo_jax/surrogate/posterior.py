@@ -76,7 +76,7 @@ def predict_mean(
 ) -> Float[AnyArray, "point"]:
     """Mean at points, at a small part of the cost of `predict`, which multiplies each point's covariances by L^-1."""
     gram = posterior.kernel((posterior.data.x, posterior.data.s), (x, s))
-    return posterior.weights @ gram  # those of padded rows are 0
+    return posterior.weights @ gram  # the weights of padded rows are 0
 
 
 def predict(

@@ -17,8 +17,8 @@ from scipy.stats import yeojohnson, yeojohnson_llf
 
 __all__ = ["UNWARPED", "Warping", "fit_warping", "tamed"]
 
-WILD, FEWEST = 10.0, 6  # ranges that a wild value is above the others, of at least so many values
-POWERS = (0.0, 2.0)  # in this range every real number has an inverse image, so that any prediction can be told
+WILD, FEWEST = 10.0, 6  # a wild value is this many ranges above the others; at least this many values are needed
+POWERS = (0.0, 2.0)  # within these, every real number has an inverse, so that any prediction can be shown
 
 
 class Warping(NamedTuple):

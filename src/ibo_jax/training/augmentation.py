@@ -66,7 +66,7 @@ def cutout(
         jax.random.randint(each, (count, most, 1), 0, size, jnp.int32)
         for each, size in zip(keys, (height, width), strict=True)
     )
-    shape = jnp.zeros((count, 1, 1))  # what a number of each image is broadcast against
+    shape = jnp.zeros((count, 1, 1))  # one number per image is broadcast against this
     length, holes = jnp.floor(of_examples(length, shape)), jnp.floor(of_examples(holes, shape))
 
     def covered(centres: Array, size: int) -> Array:

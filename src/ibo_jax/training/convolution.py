@@ -18,7 +18,7 @@ from ibo_jax.types import Array, Float
 __all__ = ["by_neighbours", "conv", "neighbours_of", "plainly"]
 
 Pads = tuple[tuple[int, int], ...]
-plainly = jax.make_user_context(default_value=False)  # JAX has its value in the keys of all its caches of traces
+plainly = jax.make_user_context(default_value=False)  # JAX includes its value in the keys of all trace caches
 """In `with plainly(True):` every convolution is traced as the plain one, on CPU too: its operations can be counted."""
 
 _plain = partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
@@ -107,12 +107,12 @@ def _forward(inputs: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Arr
 def _backward(stride: int, pads: Pads, residuals: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     """Both gradients are convolutions themselves; the pads make the sizes come out right for any stride."""
     inputs, kernel = residuals
-    spread = [stride * (size - 1) + 1 for size in cotangent.shape[1:3]]  # of the cotangent, holes of the stride filled
+    spread = [stride * (size - 1) + 1 for size in cotangent.shape[1:3]]  # with the stride's holes filled in
     sizes = list(zip(inputs.shape[1:3], kernel.shape[:2], spread, pads, strict=True))
     kernel_pads = [(low, window - 1 + wide - size - low) for size, window, wide, (low, _) in sizes]
     input_pads = tuple((window - 1 - low, size - wide + low) for size, window, wide, (low, _) in sizes)
-    # Arrays are transposed by hand, to the one order of axes that is fast in a loop. For the kernel the examples are
-    # summed over, so they take the place of the input channels.
+    # Arrays are transposed by hand to the only order of axes that is fast in a loop. The kernel's gradient sums over
+    # examples, so they take the place of the input channels.
     kernel_gradient = _plain(
         inputs.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3), (1, 1), kernel_pads,
         rhs_dilation=(stride, stride),

@@ -241,7 +241,7 @@ def check(dataset: Dataset) -> None:
         raise ValueError(f"{dataset.name}: expected finite means and positive scales, got {dataset.mean} and "
                          f"{dataset.scale}; divide constant features by one")  # fmt: skip
     low, high = dataset.valid_labels.min(), dataset.valid_labels.max()
-    if low == high:  # a network that knows nothing would have no error there
+    if low == high:  # a network that knows nothing would make no error there
         raise ValueError(f"{dataset.name}: expected several classes in the valid part, got {low} only; make it larger, "
                          "or split the classes evenly")  # fmt: skip
 

@@ -40,7 +40,7 @@ def open_source(name: str, part: str, download: bool) -> Any:
     folder = os.environ.get("TFDS_DATA_DIR")
     try:
         builder = tfds.builder(name, data_dir=folder, file_format="array_record")
-    except ValueError as error:  # a copy in another form; TFDS says which
+    except ValueError as error:  # a copy in another format; TFDS says which
         raise FileNotFoundError(f"{_missing(name, folder)}\n({error})") from error
     if download:
         builder.download_and_prepare()

@@ -93,7 +93,7 @@ def dropout(key: PRNGKeyArray, inputs: Float[Array, "*axes"], rate: Rate, *, who
     shape = (inputs.shape[0], *places, inputs.shape[-1]) if whole else inputs.shape
     rate = of_examples(rate, inputs)
     keep = jax.random.uniform(key, shape, jnp.float32) >= rate
-    kept = jnp.where(rate < 1, 1 - rate, 1)  # at one nothing is, but its gradient would be 0 / 0
+    kept = jnp.where(rate < 1, 1 - rate, 1)  # at a rate of one nothing is kept, but the gradient would be 0 / 0
     return jnp.where(keep, inputs / kept, 0).astype(inputs.dtype)
 
 

@@ -22,7 +22,7 @@ from ibo_jax.types import Array, Count, Hyperparameters, Value
 
 __all__ = ["Programs", "Trainable", "compiled", "release_memory", "split"]
 
-KEPT = 16  # about 20 MB each
+KEPT = 16  # programs, about 20 MB each
 
 
 @runtime_checkable
@@ -91,7 +91,7 @@ def compiled(
         return task.learner(known, steps)
 
     def run_start(seed: Array, values: dict[str, Array]) -> Any:
-        return start(jax.random.key(seed, impl="rbg"), learner(values), shape)  # compiles in a third of the time
+        return start(jax.random.key(seed, impl="rbg"), learner(values), shape)  # rbg compiles in a third of the time
 
     def run_epoch(seed: Array, number: Array, values: dict[str, Array], state: Any, examples: Examples) -> Any:
         key = jax.random.fold_in(jax.random.key(seed), number)

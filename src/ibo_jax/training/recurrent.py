@@ -60,7 +60,7 @@ class CharacterLSTM(linen.Module):
             return logits
         activity = layers.of_examples(self.activity, x) * x**2
         change = layers.of_examples(self.change, x) * jnp.diff(outputs, axis=1) ** 2
-        changes = max(1, change[0].size)  # a single character has none
+        changes = max(1, change[0].size)  # a single character has no changes
         return Penalised(logits, jnp.mean(activity, (1, 2)) + jnp.sum(change, (1, 2)) / changes)
 
 

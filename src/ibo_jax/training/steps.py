@@ -24,8 +24,8 @@ __all__ = [
     "evaluate", "in_chunks", "start", "step", "steps_per_epoch",
 ]  # fmt: skip
 
-CHUNK = 512  # examples in one forward pass without gradients, at most: bounds memory
-CHUNK_VALUES_CPU = 64 * 32 * 32 * 3  # input values in one on CPU, so that it fits the cache: 64 CIFAR images
+CHUNK = 512  # most examples in one forward pass without gradients, which bounds memory
+CHUNK_VALUES_CPU = 64 * 32 * 32 * 3  # most input values in one on a CPU, so that it fits the cache: 64 CIFAR images
 
 
 class Subset(NamedTuple):
@@ -64,7 +64,7 @@ class Learner(NamedTuple):
     """What is trained and how, with hyperparameters filled in (possibly traced)."""
 
     init: Callable[[PRNGKeyArray, Array], Any]
-    apply: Callable[..., Any]  # logits, in training perhaps with a penalty, see `networks.Network`
+    apply: Callable[..., Any]  # gives logits, in training perhaps with a penalty, see `networks.Network`
     optimizer: optax.GradientTransformation
     penalty: Callable[[Any], Array] | None = None
     augment: Augmentation | None = None
