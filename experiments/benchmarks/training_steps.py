@@ -37,7 +37,7 @@ GOALS = {"switched / by hand": 1.05, "inside / outside": 1.3, "importance / part
 
 
 class Case(NamedTuple):
-    """A network, the shape of one of its inputs, and `steps` of so many examples each."""
+    """A network, the shape of one of its inputs, the size of a batch, and the number of steps."""
 
     module: Any
     shape: tuple[int, ...]

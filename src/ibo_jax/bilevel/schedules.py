@@ -13,7 +13,7 @@ STEPS, EPOCHS = 300, 12  # length of a descent, whichever is more; the first is 
 
 
 class Schedule(NamedTuple):
-    """Learning rates, a row a descent, and their momenta."""
+    """Learning rates, one row per descent, and their momenta."""
 
     rates: Float[np.ndarray, "choice step"]
     momenta: Float[np.ndarray, "choice"]

@@ -132,7 +132,7 @@ def read(directory: Path | str) -> tuple[list[EpochRow], dict[str, Any]]:
 
 
 class Lines:
-    """A line an epoch."""
+    """One line per epoch."""
 
     def __init__(self, epochs: int | None):
         self.of, self.shown = "" if epochs is None else f"/{epochs}", 0

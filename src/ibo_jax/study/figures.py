@@ -214,7 +214,7 @@ def entropy_over_time(number: Series, entropy: Series) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def parallel_coordinates(values: Mapping[str, Series], axes: Sequence[Axis], error: Series, *, log: bool) -> Figure:
-    """A line an evaluation across all dimensions, coloured by its error; the best is drawn thick and on top."""
+    """One line per evaluation across all dimensions, coloured by its error; the best is drawn thick and on top."""
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     panel = figure.subplots()
     order = [i for i in np.argsort(-error) if np.isfinite(error[i])]

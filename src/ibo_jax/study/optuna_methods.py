@@ -43,7 +43,7 @@ class OptunaMethod(NamedTuple):
     distributions: dict[str, BaseDistribution]  # of the hyperparameters; the fidelity is not searched
     seed: int
     epochs: int | None
-    grid: dict[str, list[Value]]  # levels by dimension; empty but for grid search
+    grid: dict[str, list[Value]]  # levels by dimension; empty except for grid search
 
 
 class Choice(NamedTuple):

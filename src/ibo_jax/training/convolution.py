@@ -107,7 +107,7 @@ def _forward(inputs: Array, kernel: Array, stride: int, pads: Pads) -> tuple[Arr
 def _backward(stride: int, pads: Pads, residuals: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     """Both gradients are convolutions themselves; the pads make the sizes come out right for any stride."""
     inputs, kernel = residuals
-    spread = [stride * (size - 1) + 1 for size in cotangent.shape[1:3]]  # with the stride's holes filled in
+    spread = [stride * (size - 1) + 1 for size in cotangent.shape[1:3]]  # of the cotangent, with the stride's holes
     sizes = list(zip(inputs.shape[1:3], kernel.shape[:2], spread, pads, strict=True))
     kernel_pads = [(low, window - 1 + wide - size - low) for size, window, wide, (low, _) in sizes]
     input_pads = tuple((window - 1 - low, size - wide + low) for size, window, wide, (low, _) in sizes)
