@@ -110,6 +110,15 @@ def test_in_float64_computes_in_double_precision_and_leaves_the_process_alone():
     assert jnp.ones(3).dtype == (jnp.ones(3) + 1e-12).dtype == jnp.float32
 
 
+@pytest.mark.parametrize("debug", [jax.debug_nans, jax.debug_infs])
+def test_what_is_not_finite_by_intent_stops_no_search_of_somebody_who_debugs_training(debug):
+    unknown = in_float64(lambda x: (x * np.nan, x / 0.0))
+    with debug(True):
+        found = unknown(np.ones(()))
+        assert (jax.config.jax_debug_nans, jax.config.jax_debug_infs).count(True) == 1
+    np.testing.assert_array_equal(found, [np.nan, np.inf])
+
+
 def test_in_float64_keeps_a_program_a_shape_and_keyword():
     traced = []
 

@@ -83,7 +83,8 @@ class in_float64:
     """Compile a function for float64 on `PLATFORM`, ahead of time; it takes and returns NumPy arrays.
 
     Training in the same process stays float32: the context is entered around `jax.jit`, because what is traced outside
-    it is truncated. Programs are kept here, one for each shape of the arguments, where `jax.clear_caches()` after a
+    it is truncated. `jax_debug_nans` and `jax_debug_infs` are for training too: here NaN means that something is not
+    known. Programs are kept here, one for each shape of the arguments, where `jax.clear_caches()` after a
     training cannot drop them; keyword arguments are static. BLAS is held to one thread: its threads spin, and on a
     shared machine thousands of small factorisations become 10-100 times slower (a fit of 0.07 s took up to 5 s).
 
@@ -99,7 +100,10 @@ class in_float64:
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         device = jax.local_devices(backend=PLATFORM)[0]
-        with _one_blas_thread, jax.enable_x64(True), jax.default_device(device):
+        with (
+            _one_blas_thread, jax.enable_x64(True), jax.default_device(device), jax.debug_nans(False),
+            jax.debug_infs(False),
+        ):  # fmt: skip
             leaves, structure = jax.tree.flatten(args)
             shapes = tuple((np.shape(leaf), jax.dtypes.result_type(leaf)) for leaf in leaves)
             key = (tuple(sorted(static.items())), structure, shapes)
