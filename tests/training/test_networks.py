@@ -141,6 +141,26 @@ def test_an_nnx_module_trains_like_the_linen_one_with_its_weights():
     assert jax.tree.structure(gradient) == jax.tree.structure(params)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda self, inputs, train: self.drop(inputs, deterministic=not train),
+        lambda self, inputs, training=False: self.drop(inputs, deterministic=not training),
+        lambda self, inputs, *, deterministic: self.drop(inputs, deterministic=deterministic),
+    ],
+    ids=["train", "training", "deterministic"],
+)
+def test_an_nnx_module_is_told_whether_it_is_trained_by_the_name_that_it_has_for_it(call):
+    def build(rngs):
+        module = type("Module", (nnx.Module,), {"__call__": call})()
+        module.drop = nnx.Dropout(0.5, rngs=rngs)
+        return module
+
+    network, inputs = from_nnx(build), jnp.ones((8, 16))
+    np.testing.assert_array_equal(network.apply({}, inputs, train=False, key=None), inputs)
+    assert not np.all(network.apply({}, inputs, train=True, key=jax.random.key(1)))
+
+
 def test_what_is_no_network_is_refused_with_a_way_out():
     class WithBatchNorm(linen.Module):
         @linen.compact

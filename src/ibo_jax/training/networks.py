@@ -62,11 +62,9 @@ def as_network(module: Any) -> Network:
             f"expected a Flax Linen module or a Network(init, apply), got {type(module).__name__}; wrap two functions "
             "in Network, or an NNX module as from_nnx(lambda rngs: MyModule(..., rngs=rngs))"
         )
-    taken = inspect.signature(type(module).__call__).parameters
 
     def flags(train: bool) -> dict[str, Any]:
-        known = {"train": train, "training": train, "deterministic": not train}
-        return {name: flag for name, flag in known.items() if name in taken and getattr(module, name, None) is None}
+        return {name: flag for name, flag in _flags(module, train).items() if getattr(module, name, None) is None}
 
     def init(key: PRNGKeyArray, inputs: Array) -> Params:
         variables = module.init(key, inputs, **flags(False))
@@ -83,7 +81,9 @@ def as_network(module: Any) -> Network:
 def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
     """The `Network` of a Flax NNX module, given as the function that builds it from its `rngs`.
 
-    The module is rebuilt inside every trace and its weights replaced; none of this reaches the compiled program.
+    The module is rebuilt inside every trace and its weights replaced; none of this reaches the compiled program. It is
+    called with `(inputs)` and with whichever of `train`, `training` and `deterministic` it takes; the attribute
+    `deterministic` of its layers is set as well.
 
     Examples:
         >>> network = from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs))
@@ -103,7 +103,7 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
         module = build(nnx.Rngs(jax.random.key(0) if key is None else key))
         nnx.update(module, params)
         module.set_attributes(deterministic=not train, raise_if_not_found=False)
-        return module(inputs)  # type: ignore[operator]
+        return module(inputs, **_flags(module, train))  # type: ignore[operator]
 
     return Network(init, apply)
 
@@ -234,6 +234,13 @@ def squared_kernels(params: Params, *, exclude: str = "") -> Float[Array, ""]:
         if layers_and_name[-1] == "kernel" and exclude not in layers_and_name:
             total += jnp.sum(jnp.square(leaf), dtype=jnp.float32)
     return total
+
+
+def _flags(module: Any, train: bool) -> dict[str, Any]:
+    """Whether it is trained, by the names that the module has for it."""
+    taken = inspect.signature(type(module).__call__).parameters
+    known = {"train": train, "training": train, "deterministic": not train}
+    return {name: flag for name, flag in known.items() if name in taken}
 
 
 def _dense(features: int, name: str) -> linen.Dense:
