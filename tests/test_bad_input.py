@@ -268,6 +268,10 @@ BAD_CALLS = {
         lambda: sampled({"x": X}, directions=("maximize",), transform="log"),
         'expected transform="identity"',
     ),
+    "sampler, log of errors below zero": (
+        lambda: sampled({"x": X}, lambda trial: -1.0, transform="log"),
+        r"errors of at least 0, .* got -1.0 of trial 0; drop transform='log'",
+    ),
 }  # fmt: skip
 
 

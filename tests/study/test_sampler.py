@@ -226,6 +226,20 @@ def test_a_cost_that_is_none_stops_no_study_that_knows_others(cost):
     assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 5
 
 
+def test_an_error_below_zero_has_no_logarithm_and_stops_no_study_that_knows_others():
+    study = optuna.create_study(sampler=IBOSampler(method="random", transform="log", initial=2, seed=0))
+
+    def line(trial):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        return -x if trial.number == 2 else x
+
+    with pytest.warns(UserWarning, match=r"got -0.\d+ of trial 2: such trials are not learnt from"):
+        study.optimize(line, n_trials=5)
+    sampler = study.sampler
+    found = sampler._observed(study, study.trials, sampler._axes({"x": PARAMETERS["x"]}))
+    assert found.pending[: found.size].tolist() == [False, False, True, False, False]
+
+
 def test_where_trials_fail_it_is_not_asked_for_ever():
     """What grows towards the end of the line cannot be evaluated there."""
     space = {name: PARAMETERS[name] for name in ("x", "presample_ratio")}

@@ -65,7 +65,7 @@ class IBOSampler(BaseSampler):
 
     Raises:
         ValueError: an unknown name; later, from the study: several objectives, a fidelity that is missing or of the
-            wrong kind, or completed trials of which none has a cost.
+            wrong kind, completed trials of which none has a cost, or only negative values where `transform` is "log".
 
     Examples:
         >>> def objective(trial):
@@ -201,7 +201,8 @@ class IBOSampler(BaseSampler):
     def _observed(self, study: Study, trials: Sequence[FrozenTrial], axes: Axes) -> Observations:
         scale = self._scale._replace(sign=-1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0)
         held = [trial for trial in trials if not axes.lacking(trial)]
-        costs = self._costs([t for t in held if t.state == TrialState.COMPLETE and math.isfinite(t.values[0])])
+        valued = [t for t in held if t.state == TrialState.COMPLETE and math.isfinite(t.values[0])]
+        costs = self._costs(self._modelled(valued))
         # nothing is known where a trial is running, was pruned or failed
         fruitless = [t for t in held if t.state != TrialState.RUNNING and t.number not in costs][:-MOST_FRUITLESS]
         left_out = {trial.number for trial in fruitless}
@@ -213,6 +214,20 @@ class IBOSampler(BaseSampler):
             elif trial.number not in left_out:
                 found.append(Evaluation(*place, pending=True))
         return observations(found, axes.space.dimension)
+
+    def _modelled(self, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+        """Those whose value has a place on the scale: an error below 0 has no logarithm."""
+        if self._scale.transform == "identity":
+            return trials
+        found = [trial for trial in trials if trial.values[0] >= 0]
+        for trial in [trial for trial in trials if trial.values[0] < 0][:1]:
+            what = f"errors of at least 0, of which the logarithm is modelled, got {trial.values[0]} of trial"
+            if not found and ASKED in trial.system_attrs:
+                raise ValueError(f"expected {what} {trial.number}; drop transform='log'")
+            warnings.warn(
+                f"expected {what} {trial.number}: such trials are not learnt from; drop transform='log'", stacklevel=4
+            )
+        return found
 
     def _costs(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
         """By trial; where it is unknown the median of the others."""
