@@ -297,6 +297,20 @@ def test_a_name_that_no_trial_has_is_told():
         study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=2)
 
 
+def test_with_all_parameters_fixed_only_the_fidelity_is_drawn():
+    sampler = IBOSampler("presample_ratio", cost="cost", method="random", initial=2, seed=0)
+    fixed = optuna.samplers.PartialFixedSampler({"x": 0.25}, sampler)
+    study = optuna.create_study(sampler=fixed)
+
+    def line(trial):
+        trial.set_user_attr("cost", trial.suggest_int("presample_ratio", 1, 6))
+        return trial.suggest_float("x", 0.0, 1.0)
+
+    with pytest.warns(UserWarning, match="presample_ratio is not in every completed trial"):
+        study.optimize(line, n_trials=4)
+    assert {trial.params["x"] for trial in study.trials} == {0.25}
+
+
 def test_dynamic_parameters_are_random_with_a_warning():
     def conditional(trial):
         depth = trial.suggest_int("depth", 1, 2)

@@ -147,7 +147,7 @@ class IBOSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The method's suggestion for this trial."""
-        if not search_space:
+        if set(search_space) <= {self._fidelity}:  # as where a PartialFixedSampler has taken the others
             return {}
         axes = self._axes(search_space)
         trials = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number]
