@@ -4,7 +4,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from ibo_jax.problems.base import Problem
@@ -39,9 +39,9 @@ def check_problem(problem: Problem) -> None:
 def check_budget(evaluations: int | None, seconds: float | None) -> None:
     """Refuse an empty budget."""
     if evaluations is not None and (not isinstance(evaluations, Integral) or evaluations < 1):
-        raise ValueError(f"expected a whole number of evaluations >= 1, got {evaluations}; raise the budget")
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise ValueError(f"expected a positive, finite number of seconds, got {seconds}; raise the budget")
+        raise ValueError(f"expected a whole number of evaluations >= 1, got {evaluations!r}; raise the budget")
+    if seconds is not None and not (isinstance(seconds, Real) and 0 < seconds < math.inf):
+        raise ValueError(f"expected a positive, finite number of seconds, got {seconds!r}; raise the budget")
 
 
 def check_cost(cost: str) -> None:
@@ -52,8 +52,8 @@ def check_cost(cost: str) -> None:
 
 def check_seed(seed: int) -> None:
     """Refuse an invalid seed."""
-    if not 0 <= seed < 2**32 or int(seed) != seed:
-        raise ValueError(f"expected a seed in [0, 2^32), a whole number, got {seed}; choose one in that range")
+    if not isinstance(seed, Real) or not 0 <= seed < 2**32 or int(seed) != seed:
+        raise ValueError(f"expected a seed in [0, 2^32), a whole number, got {seed!r}; choose one in that range")
 
 
 def check_same(where: str, found: dict[str, Any], settings: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import statistics
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -95,10 +96,9 @@ class IBOSampler(BaseSampler):
         protocol: str = "default",
         seed: int | None = None,
     ):
-        if initial < 1:
-            raise ValueError(f"expected at least one initial point, got {initial}; raise `initial`")
-        if evaluations is not None and evaluations < 1:
-            raise ValueError(f"expected at least one evaluation, got {evaluations}; raise `evaluations`")
+        _check_whole("at least one initial point", initial, "initial")
+        if evaluations is not None:
+            _check_whole("at least one evaluation", evaluations, "evaluations")
         if transform not in ("log", "identity"):
             raise ValueError(f"expected transform 'log' or 'identity', got {transform!r}; choose one of them")
         if not floor > 0:
@@ -107,10 +107,13 @@ class IBOSampler(BaseSampler):
             raise ValueError(f"expected a method among {SAMPLERS}, got {method!r}; choose one of them")
         if seed is not None:
             check_seed(seed)
+        if fidelity is not None and not isinstance(fidelity, str):
+            raise ValueError(f"expected the name of the parameter that is the fidelity, got {fidelity!r}; name it")
         if isinstance(space, SearchSpace):
             space = space.dimensions
         given: dict[str, BaseDistribution] | None = None
         if space is not None:
+            _check_space(space)
             given = {name: distribution(v) if isinstance(v, Dimension) else v for name, v in space.items()}
             if fidelity is not None:
                 fidelity_of(fidelity, given)
@@ -256,6 +259,21 @@ class IBOSampler(BaseSampler):
         if not isinstance(paid, int | float | np.integer | np.floating) or not 0 < paid < math.inf:
             return None
         return float(paid)
+
+
+def _check_whole(what: str, count: Any, name: str) -> None:
+    if not isinstance(count, Integral) or count < 1:
+        raise ValueError(f"expected {what}, a whole number, got {count!r}; raise `{name}`")
+
+
+def _check_space(space: Any) -> None:
+    """Refuse what Optuna would trip over in the first trial."""
+    if not isinstance(space, Mapping) or not space:
+        raise ValueError(f"expected parameters by name as `space`, got {space!r}; leave it out if they are not known")
+    for name, found in space.items():
+        if not isinstance(found, BaseDistribution | Dimension):
+            raise ValueError(f"{name}: expected a distribution of Optuna, or Float, Integer or Categorical, got "
+                             f"{found!r}; wrap the bounds in one")  # fmt: skip
 
 
 def _warn_of_the_first(others: Sequence[FrozenTrial], axes: Axes) -> None:

@@ -155,7 +155,7 @@ def _settings(problem: Problem) -> dict[str, Any]:
 def _check_method(method: str, problem: Problem) -> None:
     if method not in METHODS:
         names = [*METHODS, *bilevel.NAMES]
-        close = difflib.get_close_matches(method.lower(), names, n=1)
+        close = difflib.get_close_matches(str(method).lower(), names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "choose one of them"
         raise ValueError(f"expected a method among {names}, got {method!r}; {hint}")
     if method in methods.OPTUNA_NAMES:
