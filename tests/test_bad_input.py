@@ -162,6 +162,28 @@ BAD_CALLS = {
         ),
         "to be used as traced numbers only",
     ),
+    "control flow of a schedule": (
+        lambda: trained(
+            optimizer=lambda h, n: optax.adam(optax.warmup_cosine_decay_schedule(0.0, h["learning_rate"], n, 2 * n))
+        ),
+        "traced numbers only, got Python control flow .*, in warmup_cosine_decay_schedule",
+    ),
+    "an optimiser that asks for the loss": (
+        lambda: trained(optimizer=lambda h, _: optax.lbfgs(h["learning_rate"])),
+        "updates by gradients, its state and parameters alone, got TypeError: .* 'value'",
+    ),
+    "an optimiser of parameters of its own": (
+        lambda: trained(optimizer=lambda h, _: optax.lookahead(optax.sgd(h["learning_rate"]), 3, 0.5)),
+        "updates by gradients, its state and parameters alone, got AttributeError",
+    ),
+    "an optimiser that is none": (
+        lambda: trained(optimizer=lambda h, _: h["learning_rate"]),
+        "expected `optimizer` to return an Optax transformation, got",
+    ),
+    "a network of two outputs": (
+        lambda: trained(network=lambda h: linen.Sequential([linen.Dense(3), lambda x: (x, x)])),
+        r"a network that returns logits \(example, class_\), got tuple",
+    ),
     "a scale of zero": (
         lambda: trained(data=split_arrays(INPUTS, LABELS)._replace(scale=np.zeros(4, np.float32))),
         "finite means and positive scales",

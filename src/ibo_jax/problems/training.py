@@ -1,8 +1,10 @@
 """A training as a problem: from a space, a data set and functions of the hyperparameters to something to tune."""
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterator
 from numbers import Integral
+from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import flax
@@ -26,6 +28,7 @@ from ibo_jax.types import Array, Axis, Count, Hyperparameters, Importance, PRNGK
 __all__ = ["PRESAMPLE_SHARE", "training_problem"]
 
 BATCH_SIZE = 64
+JAX = Path(jax.__file__).parent
 NOT_TRACEABLE = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -231,14 +234,15 @@ def _check_task(
         h, key = hyperparameters | rates, jax.random.key(0)
         network, inputs = as_network(task.network(h)), jnp.zeros((2, *data.train_inputs.shape[1:]), jnp.float32)
         params = network.init(key, inputs)
-        optimizer = task.optimizer(h, steps_per_epoch)
-        state = optimizer.init(params)
-        optimizer.update(params, state, params)
+        state = _updated_once(at, task.optimizer(h, steps_per_epoch), params)
         penalty = jnp.zeros(()) if task.penalty is None else jnp.asarray(task.penalty(params, h))
         if task.augment is not None:
             inputs = task.augment(key, inputs.astype(data.train_inputs.dtype), h).astype(jnp.float32)
         network.apply(params, inputs, train=False, key=None)
         logits, _ = parted(network.apply(params, inputs, train=True, key=key))
+        if not isinstance(logits, jax.Array):
+            raise ValueError(f"{at}: expected a network that returns logits (example, class_), got "
+                             f"{type(logits).__name__}; return nothing beside them")  # fmt: skip
         return logits, penalty, (params, state)
 
     with jax.enable_x64(False), _explained(at, sorted(hyperparameters)):  # as it will be trained
@@ -259,6 +263,25 @@ def _check_task(
     return f"{parameters} parameters, {state} numbers of the optimiser, batches of {batch_size}"
 
 
+def _updated_once(at: str, optimizer: Any, params: Any) -> Any:
+    """The optimiser's first state, after an update from it was tried as training makes them."""
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise ValueError(f"{at}: expected `optimizer` to return an Optax transformation, got {optimizer!r}; "
+                         "for example optax.adam(h['learning_rate'])")  # fmt: skip
+    try:
+        state = optimizer.init(params)
+        optimizer.update(params, state, params)
+    except NOT_TRACEABLE:
+        raise
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{at}: expected an optimiser that updates by gradients, its state and parameters alone, got "
+            f"{type(error).__name__}: {error}; take one that asks for no loss and no parameters of its own kind, as "
+            "optax.lbfgs, lookahead and contrib.reduce_on_plateau do"
+        ) from error
+    return state
+
+
 @contextlib.contextmanager
 def _explained(at: str, names: list[str]) -> Iterator[None]:
     """Turn common errors in a user's functions into advice."""
@@ -270,10 +293,12 @@ def _explained(at: str, names: list[str]) -> Iterator[None]:
             f"add it to {names}"
         ) from error
     except NOT_TRACEABLE as error:
+        frames = [each for each in traceback.extract_tb(error.__traceback__) if JAX not in Path(each.filename).parents]
+        where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name}"
         raise ValueError(
             f"{at}: expected real hyperparameters (and steps_per_epoch, for methods that train on subsets) to be used "
-            "as traced numbers only, got Python control flow or a size made of one; declare it Integer, or Categorical "
-            "of names or whole numbers, or use jax.numpy"
+            f"as traced numbers only, got Python control flow or a size made of one ({where}); declare it Integer, or "
+            "Categorical of names or whole numbers, or use jax.numpy"
         ) from error
     except flax.errors.InvalidRngError as error:
         raise ValueError(
