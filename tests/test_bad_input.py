@@ -250,6 +250,11 @@ BAD_CALLS = {
         lambda: importance.loss(jnp.zeros((4, 3)), jnp.zeros((4, 1), int)),
         r"a label for each row of logits of shape \(4, 3\), got labels of shape \(4, 1\)",
     ),
+    "scores of several places": (
+        lambda: importance.resample(jax.random.key(0), jnp.ones((3, 2)), 3),
+        r"a score for each of one or more examples, got shape \(3, 2\); take the mean",
+    ),
+    "no scores": (lambda: importance.tau(jnp.zeros(0)), r"a score for each of one or more examples, got shape \(0,\)"),
     "split below zero": (lambda: load("digits", split=-1), "expected a split from 0, got -1"),
     "inputs without features": (lambda: trained(inputs=INPUTS[:, 0]), "features along others, got inputs of shape"),
     "augmentation of an unknown hyperparameter": (

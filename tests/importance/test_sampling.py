@@ -146,7 +146,11 @@ def test_degenerate_scores_give_finite_weights(scores, dtype, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("scores", [[1.0, np.nan, 2.0], [np.inf, 1.0, 0.0], [np.nan] * 3, [np.inf] * 3])
+@pytest.mark.parametrize(
+    "scores",
+    [[1.0, np.nan, 2.0], [np.inf, 1.0, 0.0], [np.nan] * 3, [np.inf] * 3, [-np.inf, 1.0, 2.0], [-1.0, 1.0, 2.0],
+     [3e38, 3e38, 3e38], [3e38, 1.0, 0.0]],
+)  # fmt: skip
 def test_scores_of_a_diverging_network_draw_uniformly(scores, method):
     scores = jnp.array(scores)
     np.testing.assert_allclose(probabilities(scores), 1 / 3, rtol=1e-6)

@@ -37,7 +37,7 @@ def presample(key: PRNGKeyArray, population: int | Int[Array, ""], size: int) ->
 
 
 def probabilities(scores: Float[Array, "presample"]) -> Float[Array, "presample"]:
-    """Scores divided by their sum; uniform if all are zero (or vanish in float32) or one is not finite.
+    """Scores divided by their sum; uniform if all are zero (or vanish in float32) or one is negative or not finite.
 
     A network that diverges is thus trained uniformly, and its loss shows it.
 
@@ -52,15 +52,22 @@ def probabilities(scores: Float[Array, "presample"]) -> Float[Array, "presample"
 
 
 def over_largest(scores: Float[Array, "presample"]) -> Float[Array, "presample"]:
-    """Scores divided by the largest, so that sums neither vanish nor overflow; ones if it is zero or not finite.
+    """Scores divided by the largest, so that sums neither vanish nor overflow; ones where `probabilities` are uniform.
 
     Examples:
         >>> over_largest(jnp.array([1e-30, 4e-30])).tolist(), over_largest(jnp.array([1.0, jnp.nan])).tolist()
         ([0.25, 1.0], [1.0, 1.0])
+
+    Raises:
+        ValueError: there is no score, or not one for each example.
     """
+    if scores.ndim != 1 or not len(scores):
+        raise ValueError(f"expected a score for each of one or more examples, got shape {scores.shape}; take the mean "
+                         "over other axes, or jax.vmap over batches")  # fmt: skip
     scores = at_least_float32(scores)
     largest = jnp.max(scores)  # NaN if one is
-    usable = (largest > 0) & jnp.isfinite(largest)
+    divides = largest < 1 / jnp.finfo(scores.dtype).tiny  # beyond it XLA's reciprocal is zero
+    usable = (largest > 0) & divides & (jnp.min(scores) >= 0)
     return jnp.where(usable, scores / jnp.where(usable, largest, 1), 1)
 
 
