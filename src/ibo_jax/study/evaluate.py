@@ -33,7 +33,7 @@ def evaluate(
         number, is measured.
 
     Raises:
-        TypeError: the problem returned something else than an `Outcome`.
+        TypeError: the problem returned something else than an `Outcome`, or one of other things than numbers.
     """
     began = time.perf_counter()
     try:
@@ -47,7 +47,13 @@ def evaluate(
             f"expected {problem.name}.evaluate to return an Outcome with a state out of {get_args(State)}, "
             f"got {outcome!r}; for example Outcome('ok', error)"
         )
-    outcome = _in_floats(outcome)
+    try:
+        outcome = _in_floats(outcome)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"expected {problem.name}.evaluate to return an Outcome of an error and costs that are single numbers, got "
+            f"{outcome!r} ({error}); for example Outcome('ok', error=float(error))"
+        ) from error
     if outcome.state == "ok" and not math.isfinite(outcome.error):
         outcome = outcome._replace(state="diverged", message=f"the error is {outcome.error}")
     if outcome.state == "diverged" and not math.isfinite(outcome.error):
