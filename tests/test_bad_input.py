@@ -10,6 +10,7 @@ import optax
 import optuna
 import pytest
 from flax import linen
+from scipy.sparse import csr_matrix
 
 from ibo_jax import (
     Categorical,
@@ -184,6 +185,12 @@ BAD_CALLS = {
         lambda: trained(network=lambda h: linen.Sequential([linen.Dense(3), lambda x: (x, x)])),
         r"a network that returns logits \(example, class_\), got tuple",
     ),
+    "arrays in place of a data set": (
+        lambda: trained(data=(INPUTS, LABELS)),
+        "mine: expected a Dataset, got tuple; split_arrays makes one",
+    ),
+    "bounds in place of a fidelity": (lambda: trained(fidelity=(1, 6)), r"mine: expected a Fidelity, got \(1, 6\)"),
+    "sparse inputs": (lambda: split_arrays(csr_matrix(INPUTS), LABELS), r"dense array, got csr_matrix; .*toarray\(\)"),
     "a scale of zero": (
         lambda: trained(data=split_arrays(INPUTS, LABELS)._replace(scale=np.zeros(4, np.float32))),
         "finite means and positive scales",

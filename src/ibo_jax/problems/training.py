@@ -95,7 +95,7 @@ def training_problem(
             its bounds; the network has fewer outputs than there are classes; the largest presample exceeds the
             training set. All of this is checked before anything is trained.
     """
-    _check_settings(name, space, network, optimizer, epochs)
+    _check_settings(name, space, data, fidelity, network, optimizer, epochs)
     for what, asked, known in (("switch", switch, get_args(Switch)), ("draw", draw, get_args(Draw))):
         if asked not in known:
             raise ValueError(f"{name}: expected a {what} among {known}, got {asked!r}; choose one of them")
@@ -175,10 +175,15 @@ class _Training(NamedTuple):
         return sample_of(self.fidelity, value, self.importance, seed, batch_size, len(self.data.train_labels))
 
 
-def _check_settings(name: str, space: Any, network: Any, optimizer: Any, epochs: Any) -> None:
+def _check_settings(name: str, space: Any, data: Any, fidelity: Any, network: Any, optimizer: Any, epochs: Any) -> None:
     """Refuse arguments that are easily mixed up."""
     if not isinstance(space, SearchSpace):
         raise ValueError(f"{name}: expected a SearchSpace, got {space!r}; wrap it in one")
+    if not isinstance(data, Dataset):
+        raise ValueError(f"{name}: expected a Dataset, got {type(data).__name__}; split_arrays makes one of arrays")
+    if not isinstance(fidelity, Fidelity):
+        raise ValueError(f"{name}: expected a Fidelity, got {fidelity!r}; leave it out, or change PRESAMPLE_RATIO by "
+                         "_replace(high=...)")  # fmt: skip
     for what, given in (("network", network), ("optimizer", optimizer)):
         if isinstance(given, linen.Module | optax.GradientTransformation) or not callable(given):
             raise ValueError(f"{name}: expected a function of the hyperparameters as `{what}`, got "

@@ -247,6 +247,8 @@ def check(dataset: Dataset) -> None:
 
 
 def _as_inputs(inputs: Inputs) -> Inputs:
+    if hasattr(inputs, "toarray"):
+        raise ValueError(f"expected inputs as a dense array, got {type(inputs).__name__}; give inputs.toarray()")
     inputs = np.asarray(inputs)
     return inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
 
