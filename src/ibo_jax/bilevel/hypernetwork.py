@@ -21,7 +21,7 @@ from ibo_jax.bilevel.base import Measures, Tuner, first_line, learning_of
 from ibo_jax.bilevel.hypertraining import State, Update
 from ibo_jax.numerics import in_float32
 from ibo_jax.problems.base import Problem
-from ibo_jax.problems.training import NOT_TRACEABLE
+from ibo_jax.problems.checks import NOT_TRACEABLE
 from ibo_jax.space import SearchSpace
 from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.layers import parted

@@ -26,7 +26,7 @@ from ibo_jax.bilevel.alternation import Settings, State
 from ibo_jax.bilevel.base import Measures, Tuner, first_line, learning_of
 from ibo_jax.numerics import in_float32
 from ibo_jax.problems.base import Problem
-from ibo_jax.problems.training import NOT_TRACEABLE
+from ibo_jax.problems.checks import NOT_TRACEABLE
 from ibo_jax.space import Integer, SearchSpace
 from ibo_jax.training.steps import Examples
 from ibo_jax.types import AnyArray, Float, Hyperparameters, PRNGKeyArray, Value

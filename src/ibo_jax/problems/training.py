@@ -1,39 +1,24 @@
 """A training as a problem: from a space, a data set and functions of the hyperparameters to something to tune."""
 
-import contextlib
-import traceback
-from collections.abc import Callable, Iterator
-from numbers import Integral
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
 
-import flax
-import jax
-import jax.numpy as jnp
 import optax
-from flax import linen
 
 from ibo_jax.importance import Draw, Switch
 from ibo_jax.outcomes import Outcome, Report
 from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, TASK_SHARE, Sample, check_axis, sample_of, subset_sizes
 from ibo_jax.problems.base import Learning, Problem
+from ibo_jax.problems.checks import check_settings, check_task
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, Float, SearchSpace
 from ibo_jax.training import trainer
-from ibo_jax.training.checks import advice
 from ibo_jax.training.datasets import Dataset, check, fingerprint, guessing_error
-from ibo_jax.training.layers import parted
-from ibo_jax.training.networks import Network, as_network
+from ibo_jax.training.networks import Network
 from ibo_jax.types import Array, Axis, Count, Hyperparameters, Importance, PRNGKeyArray, Value
 
 __all__ = ["PRESAMPLE_SHARE", "training_problem"]
 
 BATCH_SIZE = 64
-JAX = Path(jax.__file__).parent
-NOT_TRACEABLE = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-)
 
 
 def training_problem(
@@ -95,7 +80,7 @@ def training_problem(
             its bounds; the network has fewer outputs than there are classes; the largest presample exceeds the
             training set. All of this is checked before anything is trained.
     """
-    _check_settings(name, space, data, fidelity, network, optimizer, epochs)
+    check_settings(name, space, data, fidelity, network, optimizer, epochs)
     for what, asked, known in (("switch", switch, get_args(Switch)), ("draw", draw, get_args(Draw))):
         if asked not in known:
             raise ValueError(f"{name}: expected a {what} among {known}, got {asked!r}; choose one of them")
@@ -104,7 +89,7 @@ def training_problem(
     corners, examples = _corners(space), len(data.train_labels)
     sizes = _batch_sizes(batch_size, space, examples)
     task = trainer.Task(network, optimizer, epochs, sizes, penalty, augment)
-    trained = [_check_task(name, task, hyperparameters, fidelity, data) for hyperparameters in corners]
+    trained = [check_task(name, task, hyperparameters, fidelity, data) for hyperparameters in corners]
 
     def view(axis: Axis, importance: Importance) -> Problem:
         smallest = max(task.batch_size(hyperparameters) for hyperparameters in corners)
@@ -113,7 +98,7 @@ def training_problem(
             raise ValueError(f"{name}: expected a quarter of the {examples} training examples to hold the largest "
                              f"batch, got one of {smallest}; narrow the batch size")  # fmt: skip
         for hyperparameters in corners:
-            _check_task(name, task, hyperparameters, part, data, on_subsets=True)
+            check_task(name, task, hyperparameters, part, data, on_subsets=True)
         return made(_Training(task, data, space, switch, draw, part, importance))
 
     def made(training: _Training) -> Problem:
@@ -175,23 +160,6 @@ class _Training(NamedTuple):
         return sample_of(self.fidelity, value, self.importance, seed, batch_size, len(self.data.train_labels))
 
 
-def _check_settings(name: str, space: Any, data: Any, fidelity: Any, network: Any, optimizer: Any, epochs: Any) -> None:
-    """Refuse arguments that are easily mixed up."""
-    if not isinstance(space, SearchSpace):
-        raise ValueError(f"{name}: expected a SearchSpace, got {space!r}; wrap it in one")
-    if not isinstance(data, Dataset):
-        raise ValueError(f"{name}: expected a Dataset, got {type(data).__name__}; split_arrays makes one of arrays")
-    if not isinstance(fidelity, Fidelity):
-        raise ValueError(f"{name}: expected a Fidelity, got {fidelity!r}; leave it out, or change PRESAMPLE_RATIO by "
-                         "_replace(high=...)")  # fmt: skip
-    for what, given in (("network", network), ("optimizer", optimizer)):
-        if isinstance(given, linen.Module | optax.GradientTransformation) or not callable(given):
-            raise ValueError(f"{name}: expected a function of the hyperparameters as `{what}`, got "
-                             f"{type(given).__name__}; write {what}=lambda h, ...: ...")  # fmt: skip
-    if not isinstance(epochs, Integral) or epochs < 1:
-        raise ValueError(f"{name}: expected at least one epoch, a whole number, got {epochs}; train longer")
-
-
 def _batch_sizes(
     given: int | Callable[[Hyperparameters], int] | None, space: SearchSpace, examples: int
 ) -> Callable[[Hyperparameters], int]:
@@ -210,103 +178,3 @@ def _corners(space: SearchSpace) -> list[dict[str, Value]]:
     ends |= {name: tuple(map(float, ends[name])) for name, dim in space.dimensions.items() if isinstance(dim, Float)}
     count = max(map(len, ends.values()), default=2)
     return [{name: values[min(corner, len(values) - 1)] for name, values in ends.items()} for corner in range(count)]
-
-
-def _check_task(
-    name: str,
-    task: trainer.Task,
-    hyperparameters: dict[str, Any],
-    fidelity: Fidelity,
-    data: Dataset,
-    *,
-    on_subsets: bool = False,
-) -> str:
-    """Refuse what cannot be trained; returns the numbers of parameters and of optimiser state, in words."""
-    examples, at = len(data.train_labels), f"{name}, at {hyperparameters}"
-    with _explained(at, sorted(hyperparameters)):
-        batch_size = int(task.batch_size(hyperparameters))
-    ratio = sample_of(fidelity, fidelity.target, "off", 0, max(batch_size, 1), examples).presample_ratio
-    presample = batch_size * max(1, ratio)
-    if not 1 <= batch_size <= presample <= examples:
-        raise ValueError(
-            f"{at}: expected a batch size from 1 which, times the largest presample ratio, is at most the "
-            f"{examples} training examples, got {batch_size} and {presample:g}; lower `batch_size`, or its range "
-            "or that of the fidelity"
-        )
-    rates = {key: value for key, value in hyperparameters.items() if isinstance(value, float)}
-
-    def outputs(rates: dict[str, Array], steps_per_epoch: Count = examples // batch_size) -> tuple[Array, Array, Any]:
-        h, key = hyperparameters | rates, jax.random.key(0)
-        network, inputs = as_network(task.network(h)), jnp.zeros((2, *data.train_inputs.shape[1:]), jnp.float32)
-        params = network.init(key, inputs)
-        state = _updated_once(at, task.optimizer(h, steps_per_epoch), params)
-        penalty = jnp.zeros(()) if task.penalty is None else jnp.asarray(task.penalty(params, h))
-        if task.augment is not None:
-            inputs = task.augment(key, inputs.astype(data.train_inputs.dtype), h).astype(jnp.float32)
-        network.apply(params, inputs, train=False, key=None)
-        logits, _ = parted(network.apply(params, inputs, train=True, key=key))
-        if not isinstance(logits, jax.Array):
-            raise ValueError(f"{at}: expected a network that returns logits (example, class_), got "
-                             f"{type(logits).__name__}; return nothing beside them")  # fmt: skip
-        return logits, penalty, (params, state)
-
-    with jax.enable_x64(False), _explained(at, sorted(hyperparameters)):  # as it will be trained
-        # the number of batches in a subset is traced, so that subsets of all sizes share a program
-        logits, loss, held = jax.eval_shape(outputs, rates, *([jnp.zeros((), jnp.int32)] if on_subsets else []))
-    if logits.shape[:-1] != (2, *data.train_labels.shape[1:]) or logits.shape[-1] < data.num_classes:
-        many = data.train_labels.ndim > 1  # as many labels as inputs: taken for a text with a label at each place
-        axes = "example, place, class_" if many else "example, class_"
-        remedy = f"; or, if each example has one label, {advice(data.train_labels)}" if many else ""
-        raise ValueError(
-            f"{at}: expected logits ({axes}) for the {data.num_classes} classes of {data.name}, got shape "
-            f"{logits.shape} for 2 examples; give the last layer an output for each class, numbered from 0 (the lowest "
-            f"label is {data.train_labels.min()}){remedy}"
-        )
-    if loss.shape:
-        raise ValueError(f"{at}: expected the penalty to be one number, got shape {loss.shape}; sum over parameters")
-    parameters, state = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in held)
-    return f"{parameters} parameters, {state} numbers of the optimiser, batches of {batch_size}"
-
-
-def _updated_once(at: str, optimizer: Any, params: Any) -> Any:
-    """The optimiser's first state, after an update from it was tried as training makes them."""
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-        raise ValueError(f"{at}: expected `optimizer` to return an Optax transformation, got {optimizer!r}; "
-                         "for example optax.adam(h['learning_rate'])")  # fmt: skip
-    try:
-        state = optimizer.init(params)
-        optimizer.update(params, state, params)
-    except NOT_TRACEABLE:
-        raise
-    except (TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{at}: expected an optimiser that updates by gradients, its state and parameters alone, got "
-            f"{type(error).__name__}: {error}; take one that asks for no loss and no parameters of its own kind, as "
-            "optax.lbfgs, lookahead and contrib.reduce_on_plateau do"
-        ) from error
-    return state
-
-
-@contextlib.contextmanager
-def _explained(at: str, names: list[str]) -> Iterator[None]:
-    """Turn common errors in a user's functions into advice."""
-    try:
-        yield
-    except KeyError as error:
-        raise ValueError(
-            f"{at}: expected the space to have every hyperparameter that the functions read, got no {error}; "
-            f"add it to {names}"
-        ) from error
-    except NOT_TRACEABLE as error:
-        frames = [each for each in traceback.extract_tb(error.__traceback__) if JAX not in Path(each.filename).parents]
-        where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name}"
-        raise ValueError(
-            f"{at}: expected real hyperparameters (and steps_per_epoch, for methods that train on subsets) to be used "
-            f"as traced numbers only, got Python control flow or a size made of one ({where}); declare it Integer, or "
-            "Categorical of names or whole numbers, or use jax.numpy"
-        ) from error
-    except flax.errors.InvalidRngError as error:
-        raise ValueError(
-            f"{at}: expected a network that draws random numbers in training only, of the stream 'dropout', got: "
-            f"{error}; give its `__call__` a `train` and write linen.Dropout(rate, deterministic=not train)"
-        ) from error
