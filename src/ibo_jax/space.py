@@ -149,6 +149,8 @@ class SearchSpace:
     def decode(self, unit: Sequence[float] | np.ndarray) -> dict[str, Value]:
         """From a point of the unit cube to hyperparameters by name, as plain Python values."""
         unit, values, start = np.asarray(unit, np.float64), {}, 0
+        if unit.shape != (self.dimension,):
+            raise ValueError(f"expected a point of {self.dimension} coordinates, got shape {unit.shape}; give each")
         for name, dim in self.dimensions.items():
             values[name] = dim.decode(unit[start : start + dim.width])
             start += dim.width
@@ -236,6 +238,9 @@ def _check(name: str, dimension: Dimension) -> None:
         raise ValueError(f"{name}: expected {said} as bounds, got [{dimension.low!r}, {dimension.high!r}]; change them")
     if not (math.isfinite(dimension.low) and math.isfinite(dimension.high)):
         raise ValueError(f"{name}: expected finite bounds, got [{dimension.low}, {dimension.high}]; give finite ones")
+    if not math.isfinite(float(dimension.high) - float(dimension.low)):
+        raise ValueError(f"{name}: expected bounds less than 1.8e308 apart, got [{dimension.low}, {dimension.high}]; "
+                         "narrow them")  # fmt: skip
     if dimension.low >= dimension.high:
         raise ValueError(f"{name}: expected low < high, got [{dimension.low}, {dimension.high}]; swap or widen them")
     if dimension.log and dimension.low <= 0:
