@@ -223,6 +223,7 @@ BAD_CALLS = {
     "problem that is none": (lambda: tuned(problem=42), "expected a Problem or the name of one, got 42"),
     "misspelt method": (lambda: tuned("iboo"), "got 'iboo'; did you mean 'ibo'"),
     "storage by address": (lambda: tuned(storage="sqlite:///study.db"), "expected a folder for the study"),
+    "storage without a name": (lambda: tuned(storage=""), "expected a folder for the study, got ''"),
     "B below b": (
         lambda: tuned(problem=problem_like(fidelity=Fidelity("presample_ratio", 0, 6, integer=True))),
         "presample_ratio: expected whole levels from 1, got 0",

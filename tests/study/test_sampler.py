@@ -311,6 +311,25 @@ def test_with_all_parameters_fixed_only_the_fidelity_is_drawn():
     assert {trial.params["x"] for trial in study.trials} == {0.25}
 
 
+def test_with_the_fidelity_fixed_trials_of_others_are_not_taken_for_the_target():
+    """What is cheap is off by 5: taken for the target it would hide where the target is lowest."""
+    sampler = IBOSampler("presample_ratio", cost="cost", method="random", initial=2, seed=0)
+    study = optuna.create_study(sampler=sampler)
+
+    def line(trial):
+        ratio = trial.suggest_int("presample_ratio", 1, 6)
+        trial.set_user_attr("cost", ratio)
+        return trial.suggest_float("x", 0.0, 1.0) + 6 - ratio
+
+    study.optimize(line, n_trials=3)
+    study.sampler = optuna.samplers.PartialFixedSampler({"presample_ratio": 6}, sampler)
+    asked = []
+    study.sampler._base_sampler._observed = lambda *of: asked.append(IBOSampler._observed(sampler, *of)) or asked[-1]
+    study.optimize(line, n_trials=2)
+    assert [trial.params["presample_ratio"] for trial in study.trials] == [1, 1, 1, 6, 6]
+    assert asked[-1].fidelity[: asked[-1].size].tolist() == [0.0, 0.0, 0.0, 1.0]
+
+
 def test_dynamic_parameters_are_random_with_a_warning():
     def conditional(trial):
         depth = trial.suggest_int("depth", 1, 2)

@@ -14,6 +14,7 @@ from workers import failing
 from ibo_jax import Fidelity, Outcome, Problem, Report
 from ibo_jax.methods import ibo
 from ibo_jax.observations import append, empty
+from ibo_jax.problems import catalogue
 from ibo_jax.problems.synthetic import SYNTHETIC
 from ibo_jax.study import rows
 from ibo_jax.study.propose import make_proposer, propose
@@ -187,6 +188,21 @@ def test_an_error_that_is_no_number_is_refused_at_once(error):
     problem = Problem("typo", BRANIN.space, lambda *_: Outcome("ok", error), BRANIN.fidelity)
     with pytest.raises(TypeError, match=r"expected typo\.evaluate to return .* single numbers, got Outcome\(.*float\("):
         tune(problem, "random", evaluations=4, progress=False)
+
+
+def test_a_history_that_no_row_can_hold_is_refused_at_once(tmp_path):
+    kept = Outcome("ok", 0.5, history={"model": [object()]})
+    unheld = Problem("typo", BRANIN.space, lambda *_: kept, BRANIN.fidelity)
+    with pytest.raises(TypeError, match=r"expected typo\.evaluate to return .* history is of numbers"):
+        tune(unheld, "random", evaluations=4, storage=tmp_path, progress=False)
+    mended = dataclasses.replace(unheld, evaluate=lambda *_: Outcome("ok", 0.5, history={"loss": [0.7, 0.5]}))
+    result = tune(mended, "random", evaluations=2, storage=tmp_path, progress=False)
+    assert [row["state"] for row in result.rows] == ["ok", "ok"]  # the slot was given back
+
+
+def test_a_problem_is_shown_without_its_data():
+    problem = catalogue.problem("digits-mlp", scale="smoke")
+    assert repr(problem) == f"Problem('digits-mlp', {problem.space})"
 
 
 def test_work_must_be_stated():

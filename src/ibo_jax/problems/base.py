@@ -26,7 +26,7 @@ class Learning(NamedTuple):
     data: "Dataset"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Problem:
     """A space and an `evaluate(seed, hyperparameters, fidelity) -> Outcome`; nothing else is needed to tune.
 
@@ -72,6 +72,10 @@ class Problem:
     epochs: int | None = None
     learning: Learning | None = None
     setup: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Without the data that its functions hold."""
+        return f"Problem({self.name!r}, {self.space})"
 
     def seen(self, axis: Axis, importance: Importance) -> "Problem":
         """The problem with the fidelity that a method uses; everything else stays as it was set.

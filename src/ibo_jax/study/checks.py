@@ -7,11 +7,16 @@ from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral, Real
 from typing import Any
 
+from optuna.distributions import BaseDistribution
+
 from ibo_jax.problems.base import Problem
-from ibo_jax.space import Fidelity, SearchSpace
+from ibo_jax.space import Dimension, Fidelity, SearchSpace
 from ibo_jax.study.convert import distributions, plain
 
-__all__ = ["check_budget", "check_cost", "check_problem", "check_same", "check_seed", "identity", "versions"]
+__all__ = [
+    "check_budget", "check_cost", "check_parameters", "check_problem", "check_same", "check_seed", "check_whole",
+    "identity", "versions",
+]  # fmt: skip
 
 COSTS = ("seconds", "work")
 PACKAGES = ("ibo_jax", "jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "optuna")
@@ -54,6 +59,22 @@ def check_seed(seed: int) -> None:
     """Refuse an invalid seed."""
     if not isinstance(seed, Real) or not 0 <= seed < 2**32 or int(seed) != seed:
         raise ValueError(f"expected a seed in [0, 2^32), a whole number, got {seed!r}; choose one in that range")
+
+
+def check_whole(what: str, count: Any, name: str) -> None:
+    """Refuse a count that is none."""
+    if not isinstance(count, Integral) or count < 1:
+        raise ValueError(f"expected {what}, a whole number, got {count!r}; raise `{name}`")
+
+
+def check_parameters(space: Any) -> None:
+    """Refuse what Optuna would trip over in the first trial."""
+    if not isinstance(space, Mapping) or not space:
+        raise ValueError(f"expected parameters by name as `space`, got {space!r}; leave it out if they are not known")
+    for name, found in space.items():
+        if not isinstance(found, BaseDistribution | Dimension):
+            raise ValueError(f"{name}: expected a distribution of Optuna, or Float, Integer or Categorical, got "
+                             f"{found!r}; wrap the bounds in one")  # fmt: skip
 
 
 def check_same(where: str, found: dict[str, Any], settings: dict[str, Any]) -> None:

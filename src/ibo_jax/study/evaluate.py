@@ -1,5 +1,6 @@
 """One evaluation that always ends in an outcome."""
 
+import json
 import math
 import time
 import traceback
@@ -9,6 +10,7 @@ from typing import get_args
 
 from ibo_jax.outcomes import OBSERVED_STATES, Outcome, State
 from ibo_jax.problems.base import Problem
+from ibo_jax.study.convert import plain
 from ibo_jax.types import Hyperparameters
 
 __all__ = ["evaluate"]
@@ -49,10 +51,11 @@ def evaluate(
         )
     try:
         outcome = _in_floats(outcome)
+        json.dumps(plain(outcome.history))  # as it will be stored
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"expected {problem.name}.evaluate to return an Outcome of an error and costs that are single numbers, got "
-            f"{outcome!r} ({error}); for example Outcome('ok', error=float(error))"
+            f"expected {problem.name}.evaluate to return an Outcome whose error and costs are single numbers and whose "
+            f"history is of numbers, got {outcome!r} ({error}); for example Outcome('ok', error=float(error))"
         ) from error
     if outcome.state == "ok" and not math.isfinite(outcome.error):
         outcome = outcome._replace(state="diverged", message=f"the error is {outcome.error}")

@@ -6,7 +6,6 @@ import statistics
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ibo_jax.observations import Observations
 from ibo_jax.space import Cells, Dimension, Fidelity, SearchSpace
-from ibo_jax.study.checks import check_seed
+from ibo_jax.study.checks import check_parameters, check_seed, check_whole
 from ibo_jax.study.convert import (
     Evaluation,
     Scale,
@@ -96,9 +95,9 @@ class IBOSampler(BaseSampler):
         protocol: str = "default",
         seed: int | None = None,
     ):
-        _check_whole("at least one initial point", initial, "initial")
+        check_whole("at least one initial point", initial, "initial")
         if evaluations is not None:
-            _check_whole("at least one evaluation", evaluations, "evaluations")
+            check_whole("at least one evaluation", evaluations, "evaluations")
         if transform not in ("log", "identity"):
             raise ValueError(f"expected transform 'log' or 'identity', got {transform!r}; choose one of them")
         if not floor > 0:
@@ -113,7 +112,7 @@ class IBOSampler(BaseSampler):
             space = space.dimensions
         given: dict[str, BaseDistribution] | None = None
         if space is not None:
-            _check_space(space)
+            check_parameters(space)
             given = {name: distribution(v) if isinstance(v, Dimension) else v for name, v in space.items()}
             if fidelity is not None:
                 fidelity_of(fidelity, given)
@@ -152,7 +151,7 @@ class IBOSampler(BaseSampler):
         """The method's suggestion for this trial."""
         if set(search_space) <= {self._fidelity}:  # as where a PartialFixedSampler has taken the others
             return {}
-        axes = self._axes(search_space)
+        axes = self._axes(self._with_fidelity(study, search_space))
         trials = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number]
         _warn_of_the_first([t for t in trials if t.state == TrialState.COMPLETE and axes.lacking(t)], axes)
         seen = self._observed(study, trials, axes)
@@ -168,7 +167,8 @@ class IBOSampler(BaseSampler):
         study._storage.set_trial_system_attr(trial._trial_id, STATE, packed)
         if suggestion.warning:
             warnings.warn(f"trial {trial.number}: {suggestion.warning}", stacklevel=2)
-        return axes.decode(suggestion.x, suggestion.fidelity)
+        decoded = axes.decode(suggestion.x, suggestion.fidelity)
+        return {name: decoded[name] for name in search_space}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -194,6 +194,14 @@ class IBOSampler(BaseSampler):
         added = [kind for kind in having.values() if isinstance(kind, IntDistribution | FloatDistribution)]
         last = next((kind for kind in reversed(own or added) if kind is not None), None)
         return intersection_search_space([trial for trial in completed if last and having[trial.number] == last])
+
+    def _with_fidelity(self, study: Study, search_space: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+        """The space with the fidelity even if a PartialFixedSampler has fixed it: trials still differ in it."""
+        if self._fidelity is None or self._fidelity in search_space:
+            return search_space
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        kind = (self._common(study, completed) if self._given is None else self._given).get(self._fidelity)
+        return search_space if kind is None or kind.single() else {**search_space, self._fidelity: kind}
 
     def _axes(self, parameters: Mapping[str, BaseDistribution]) -> Axes:
         fidelity = (
@@ -259,21 +267,6 @@ class IBOSampler(BaseSampler):
         if not isinstance(paid, int | float | np.integer | np.floating) or not 0 < paid < math.inf:
             return None
         return float(paid)
-
-
-def _check_whole(what: str, count: Any, name: str) -> None:
-    if not isinstance(count, Integral) or count < 1:
-        raise ValueError(f"expected {what}, a whole number, got {count!r}; raise `{name}`")
-
-
-def _check_space(space: Any) -> None:
-    """Refuse what Optuna would trip over in the first trial."""
-    if not isinstance(space, Mapping) or not space:
-        raise ValueError(f"expected parameters by name as `space`, got {space!r}; leave it out if they are not known")
-    for name, found in space.items():
-        if not isinstance(found, BaseDistribution | Dimension):
-            raise ValueError(f"{name}: expected a distribution of Optuna, or Float, Integer or Categorical, got "
-                             f"{found!r}; wrap the bounds in one")  # fmt: skip
 
 
 def _warn_of_the_first(others: Sequence[FrozenTrial], axes: Axes) -> None:

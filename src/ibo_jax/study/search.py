@@ -163,6 +163,6 @@ def _check_method(method: str, problem: Problem) -> None:
 
 
 def _folder(storage: Path | str | None) -> Path | None:
-    if storage is not None and "://" in str(storage):
-        raise ValueError(f"expected a folder for the study, got the address {storage}; name a folder")
+    if storage == "" or "://" in str(storage):
+        raise ValueError(f"expected a folder for the study, got {storage!r}; name a folder, or None to keep none")
     return None if storage is None else Path(storage).expanduser()
