@@ -42,6 +42,15 @@ def test_gradient_norm_of_a_linear_model_is_its_closed_form():
     np.testing.assert_allclose(norms, twin.linear_gradient_norm(inputs, inputs @ kernel, labels), rtol=1e-4)
 
 
+def test_gradient_norm_has_a_gradient_where_an_example_has_none():
+    inputs, labels = jnp.array([[0.0, 0.0], [1.0, 2.0]]), jnp.array([0, 1])  # of zeros the norm is zero
+    norms, gradient = jax.value_and_grad(
+        lambda params: jnp.sum(gradient_norm(lambda p, x: x @ p, params, inputs, labels))
+    )(jnp.eye(2))
+    assert norms > 0
+    assert np.all(np.isfinite(gradient))
+
+
 def test_confident_examples_keep_their_rank():
     margins = jnp.array([10.0, 12.0, 14.0, 16.0, 18.0, 30.0])  # 1 - p underflows beyond 17 if computed as a difference
     scores = upper_bound(jnp.stack([margins, 0 * margins], axis=1), jnp.zeros(6, jnp.int32))

@@ -44,8 +44,7 @@ def upper_bound(logits: Float[Array, "*example class_"], labels: Int[Array, "*ex
     logits = at_least_float32(logits)
     others = jnp.where(_is_label(logits, labels), 0, jax.nn.softmax(logits, axis=-1))
     square = jnp.sum(others**2, axis=-1) + jnp.sum(others, axis=-1) ** 2
-    zero = square == 0  # sqrt has no gradient there
-    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
+    return _root(square)
 
 
 def gradient_norm(
@@ -68,9 +67,16 @@ def gradient_norm(
 
     def single(image: Array, label: Array) -> Array:
         gradient = jax.grad(lambda p: loss(apply(p, image[None]), label[None])[0])(params)
-        return jnp.sqrt(sum(jnp.sum(at_least_float32(leaf) ** 2) for leaf in jax.tree.leaves(gradient)))
+        squares = [jnp.sum(at_least_float32(leaf) ** 2) for leaf in jax.tree.leaves(gradient)]
+        return _root(sum(squares, jnp.zeros(())))
 
     return jax.vmap(single)(inputs, labels)
+
+
+def _root(square: Array) -> Array:
+    """The square root, with a gradient of zero at zero."""
+    zero = square == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
 
 
 def _is_label(logits: Array, labels: Array) -> Array:
