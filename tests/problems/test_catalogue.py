@@ -57,7 +57,7 @@ def test_every_name_has_settings_summary_and_data():
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_every_problem_passes_its_own_checks_at_every_scale(name, protocol, generated, monkeypatch):
-    monkeypatch.setattr("ibo_jax.problems.training._check_task", lambda *arguments: None)  # shapes: the next tests
+    monkeypatch.setattr("ibo_jax.problems.training.check_task", lambda *arguments: None)  # shapes: the next tests
     for scale in SETTINGS[name]:
         made = build(name, scale, protocol, 0, "")
         assert made.fidelity == FIDELITIES[protocol]
@@ -104,7 +104,7 @@ def test_the_paper_spaces_and_sizes_are_the_published_ones():
 
 
 def test_the_scripts_protocol_is_literal(generated, monkeypatch):
-    monkeypatch.setattr("ibo_jax.problems.training._check_task", lambda *arguments: None)
+    monkeypatch.setattr("ibo_jax.problems.training.check_task", lambda *arguments: None)
     space = build("mnist-fcn", "paper", "scripts", 0, "").space.dimensions
     assert space["layers"] == Integer(1, 4)
     assert space["units"] == Integer(16, 255, True)
