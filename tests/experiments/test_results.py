@@ -11,7 +11,7 @@ from scipy import stats
 
 from experiments.benchmarks import regret
 from experiments.common import curves, figures, pages, rows, tables, time_to_target
-from experiments.common.settings import GROUPS, METHODS
+from experiments.common.settings import GROUPS, METHODS, TOOLS
 from experiments.table1 import plot as table1
 
 ERRORS = {
@@ -128,7 +128,7 @@ def test_plotted_lines_are_the_stored_values(found, cost):
 def test_colours_differ_within_a_group():
     for methods in GROUPS.values():
         assert len({figures.COLOURS[method] for method in methods}) == len(methods)
-    assert set(METHODS) == set().union(*GROUPS.values())
+    assert {*METHODS, *TOOLS} == set().union(*GROUPS.values())
 
 
 def test_a_redraw_is_the_same_bytes(path):

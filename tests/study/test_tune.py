@@ -186,7 +186,7 @@ def test_the_wrong_return_type_is_refused_at_once():
 @pytest.mark.parametrize("error", [np.ones(2), "low", 1j], ids=["array", "word", "complex"])
 def test_an_error_that_is_no_number_is_refused_at_once(error):
     problem = Problem("typo", BRANIN.space, lambda *_: Outcome("ok", error), BRANIN.fidelity)
-    with pytest.raises(TypeError, match=r"expected typo\.evaluate to return .* single numbers, got Outcome\(.*float\("):
+    with pytest.raises(TypeError, match=r"expected typo\.evaluate .* single numbers .* got Outcome\(.*float\("):
         tune(problem, "random", evaluations=4, progress=False)
 
 
