@@ -49,7 +49,9 @@ def training_problem(
         space: what is searched.
         data: data to train on, to choose by and to report on; `datasets.split_arrays` makes it from arrays.
         network: `network(hyperparameters)`, a Flax module or an `init`/`apply` pair.
-        optimizer: `optimizer(hyperparameters, steps_per_epoch)`, an Optax transformation.
+        optimizer: `optimizer(hyperparameters, steps_per_epoch)`, an Optax transformation. A schedule that compares its
+            peak with 0, as Optax's warm-up schedules do, takes a peak of 1; scale by the rate after it:
+            `optax.chain(optax.scale_by_adam(), optax.scale_by_schedule(schedule), optax.scale(-h["learning_rate"]))`.
         epochs: length of every training.
         batch_size: by default the hyperparameter "batch_size" if the space has one, else 64 or, if that is smaller,
             a sixth of the training set.
