@@ -81,11 +81,11 @@ def run_cell(experiment: Experiment, cell: Cell, path: Path, folder: Path) -> No
             seed=cell.seed, storage=folder, cost=cell.cost, protocol=cell.protocol, progress=False,
         )  # fmt: skip
         search = search._replace(problem=replace(search.problem, report=None))  # all answers are retrained below
-        about = {**_key(cell), "problem": problem.name, "searched_fidelity": search.problem.fidelity._asdict()}
+        about = {**columns_of(cell), "problem": problem.name, "searched_fidelity": search.problem.fidelity._asdict()}
         rows.append(path, about | {"device": jax.devices()[0].device_kind, "machine": rows.machine()})
         found, answers = _run(search._replace(progress=Lines(cell)))
         _judge(cell, problem, found, answers, path)
-        rows.append(path, _key(cell) | {"ended": {"trials": len(found), "evaluations": cell.evaluations,
+        rows.append(path, columns_of(cell) | {"ended": {"trials": len(found), "evaluations": cell.evaluations,
                                                   "seconds": cell.seconds}})  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def _judge(cell: Cell, problem: Problem, found: list[Row], answers: list[Any], p
         judged = known.get(_text(answer)) or _retrain(problem, cell.seed, answer)
         known[_text(answer)] = judged._replace(retrain_seconds=0.0)
         facts = {name: row[name] for name in FROM_STUDY}  # type: ignore[literal-required]
-        flat = {**_key(cell), "slot": row["number"], **facts, "incumbent": answer, **judged._asdict()}
+        flat = {**columns_of(cell), "slot": row["number"], **facts, "incumbent": answer, **judged._asdict()}
         rounded = {name: round(flat[name], 5) for name in TIMES if flat[name] is not None}
         rows.append(path, flat | rounded)
 
@@ -149,13 +149,14 @@ def _check_same(cell: Cell, old: dict[str, Any], row: Row, path: Path) -> None:
         )
 
 
-def _key(cell: Cell) -> dict[str, Any]:
+def columns_of(cell: Cell) -> dict[str, Any]:
+    """The columns that all rows of a cell share."""
     names = ("experiment", "scale", "protocol", "cost", "method", "seed")
     return {name: getattr(cell, name) for name in names}
 
 
 def _is_of(row: dict[str, Any], cell: Cell) -> bool:
-    return all(row.get(name) == value for name, value in _key(cell).items())
+    return all(row.get(name) == value for name, value in columns_of(cell).items())
 
 
 def _text(answer: dict[str, Any] | None) -> str:

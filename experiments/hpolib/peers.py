@@ -20,10 +20,11 @@ import numpy as np
 
 from experiments.benchmarks import peers
 from experiments.common import pages, rows
-from experiments.common.cell import is_complete
+from experiments.common.cell import columns_of, is_complete
 from experiments.common.settings import TOOLS, Cell, Experiment, experiment, rows_file
 from ibo_jax.observations import append, empty
 from ibo_jax.problems.base import Problem
+from ibo_jax.study.convert import Scale
 from ibo_jax.study.propose import make_proposer, seed_of
 
 SCALE = "cpu"
@@ -35,6 +36,7 @@ def search(problem: Problem, method: str, seed: int, evaluations: int) -> Iterat
     assert report is not None
     proposer = make_proposer("es", seed, space.dimension, problem.fidelity, initial=problem.initial, protocol="default")
     began, design = time.perf_counter(), proposer.design[0]
+    scale = Scale(problem.transform, problem.floor)
     seen, best, answer = empty(space.dimension), np.inf, None
     with peers.suggesting(method, 0.0, space) as suggest:
         for slot in range(evaluations):
@@ -43,7 +45,7 @@ def search(problem: Problem, method: str, seed: int, evaluations: int) -> Iterat
             seconds = time.perf_counter() - asked
             hyperparameters = space.decode(design[slot] if suggestion is None else suggestion.x)
             outcome = problem.evaluate(seed_of(proposer, slot), hyperparameters, problem.fidelity.target)
-            seen = append(seen, space.encode(hyperparameters), 1.0, float(np.log(outcome.error)))
+            seen = append(seen, space.encode(hyperparameters), 1.0, scale.model(outcome.error))
             if outcome.error < best:
                 best, answer = outcome.error, hyperparameters
             assert answer is not None
@@ -72,7 +74,7 @@ def run(of: Experiment, method: str, seed: int, path: Path) -> None:
     cell = Cell(of.name, SCALE, "default", "seconds", method, seed, evaluations)
     if is_complete(rows.read(path), cell):
         return
-    key = {name: getattr(cell, name) for name in ("experiment", "scale", "protocol", "cost", "method", "seed")}
+    key = columns_of(cell)
     rows.append(path, key | {"machine": rows.machine()})
     for row in search(of.problem(SCALE, cell.protocol, seed), method, seed, evaluations):
         rows.append(path, key | row)

@@ -62,7 +62,7 @@ def check_seed(seed: int) -> None:
 
 
 def check_whole(what: str, count: Any, name: str) -> None:
-    """Refuse a count that is none."""
+    """Refuse what is not a whole number from 1; `name` is the argument."""
     if not isinstance(count, Integral) or count < 1:
         raise ValueError(f"expected {what}, a whole number, got {count!r}; raise `{name}`")
 

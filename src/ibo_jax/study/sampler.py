@@ -231,13 +231,13 @@ class IBOSampler(BaseSampler):
         if self._scale.transform == "identity":
             return trials
         found = [trial for trial in trials if trial.values[0] >= 0]
-        for trial in [trial for trial in trials if trial.values[0] < 0][:1]:
-            what = f"errors of at least 0, of which the logarithm is modelled, got {trial.values[0]} of trial"
-            if not found and ASKED in trial.system_attrs:
-                raise ValueError(f"expected {what} {trial.number}; drop transform='log'")
-            warnings.warn(
-                f"expected {what} {trial.number}: such trials are not learnt from; drop transform='log'", stacklevel=4
-            )
+        first = next((trial for trial in trials if trial.values[0] < 0), None)
+        if first is None:
+            return found
+        said = f"expected errors of at least 0, to model their logarithm, got {first.values[0]} of trial {first.number}"
+        if not found and ASKED in first.system_attrs:
+            raise ValueError(f"{said}; drop transform='log'")
+        warnings.warn(f"{said}: such trials are not learnt from; drop transform='log'", stacklevel=4)
         return found
 
     def _costs(self, trials: Sequence[FrozenTrial]) -> dict[int, float]:
