@@ -1,6 +1,5 @@
 """From fitted surrogates to the next point, in one program: pool, representers, belief, gain per cost."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -9,13 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from ibo_jax.acquisition.entropy_search import Belief, base_samples, believe, symmetric_gain
+from ibo_jax.acquisition.exchange import climb, distinct
 from ibo_jax.acquisition.expected_improvement import log_ei, mean_at_target
 from ibo_jax.acquisition.maximise import maximise
 from ibo_jax.acquisition.reachable import small_steps, snap
 from ibo_jax.acquisition.representers import draw_representers, gumbel_top_k, points_near, refined_pool
 from ibo_jax.numerics import each_draw
 from ibo_jax.observations import Observations
-from ibo_jax.space import Cells
+from ibo_jax.space import Cell, Cells
 from ibo_jax.surrogate.kernels import ERROR_BASIS, Basis, KernelParameters
 from ibo_jax.surrogate.surrogates import Surrogates, surrogates
 from ibo_jax.types import AnyArray
@@ -32,7 +32,6 @@ NEAR = 0.05  # standard deviation per coordinate of steps around the recommendat
 
 Acquisition = Literal["information_gain_per_cost", "information_gain", "expected_improvement"]
 Levels = tuple[float, ...] | None
-Reach = Callable[[Float[AnyArray, "*point dimension"]], Float[AnyArray, "*point dimension"]]
 
 
 class Proposal(NamedTuple):
@@ -93,24 +92,24 @@ def propose(
     models = surrogates(observations, error, cost, error_basis)
     kept, incumbent_mean, best = _best_evaluated(models, observations)
 
-    def reach(x):
-        return snap(x, cells)
+    def improvement(x):
+        return log_ei(models.error, snap(x, cells), best)
 
-    pool, scores = refined_pool(key_pool, lambda x: log_ei(models.error, reach(x), best), kept)
-    pool = reach(pool)
-    recommendation, recommendation_mean = _recommend(models, jnp.concatenate([kept, pool]), reach)
+    pool, scores = refined_pool(key_pool, improvement, kept)
+    pool, scores = _reached(pool, scores, cells)
+    recommendation, recommendation_mean = _recommend(models, jnp.concatenate([kept, pool]), cells)
     if acquisition == "expected_improvement":
-        x, value = _best_of(lambda x: log_ei(models.error, reach(x), best), pool, scores, reach)
+        x, value = _best_of(improvement, pool, scores, cells)
         s, entropy = jnp.ones(()), jnp.asarray(jnp.nan)
     else:
         steps = small_steps(cells, len(recommendation), NEAR)
-        near = reach(points_near(key_near, recommendation, steps, len(pool)))
-        pool, scores = jax.lax.cond(nearby, lambda: (near, log_ei(models.error, near, best)), lambda: (pool, scores))
+        near = snap(points_near(key_near, recommendation, steps, len(pool)), cells)
+        pool, scores = jax.lax.cond(nearby, lambda: _reached(near, improvement(near), cells), lambda: (pool, scores))
         always = jnp.concatenate([recommendation[None], jnp.where(nearby, near[:KEPT], kept)])
         beliefs = _believe(key_representers, key_base, models, pool, scores, always)
         priced = acquisition == "information_gain_per_cost"
         price = _log_price(models, observations, price_exponent) if priced else _free
-        x, s, value = _maximise_gain(key_candidates, price, beliefs, pool, scores, always, levels, reach)
+        x, s, value = _maximise_gain(key_candidates, price, beliefs, pool, scores, always, levels, cells)
         sure = value + price(x[None], s[None])[0] < jnp.log(2 * NOTHING)
         entropy = jnp.where(nearby, jnp.nan, jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs)))
 
@@ -145,21 +144,43 @@ def _best_evaluated(models: Surrogates, observations: Observations):
     return kept, evaluated_mean[order[0]], jnp.min(jnp.where(mask, means, jnp.inf), axis=1)
 
 
-def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"], reach: Reach):
+def _reached(points: Float[AnyArray, "point dimension"], scores: Float[AnyArray, "point"], cells: Cells):
+    """The points snapped, and their scores, -inf for those that repeat another one."""
+    if not cells:
+        return points, scores
+    points = snap(points, cells)
+    return points, distinct(points, scores)
+
+
+def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"], cells: Cells):
     """The x of lowest predicted mean at the target, anywhere, and that mean."""
 
     def score(x):
-        return -jnp.mean(mean_at_target(models.error, reach(x)), axis=0)
+        return -jnp.mean(mean_at_target(models.error, snap(x, cells)), axis=0)
 
-    x, value = _best_of(score, pool, score(pool), reach)
+    pool, scores = _reached(pool, score(pool), cells)
+    x, value = _best_of(score, pool, scores, cells)
     return x, -value
 
 
-def _best_of(score, pool: Float[AnyArray, "point dimension"], scores: Float[AnyArray, "point"], reach: Reach):
-    """Where `score` is highest once the best points of a pool are refined by gradients, and its value there."""
-    ends, values = maximise(score, pool[jax.lax.top_k(scores, STARTS)[1]])
+def _best_of(score, pool: Float[AnyArray, "point dimension"], scores: Float[AnyArray, "point"], cells: Cells):
+    """Where `score` is highest once the best points of a pool are refined, and its value there."""
+    ends, values = _exchanged(score, pool, scores, cells)
+    if not _only_gaps(cells):
+        ends, values = maximise(score, ends)
     chosen = jnp.argmax(values)
-    return reach(ends[chosen]), values[chosen]
+    return snap(ends[chosen], cells), values[chosen]
+
+
+def _exchanged(score, points: Float[AnyArray, "point dimension"], scores: Float[AnyArray, "point"], cells: Cells):
+    """The best of the points, their integers and choices exchanged for better ones, and the scores there."""
+    values, best = jax.lax.top_k(scores, STARTS)
+    return climb(score, points[best], values, cells) if cells else (points[best], values)
+
+
+def _only_gaps(cells: Cells) -> bool:
+    """Whether no coordinate has a gradient."""
+    return bool(cells) and Cell() not in cells
 
 
 def _log_price(models: Surrogates, observations: Observations, price_exponent):
@@ -185,13 +206,13 @@ def _believe(key_representers, key_base, models: Surrogates, pool, scores, alway
     return each_draw(of_draw, models.error, jax.random.split(key_base, len(models.error.noise)))
 
 
-def _maximise_gain(key, log_price, beliefs, pool, scores, always, levels: Levels, reach: Reach):
-    """Screen candidates by information gain per price, refine the best by gradients, and choose among those."""
+def _maximise_gain(key, log_price, beliefs, pool, scores, always, levels: Levels, cells: Cells):
+    """Screen candidates by information gain per price, refine the best, and choose among those."""
     key_drawn, key_uniform, key_near, key_s = jax.random.split(key, 4)
     dimension, third = pool.shape[1], CANDIDATES // 3
 
     def log_rate(points, *, in_turn=False):
-        x, s = reach(points[:, :-1]), points[:, -1]
+        x, s = snap(points[:, :-1], cells), points[:, -1]
 
         def gain(belief):
             return symmetric_gain(belief, x, s)
@@ -200,23 +221,27 @@ def _maximise_gain(key, log_price, beliefs, pool, scores, always, levels: Levels
         return jnp.log(jnp.maximum(jnp.mean(gains, axis=0), NOTHING)) - log_price(x, s)
 
     near = jnp.repeat(always, -(-third // len(always)), axis=0)[:third]
-    near = jnp.clip(near + 0.05 * jax.random.normal(key_near, near.shape, pool.dtype), 0.0, 1.0)
+    steps = small_steps(cells, dimension, NEAR)
+    near = jnp.clip(near + steps * jax.random.normal(key_near, near.shape, pool.dtype), 0.0, 1.0)
     uniform = jax.random.uniform(key_uniform, (third, dimension), pool.dtype)
     x = jnp.concatenate([pool[gumbel_top_k(key_drawn, scores, third)], uniform, near])
     s = _spread_fidelities(key_s, len(x), levels, pool.dtype)
     candidates = jnp.concatenate([x, s[:, None]], axis=1)
-    rates = log_rate(candidates, in_turn=True)  # draw after draw: all samples at once would not fit the cache
-    tops = candidates[jax.lax.top_k(rates, STARTS)[1]]
+    screen = partial(log_rate, in_turn=True)  # draw after draw: all samples at once would not fit the cache
+    cells_and_s = (*cells, Cell()) if cells else ()
+    candidates, rates = _reached(candidates, screen(candidates), cells_and_s)
+    tops, _ = _exchanged(screen, candidates, rates, cells_and_s)
     if levels is None:
         ends, values = maximise(log_rate, tops)
     else:
         fixed = jnp.arange(dimension + 1) == dimension
-        frozen, _ = maximise(lambda points: log_rate(jnp.where(fixed, jax.lax.stop_gradient(points), points)), tops)
+        if not _only_gaps(cells):
+            tops, _ = maximise(lambda points: log_rate(jnp.where(fixed, jax.lax.stop_gradient(points), points)), tops)
         every_level = jnp.tile(jnp.asarray(levels, pool.dtype), STARTS)
-        ends = jnp.column_stack([jnp.repeat(frozen[:, :-1], len(levels), axis=0), every_level])
+        ends = jnp.column_stack([jnp.repeat(tops[:, :-1], len(levels), axis=0), every_level])
         values = log_rate(ends)
     chosen = jnp.argmax(values)
-    return reach(ends[chosen, :-1]), ends[chosen, -1], values[chosen]
+    return snap(ends[chosen, :-1], cells), ends[chosen, -1], values[chosen]
 
 
 def _spread_fidelities(key, count: int, levels: Levels, dtype) -> Float[AnyArray, "count"]:

@@ -94,7 +94,7 @@ def suggest(
         raise ValueError("expected at least one finished observation, got none; evaluate an initial design first")
     key_fit, key_propose, key_random = jax.random.split(key, 3)
     warping, modelled = _warp(observations) if warped else (UNWARPED, observations)
-    fits = fit_surrogates(key_fit, modelled, state, error_basis)
+    fits = fit_surrogates(key_fit, modelled, state, error_basis, hyperparameters=len(cells) or None)
     local = nearby and acquisition != "expected_improvement" and _knows_where(observations)
 
     def proposed(guard: bool) -> Proposal:
@@ -134,28 +134,32 @@ def suggest(
 
 
 def fit_surrogates(
-    key: PRNGKeyArray, observations: Observations, state: State | None, error_basis: Basis = ERROR_BASIS
+    key: PRNGKeyArray,
+    observations: Observations,
+    state: State | None,
+    error_basis: Basis = ERROR_BASIS,
+    *,
+    hyperparameters: int | None = None,
 ) -> Fits:
-    """Draw the hyperparameters of both processes, from where the last fit stopped."""
+    """Draw the hyperparameters of both processes, from where the last fit stopped.
+
+    `hyperparameters` is the number of those that the coordinates encode, if it differs from theirs.
+    """
     dimension = observations.x.shape[1]
     if state is None and len(observations.mask) > CAPACITY_STEP:
         # On many observations a cold chain needs deep trees, so it is first warmed up on a few.
         key, key_few = jax.random.split(key)
         few = Observations(*(field[:CAPACITY_STEP] for field in observations))
-        state = fit_surrogates(key_few, few, None, error_basis).state
+        state = fit_surrogates(key_few, few, None, error_basis, hyperparameters=hyperparameters).state
     parts: State = {}
     draws, warnings = {}, []
-    for name, key_part, data, prior in (
-        (
-            "error",
-            jax.random.fold_in(key, 0),
-            model.error_data(observations, error_basis),
-            model.error_prior(dimension),
-        ),
-        ("cost", jax.random.fold_in(key, 1), model.cost_data(observations), model.cost_prior(dimension)),
-    ):
+    processes = (
+        ("error", model.error_data(observations, error_basis), model.error_prior(dimension, hyperparameters)),
+        ("cost", model.cost_data(observations), model.cost_prior(dimension, hyperparameters)),
+    )
+    for part, (name, data, prior) in enumerate(processes):
         chain = nuts.cold_chain(dimension) if state is None else _chain(state, name)
-        draws[name], chain, info = _fit(key_part, data, prior, chain)
+        draws[name], chain, info = _fit(jax.random.fold_in(key, part), data, prior, chain)
         parts |= {f"{name}_{field}": value for field, value in chain._asdict().items()}
         if not info.finite:
             warnings.append(f"the fit of the {name} was not finite: the prior mean was used")

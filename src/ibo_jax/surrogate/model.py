@@ -23,7 +23,7 @@ from ibo_jax.types import AnyArray
 __all__ = ["FREEDOM", "Prior", "cost_data", "cost_prior", "error_data", "error_prior", "potential", "standardise"]
 
 FREEDOM = {"log_length_scale": 3.0, "log_noise": 2.0}  # degrees of freedom of the Student-t priors
-FEW_COORDINATES = 6  # with more than these, tens of evaluations can learn only smooth functions
+FEW = 6  # hyperparameters; with more than these, tens of evaluations can learn only smooth functions
 
 
 class Prior(NamedTuple):
@@ -38,16 +38,18 @@ class Prior(NamedTuple):
     scale: KernelParameters
 
 
-def error_prior(dimension: int) -> Prior:
+def error_prior(dimension: int, hyperparameters: int | None = None) -> Prior:
     """Prior of the error's process over x with `dimension` coordinates: smooth, with little noise. The bias at s < 1
     may be anything through processes of its own, but only small through a common factor, which moves the lowest values
-    most. From `FEW_COORDINATES` on, length scales are expected to grow with the cube of the dimension up to those of
-    [HvarfnerEtAl2024], reached at nineteen coordinates; these grow with its root, as distances do.
+    most. From `FEW` hyperparameters on, length scales are expected to grow with the cube of their number up to those of
+    [HvarfnerEtAl2024], reached at nineteen; these grow with its root, as distances do. The number of hyperparameters
+    is that of coordinates if not given: a choice has several coordinates, of which an exchange moves two.
 
     Amplitude, noise, tilt and the width of the length scales were chosen on hartmann6 and borehole, their growth on
     borehole, protein and wing-weight, all with development seeds (experiments/benchmarks/NOTES.md).
     """
-    log_length = min(-0.5 + 3.0 * _log_excess(dimension), math.sqrt(2.0) + 0.5 * math.log(dimension))
+    count = hyperparameters or dimension
+    log_length = min(-0.5 + 3.0 * _log_excess(count), math.sqrt(2.0) + 0.5 * math.log(count))
     return _prior(
         dimension,
         length_scale=(log_length, 0.45),
@@ -58,11 +60,11 @@ def error_prior(dimension: int) -> Prior:
     )
 
 
-def cost_prior(dimension: int) -> Prior:
-    """Prior of the log cost's process: the fidelity changes it a lot, and clocks are noisy."""
+def cost_prior(dimension: int, hyperparameters: int | None = None) -> Prior:
+    """Prior of the log cost's process, likewise: the fidelity changes it a lot, and clocks are noisy."""
     return _prior(
         dimension,
-        length_scale=(-0.5 + 0.5 * _log_excess(dimension), 1.0),
+        length_scale=(-0.5 + 0.5 * _log_excess(hyperparameters or dimension), 1.0),
         amplitude=(0.0, 1.0),
         tilt=(0.0, 1.0),
         spread=(0.0, 1.0),
@@ -125,9 +127,9 @@ def _prior(
     return Prior(location, scale)
 
 
-def _log_excess(dimension: int) -> float:
-    """How many times `FEW_COORDINATES` there are, as a logarithm; 0 for fewer."""
-    return math.log(max(dimension, FEW_COORDINATES) / FEW_COORDINATES)
+def _log_excess(hyperparameters: int) -> float:
+    """How many times `FEW` there are, as a logarithm; 0 for fewer."""
+    return math.log(max(hyperparameters, FEW) / FEW)
 
 
 def _data(observations: Observations, values, basis: Basis | Float[AnyArray, "3"]) -> TrainingData:
