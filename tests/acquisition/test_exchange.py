@@ -115,7 +115,8 @@ def test_length_scales_are_expected_by_hyperparameters_not_by_coordinates():
     for x in np.random.default_rng(0).uniform(size=(3, GRID.dimension)):
         seen = append(seen, GRID.snap(x), 1.0, objective=float(np.sum(x)))
     key = jax.random.key(0)
-    _, state = ibo.suggest(key, seen, levels=(1.0,), guarded=False, warped=False, cells=GRID.cells)
+    settings = {"levels": (1.0,), "acquisition": "expected_improvement", "warped": False}
+    _, state = ibo.suggest(key, seen, cells=GRID.cells, **settings)
     key_fit = jax.random.split(key, 3)[0]
     fits = [ibo.fit_surrogates(key_fit, seen, None, hyperparameters=count).state for count in (7, None)]
     assert state is not None
