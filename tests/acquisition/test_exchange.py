@@ -75,9 +75,8 @@ def test_of_equal_points_one_keeps_its_score(seed):
 @pytest.fixture(scope="module")
 def everywhere() -> np.ndarray:
     """All 31,104 configurations of `GRID`."""
-    values = [dim.choices if isinstance(dim, Categorical) else range(6) for dim in GRID.dimensions.values()]
-    names = GRID.names
-    return np.stack([GRID.encode(dict(zip(names, each, strict=True))) for each in itertools.product(*values)])
+    values = [cell.values or tuple(np.eye(cell.width)) for cell in GRID.cells]
+    return np.array([np.hstack(each) for each in itertools.product(*values)])
 
 
 def test_what_is_asked_and_answered_is_the_best_of_all_configurations(everywhere):
