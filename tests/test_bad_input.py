@@ -97,6 +97,10 @@ BAD_CALLS = {
     "too many coordinates": (lambda: LINE.decode([0.5, 0.5]), r"a point of 1 coordinates, got shape \(2,\)"),
     "one choice": (lambda: SearchSpace({"x": Categorical(("a",))}), "x: expected at least two choices"),
     "a choice twice": (lambda: SearchSpace({"x": Categorical(("a", "a", "b"))}), "x: .* two choices, each once"),
+    "a choice that is no number": (
+        lambda: SearchSpace({"x": Categorical((1.0, float("nan")))}),
+        "x: expected no NaN among the choices",
+    ),
     "a string of choices": (lambda: SearchSpace({"x": Categorical("relu")}), "x: expected a tuple of strings"),
     "a list as choice": (lambda: SearchSpace({"x": Categorical(([1], [2]))}), "x: expected a tuple of strings or num"),
     "unknown choice": (lambda: SearchSpace({"x": Categorical(("a", "b"))}).encode({"x": "c"}), "expected one of"),
@@ -226,7 +230,11 @@ BAD_CALLS = {
     "storage without a name": (lambda: tuned(storage=""), "expected a folder for the study, got ''"),
     "B below b": (
         lambda: tuned(problem=problem_like(fidelity=Fidelity("presample_ratio", 0, 6, integer=True))),
-        "presample_ratio: expected whole levels from 1, got 0",
+        r"presample_ratio: expected whole levels from 1, got \[0, 6\]",
+    ),
+    "levels with fractions": (
+        lambda: tuned(problem=problem_like(fidelity=Fidelity("s", 1.5, 6, integer=True))),
+        r"s: expected whole levels from 1, got \[1.5, 6\]",
     ),
     "fidelity upside down": (
         lambda: tuned(problem=problem_like(fidelity=Fidelity("s", 1.0, 0.0))),

@@ -81,9 +81,10 @@ def distributions(space: SearchSpace, fidelity: Fidelity) -> dict[str, BaseDistr
         raise ValueError(
             f"{fidelity.name}: expected finite low <= high, got [{fidelity.low}, {fidelity.high}]; swap or change them"
         )
-    if fidelity.integer and fidelity.low < 1:
+    whole = all(float(bound).is_integer() for bound in (fidelity.low, fidelity.high))
+    if fidelity.integer and (fidelity.low < 1 or not whole):
         raise ValueError(
-            f"{fidelity.name}: expected whole levels from 1, got {fidelity.low}; "
+            f"{fidelity.name}: expected whole levels from 1, got [{fidelity.low}, {fidelity.high}]; "
             "a presample smaller than the batch cannot be drawn from, raise it to 1 (plain training) or more"
         )
     found = {name: distribution(dimension) for name, dimension in space.dimensions.items()}
