@@ -34,6 +34,7 @@ def climb(
         cells: what each dimension can reach; at least one of them has gaps.
 
     Examples:
+        >>> from ibo_jax.space import Cell
         >>> cells = (Cell(), Cell(values=(0.125, 0.375, 0.625, 0.875)), Cell(width=3))
         >>> def function(x):
         ...     return x @ jnp.array([1.0, -1.0, 0.0, 2.0, 3.0])
@@ -64,6 +65,7 @@ def neighbours(x: Float[AnyArray, "dimension"], cells: Cells) -> Float[AnyArray,
     of them are the point itself.
 
     Examples:
+        >>> from ibo_jax.space import Cell
         >>> cells = (Cell(), Cell(values=(0.125, 0.375, 0.625, 0.875)))
         >>> neighbours(jnp.array([0.3, 0.375]), cells)[:, 1].tolist()  # 1 and 2 below, 1 and 2 above
         [0.125, 0.125, 0.625, 0.875]
