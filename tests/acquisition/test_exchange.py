@@ -57,7 +57,7 @@ def test_a_climb_ends_where_no_exchange_is_better(seed):
         assert function(end[None])[0] >= max(start, jnp.max(around)) - 1e-5
 
 
-def test_a_start_that_is_no_number_stays_or_leaves():
+def test_a_start_stays_where_no_neighbour_has_a_value():
     cells = SearchSpace({"n": Integer(0, 3)}).cells
     starts = jnp.array([[0.125], [0.875]])
     ends, values = climb(lambda x: jnp.full(len(x), jnp.nan), starts, jnp.array([jnp.nan, -jnp.inf]), cells)

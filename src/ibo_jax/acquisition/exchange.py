@@ -25,7 +25,8 @@ def climb(
     values: Float[AnyArray, "start"],
     cells: Cells,
 ) -> tuple[Float[AnyArray, "start dimension"], Float[AnyArray, "start"]]:
-    """Each start moved to its best neighbour, again and again until none is better, and the values there.
+    """Each start moved to its best neighbour until none is better, as SMAC searches locally, and the values there
+    [HutterEtAl2011].
 
     Args:
         function: what is maximised; it takes many points at once.

@@ -85,7 +85,7 @@ def distributions(space: SearchSpace, fidelity: Fidelity) -> dict[str, BaseDistr
     if fidelity.integer and (fidelity.low < 1 or not whole):
         raise ValueError(
             f"{fidelity.name}: expected whole levels from 1, got [{fidelity.low}, {fidelity.high}]; "
-            "a presample smaller than the batch cannot be drawn from, raise it to 1 (plain training) or more"
+            "change them to whole numbers from 1 (plain training): a presample below the batch cannot be drawn from"
         )
     found = {name: distribution(dimension) for name, dimension in space.dimensions.items()}
     if fidelity.integer:

@@ -23,7 +23,7 @@ from ibo_jax.types import AnyArray
 __all__ = ["FREEDOM", "Prior", "cost_data", "cost_prior", "error_data", "error_prior", "potential", "standardise"]
 
 FREEDOM = {"log_length_scale": 3.0, "log_noise": 2.0}  # degrees of freedom of the Student-t priors
-FEW = 6  # hyperparameters; with more than these, tens of evaluations can learn only smooth functions
+FEW_HYPERPARAMETERS = 6  # with more than these, tens of evaluations can learn only smooth functions
 
 
 class Prior(NamedTuple):
@@ -41,9 +41,9 @@ class Prior(NamedTuple):
 def error_prior(dimension: int, hyperparameters: int | None = None) -> Prior:
     """Prior of the error's process over x with `dimension` coordinates: smooth, with little noise. The bias at s < 1
     may be anything through processes of its own, but only small through a common factor, which moves the lowest values
-    most. From `FEW` hyperparameters on, length scales are expected to grow with the cube of their number up to those of
-    [HvarfnerEtAl2024], reached at nineteen; these grow with its root, as distances do. The number of hyperparameters
-    is that of coordinates if not given: a choice has several coordinates, of which an exchange moves two.
+    most. From `FEW_HYPERPARAMETERS` on, length scales are expected to grow with the cube of their number up to those of
+    [HvarfnerEtAl2024], reached at nineteen; these grow with its root, as distances do. The number is that of
+    coordinates if not given; a choice is one hyperparameter with several coordinates, of which an exchange moves two.
 
     Amplitude, noise, tilt and the width of the length scales were chosen on hartmann6 and borehole, their growth on
     borehole, protein and wing-weight, all with development seeds (experiments/benchmarks/NOTES.md).
@@ -128,8 +128,8 @@ def _prior(
 
 
 def _log_excess(hyperparameters: int) -> float:
-    """How many times `FEW` there are, as a logarithm; 0 for fewer."""
-    return math.log(max(hyperparameters, FEW) / FEW)
+    """How many times `FEW_HYPERPARAMETERS` there are, as a logarithm; 0 for fewer."""
+    return math.log(max(hyperparameters, FEW_HYPERPARAMETERS) / FEW_HYPERPARAMETERS)
 
 
 def _data(observations: Observations, values, basis: Basis | Float[AnyArray, "3"]) -> TrainingData:
