@@ -119,6 +119,22 @@ def test_what_is_not_finite_by_intent_stops_no_search_of_somebody_who_debugs_tra
     np.testing.assert_array_equal(found, [np.nan, np.inf])
 
 
+def test_a_search_runs_in_a_program_with_strict_modes():
+    def product(matrix, row, key):
+        return matrix * row * jax.random.uniform(key) / jax.random.uniform(key)
+
+    key = jax.random.key(0)
+
+    with (
+        jax.numpy_rank_promotion("raise"), jax.debug_key_reuse(True), jax.numpy_dtype_promotion("strict"),
+        jax.transfer_guard("disallow_explicit"), jax.disable_jit(True),
+    ):  # fmt: skip
+        found = in_float64(product)(np.ones((2, 3)), np.arange(3), key)
+        assert jax.config.jax_numpy_rank_promotion == "raise"
+        assert jax.config.jax_disable_jit
+    np.testing.assert_array_equal(found, np.tile(np.arange(3.0), (2, 1)))
+
+
 def test_in_float64_keeps_a_program_a_shape_and_keyword():
     traced = []
 

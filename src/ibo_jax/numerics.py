@@ -4,10 +4,11 @@ References:
     [AmentEtAl2023] Unexpected improvements to expected improvement for Bayesian optimization. NeurIPS 2023.
 """
 
+import contextlib
 import functools
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -83,10 +84,11 @@ class in_float64:
     """Compile a function for float64 on `PLATFORM`, ahead of time; it takes and returns NumPy arrays.
 
     Training in the same process stays float32: the context is entered around `jax.jit`, because what is traced outside
-    it is truncated. `jax_debug_nans` and `jax_debug_infs` are for training too: here NaN means that something is not
-    known. Programs are kept here, one for each shape of the arguments, where `jax.clear_caches()` after a
-    training cannot drop them; keyword arguments are static. BLAS is held to one thread: its threads spin, and on a
-    shared machine thousands of small factorisations become 10-100 times slower (a fit of 0.07 s took up to 5 s).
+    it is truncated. JAX's strict modes are for the caller's programs too: here NaN means that something is not known,
+    and a matrix may meet a vector. Programs are kept here, one for each shape of the arguments, where
+    `jax.clear_caches()` after a training cannot drop them; keyword arguments are static. BLAS is held to one thread:
+    its threads spin, and on a shared machine thousands of small factorisations become 10-100 times slower (a fit of
+    0.07 s took up to 5 s).
 
     Examples:
         >>> add = in_float64(lambda x, *, by: x + by)
@@ -100,10 +102,7 @@ class in_float64:
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         device = jax.local_devices(backend=PLATFORM)[0]
-        with (
-            _one_blas_thread, jax.enable_x64(True), jax.default_device(device), jax.debug_nans(False),
-            jax.debug_infs(False),
-        ):  # fmt: skip
+        with _one_blas_thread, _own_configuration(), jax.default_device(device):
             leaves, structure = jax.tree.flatten(args)
             shapes = tuple((np.shape(leaf), jax.dtypes.result_type(leaf)) for leaf in leaves)
             key = (tuple(sorted(static.items())), structure, shapes)
@@ -111,6 +110,17 @@ class in_float64:
                 jitted = jax.jit(self.function, static_argnames=tuple(static), compiler_options=compiler_options())
                 self.programs[key] = jitted.lower(*args, **static).compile()
             return jax.device_get(self.programs[key](*args))
+
+
+@contextlib.contextmanager
+def _own_configuration() -> Iterator[None]:
+    """Double precision, and none of the modes in which JAX refuses what the search and NumPyro do on purpose."""
+    with (
+        jax.enable_x64(True), jax.debug_nans(False), jax.debug_infs(False), jax.debug_key_reuse(False),
+        jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"), jax.transfer_guard("allow"),
+        jax.disable_jit(False),
+    ):  # fmt: skip
+        yield
 
 
 @functools.cache

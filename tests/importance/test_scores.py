@@ -65,6 +65,15 @@ def test_a_logit_that_is_no_number_gives_a_score_that_is_none(name):
 
 
 @pytest.mark.parametrize("name", SCORES)
+def test_a_label_that_is_no_class_gives_no_number(name):
+    """Under `jax.jit` nothing else can say it; an integer type may be too small for the number of classes."""
+    scores = SCORES[name](jnp.zeros((4, 3)), jnp.array([-1, 0, 2, 3], jnp.int8))
+    np.testing.assert_array_equal(jnp.isnan(scores), [True, False, False, True])
+    few_bits, bits = (SCORES[name](jnp.zeros((1, 300)), jnp.array([100], dtype)) for dtype in (jnp.int8, jnp.int32))
+    np.testing.assert_array_equal(few_bits, bits)
+
+
+@pytest.mark.parametrize("name", SCORES)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("shape", [(1, 10), (4, 1), (1, 1), (5, 3)])
 @pytest.mark.parametrize("size", [0.0, 1.0, 1e4])

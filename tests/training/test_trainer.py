@@ -80,7 +80,7 @@ def test_without_importance_it_equals_a_plain_optax_loop_step_by_step(digits, dt
     single = jax.jit(lambda k, s: steps.step(k, s, examples, learner, sampling))
     slope = jax.jit(jax.grad(loss))
     whole = jax.jit(lambda s: steps.epoch(key, s, examples, learner, sampling, 12)[0])(state)
-    for key_step in jax.random.split(key, 12):
+    for key_step in (jax.random.fold_in(key, number) for number in range(12)):
         key_batch, _, key_dropout = jax.random.split(key_step, 3)
         index = jax.random.randint(key_batch, (20,), 0, 1000, jnp.int32)
         gradient = slope(by_hand[0], index, key_dropout)

@@ -91,7 +91,7 @@ class Game(NamedTuple):
         return as_network(self.task.network(self.named(values)))  # type: ignore[arg-type]
 
     def logits(self, params: Any, inputs: Array, values: Array, *, train: bool, key: Any = None) -> Any:
-        away = values - self.first
+        away = values - jax.lax.broadcast_to_rank(self.first, values.ndim)
         return best_response.apply(params, self.network(values), inputs, away, train=train, key=key)
 
     def plain(self, params: Any, values: Array) -> Any:
@@ -195,7 +195,7 @@ def _validate(game: Game, key: PRNGKeyArray, state: State, judging: Examples) ->
 
 def _perturbed(key: PRNGKeyArray, upper: tuple[Array, Array], count: int) -> Float[Array, "example hyperparameter"]:
     noise = jax.random.normal(key, (count, len(upper[0])), jnp.float32)
-    return upper[0] + jax.nn.softplus(upper[1]) * noise
+    return upper[0][None] + jax.nn.softplus(upper[1])[None] * noise
 
 
 def _judge(game: Game, state: State, judging: Examples) -> Array:

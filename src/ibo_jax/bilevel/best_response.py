@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen
+from jax import lax
 
 from ibo_jax.training.networks import Conv, Network
 from ibo_jax.types import Array, Float, PRNGKeyArray
@@ -77,7 +78,7 @@ def collapse(params: Params, hyperparameters: Float[Array, "hyperparameter"]) ->
     response, hyper = params["response"], params["hyper"]
     plain = {name: leaf for name, leaf in params.items() if name not in ("response", "hyper")}
     gain, shift = _split(hyperparameters @ response["map"], response)
-    plain |= {name: plain[name] + gain * leaf for name, leaf in hyper.items()}
+    plain |= {name: plain[name] + lax.broadcast_to_rank(gain, leaf.ndim) * leaf for name, leaf in hyper.items()}
     if "bias" in response:
         plain["bias"] = plain["bias"] + shift * response["bias"]
     return plain
@@ -96,7 +97,7 @@ def _respond(hyperparameters: Array) -> Callable[..., Any]:
         outputs += gain * layer.copy(parent=layer, name="hyper", **{"use_bias": False} if biased else {})(
             *args, **kwargs
         )
-        return outputs + shift * response["bias"] if biased else outputs
+        return outputs + shift * lax.broadcast_to_rank(response["bias"], outputs.ndim) if biased else outputs
 
     return intercept
 

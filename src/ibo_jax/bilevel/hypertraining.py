@@ -156,7 +156,7 @@ def everywhere(low: Bound, high: Bound) -> Conditional:
 
 def nearby(scale: float) -> Conditional:
     """Normal around lambda-hat, with standard deviation `scale`."""
-    return lambda key, lam, count: lam + scale * jax.random.normal(key, (count, len(lam)), jnp.float32)
+    return lambda key, lam, count: lam[None] + scale * jax.random.normal(key, (count, len(lam)), jnp.float32)
 
 
 def point_mass(key: PRNGKeyArray, lam: Vector, count: int) -> Float[Array, "sample hyperparameter"]:
@@ -167,4 +167,4 @@ def point_mass(key: PRNGKeyArray, lam: Vector, count: int) -> Float[Array, "samp
 
 def clipped(conditional: Conditional, low: Bound, high: Bound) -> Conditional:
     """What falls outside goes to the bound: where a loss means nothing beyond it, as of a dropout rate."""
-    return lambda key, lam, count: jnp.clip(conditional(key, lam, count), low, high)
+    return lambda key, lam, count: jax.vmap(lambda sample: jnp.clip(sample, low, high))(conditional(key, lam, count))

@@ -10,6 +10,7 @@ from collections.abc import Collection
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from scipy.special import expit, logit
 
 from ibo_jax.bilevel import coordinates
@@ -34,10 +35,11 @@ def by_name(
         >>> {name: round(float(value), 3) for name, value in by_name(space, jnp.zeros(3)).items()}
         {'dropout': 0.25, 'holes': 2.0, 'l2': 0.01}
     """
-    low, high = coordinates.shares(space)
+    low, high, mask = (lax.broadcast_to_rank(each, values.ndim)
+                       for each in (*coordinates.shares(space), _mask(space, half_lines)))  # fmt: skip
     spread = jax.nn.sigmoid(values) * (high - low)
     if half_lines:
-        spread = jnp.where(_mask(space, half_lines), jax.nn.softplus(values), spread)
+        spread = jnp.where(mask, jax.nn.softplus(values), spread)
     return coordinates.floored(space, coordinates.by_name(space, low + spread))
 
 

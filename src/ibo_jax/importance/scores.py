@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from ibo_jax.numerics import at_least_float32
 from ibo_jax.types import Array, Float, Int
@@ -18,7 +19,7 @@ __all__ = ["gradient_norm", "loss", "upper_bound"]
 
 
 def loss(logits: Float[Array, "*example class_"], labels: Int[Array, "*example"]) -> Float[Array, "*example"]:
-    """Softmax cross-entropy of each example, in nats, at least in float32.
+    """Softmax cross-entropy of each example, in nats, at least in float32; NaN where a label is no class.
 
     As a score it is an ablation: late in training it ranks examples worse than `upper_bound` and overstates its tau.
 
@@ -27,24 +28,26 @@ def loss(logits: Float[Array, "*example class_"], labels: Int[Array, "*example"]
         ['0.6931', '9.0001']
     """
     logits = at_least_float32(logits)
-    label_logit = jnp.sum(jnp.where(_is_label(logits, labels), logits, 0), axis=-1)
-    return jax.nn.logsumexp(logits, axis=-1) - label_logit
+    is_label = _is_label(logits, labels)
+    label_logit = jnp.sum(jnp.where(is_label, logits, 0), axis=-1)
+    return _of_classes(is_label, jax.nn.logsumexp(logits, axis=-1) - label_logit)
 
 
 def upper_bound(logits: Float[Array, "*example class_"], labels: Int[Array, "*example"]) -> Float[Array, "*example"]:
     """Norm of the loss gradient with respect to the logits, || softmax(z) - onehot(y) ||, in [0, sqrt 2].
 
     The recommended score (Katharopoulos and Fleuret, section 3.2). One minus the label's probability is summed from
-    the other classes, so that confident examples keep their rank. NaN where a logit is.
+    the other classes, so that confident examples keep their rank. NaN where a logit is or a label is no class.
 
     Examples:
         >>> [f"{score:.4f}" for score in upper_bound(jnp.array([[0.0, 0.0], [9.0, 0.0]]), jnp.array([0, 0]))]
         ['0.7071', '0.0002']
     """
     logits = at_least_float32(logits)
-    others = jnp.where(_is_label(logits, labels), 0, jax.nn.softmax(logits, axis=-1))
+    is_label = _is_label(logits, labels)
+    others = jnp.where(is_label, 0, jax.nn.softmax(logits, axis=-1))
     square = jnp.sum(others**2, axis=-1) + jnp.sum(others, axis=-1) ** 2
-    return _root(square)
+    return _of_classes(is_label, _root(square))
 
 
 def gradient_norm(
@@ -79,8 +82,13 @@ def _root(square: Array) -> Array:
     return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
 
 
+def _of_classes(is_label: Array, values: Array) -> Array:
+    """NaN in place of the values of labels that are out of range, such as -1 for padding."""
+    return jnp.where(jnp.any(is_label, axis=-1), values, jnp.nan)
+
+
 def _is_label(logits: Array, labels: Array) -> Array:
     if labels.shape != logits.shape[:-1]:  # otherwise they would broadcast to every pair of a label and an example
         raise ValueError(f"expected a label for each row of logits of shape {logits.shape}, got labels of shape "
                          f"{labels.shape}; flatten them, or take argmax of one-hot ones")  # fmt: skip
-    return labels[..., None] == jnp.arange(logits.shape[-1], dtype=jnp.int32)
+    return labels[..., None] == lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)

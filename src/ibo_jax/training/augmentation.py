@@ -70,12 +70,13 @@ def cutout(
     length, holes = jnp.floor(of_examples(length, shape)), jnp.floor(of_examples(holes, shape))
 
     def covered(centres: Array, size: int) -> Array:
-        distance = jnp.arange(size, dtype=jnp.int32) - centres + jnp.floor(length / 2)
+        distance = jnp.arange(size, dtype=jnp.int32)[None, None] - centres + jnp.floor(length / 2)
         return (distance >= 0) & (distance < length)
 
     counted = jnp.arange(most, dtype=jnp.int32)[None, :, None] < holes
     hole = jnp.einsum("nhr,nhc->nrc", covered(rows, height) & counted, covered(columns, width)) > 0
-    return jnp.where(hole[..., None], jnp.asarray(fill, jnp.float32), images.astype(jnp.float32))
+    filled = jax.lax.broadcast_to_rank(jnp.asarray(fill, jnp.float32), images.ndim)
+    return jnp.where(hole[..., None], filled, images.astype(jnp.float32))
 
 
 def brightness(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -> Float[Array, "..."]:
@@ -132,4 +133,4 @@ def _moved(key: PRNGKeyArray, count: int, size: int, fraction: float) -> Array:
     """Source positions along one axis, a row for each example."""
     reach = int(fraction * size)
     offsets = jax.random.randint(key, (count, 1), -reach, reach + 1, jnp.int32)
-    return jnp.clip(jnp.arange(size, dtype=jnp.int32) + offsets, 0, size - 1)
+    return jnp.clip(jnp.arange(size, dtype=jnp.int32)[None] + offsets, 0, size - 1)

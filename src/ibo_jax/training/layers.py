@@ -74,7 +74,8 @@ def layer_norm(
     axes = tuple(range(1, inputs.ndim))
     mean = inputs.mean(axes, keepdims=True, dtype=jnp.float32)
     variance = jnp.square(inputs - mean).mean(axes, keepdims=True)
-    return (gain * (inputs - mean) * lax.rsqrt(variance + epsilon) + bias).astype(inputs.dtype)
+    normalised = gain * (inputs - mean) * lax.rsqrt(variance + epsilon)
+    return (normalised + lax.broadcast_to_rank(bias, inputs.ndim)).astype(inputs.dtype)
 
 
 def dropout(key: PRNGKeyArray, inputs: Float[Array, "*axes"], rate: Rate, *, whole: bool = False) -> Array:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen, nnx
+from jax import lax
 
 from ibo_jax.training import layers
 from ibo_jax.training.convolution import conv
@@ -190,7 +191,8 @@ class Conv(linen.Module):
         x = conv(inputs, kernel.astype(inputs.dtype), self.stride)
         if not self.use_bias:
             return x
-        return x + self.param("bias", linen.initializers.zeros, (self.filters,), jnp.float32).astype(x.dtype)
+        bias = self.param("bias", linen.initializers.zeros, (self.filters,), jnp.float32).astype(x.dtype)
+        return x + lax.broadcast_to_rank(bias, x.ndim)
 
 
 class LayerNorm(linen.Module):

@@ -49,7 +49,8 @@ class Examples(NamedTuple):
     def of(cls, data: Dataset, part: Literal["train", "valid", "test"]) -> "Examples":
         """A part of a data set, on the device."""
         inputs, labels = getattr(data, f"{part}_inputs"), getattr(data, f"{part}_labels")
-        return cls(*jax.device_put((inputs, labels, data.mean, data.scale)))
+        against_batches = (None,) * (inputs.ndim - data.mean.ndim)
+        return cls(*jax.device_put((inputs, labels, data.mean[against_batches], data.scale[against_batches])))
 
     def normalised(self, inputs: Array) -> Float[Array, "example ..."]:
         """Inputs of the data, as stored, as the network sees them."""
@@ -151,12 +152,11 @@ def epoch(
     key: PRNGKeyArray, state: State, examples: Examples, learner: Learner, sampling: Sampling, steps: int
 ) -> tuple[State, Epoch]:
     """`steps` updates in one loop, fewer where a subset has not as many batches."""
-    keys = jax.random.split(key, steps)
     count = steps if examples.subset is None else jnp.minimum(steps, steps_per_epoch(examples, sampling.batch_size))
 
     def body(i: Array, carry: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
         state, losses, drawn = carry
-        state, (loss, by_importance) = step(keys[i], state, examples, learner, sampling)
+        state, (loss, by_importance) = step(jax.random.fold_in(key, i), state, examples, learner, sampling)
         return state, losses + loss.astype(jnp.float32), drawn + by_importance
 
     zero = jnp.zeros((), jnp.float32)
