@@ -228,6 +228,23 @@ def test_a_schedule_is_replayed_step_by_step():
         replay(made, {})
 
 
+def test_functions_of_hyperparameters_get_them_in_the_order_of_the_space():
+    """Not in the alphabet's, in which JAX passes dictionaries: `tuple(h.values())` may be the rates of layers."""
+    space, orders = {"input": Float(0.0, 0.5), "width": Integer(4, 8), "hidden": Float(0.0, 0.9)}, []
+
+    def network(h):
+        orders.append(tuple(h))
+        return MLP(10, units=4, layers=2, dropout=(h["input"], h["hidden"]))
+
+    made = small(space, network, epochs=1)
+    assert made.evaluate(0, {"hidden": 0.1, "width": 4.0, "input": 0.1}, 1).state == "ok"  # 4.0, as from JSON
+    fixed = small({name: space[name] for name in ("input", "hidden")}, network)
+    params = as_network(MLP(10, units=4, layers=2)).init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    judge(fixed.learning)(params, {"input": 0.1, "hidden": 0.1}, "valid")
+    replay(fixed, constant({"hidden": 0.1, "input": 0.1}, 1, 2))
+    assert set(orders) == {("input", "width", "hidden"), ("input", "hidden")}
+
+
 def test_a_learnt_schedule_has_a_value_a_step():
     tuner = self_tuning.tuner(small(), warm_up=0, rate=0.05)
     state, paths = tuner.init(jax.random.key(0)), []

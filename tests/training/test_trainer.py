@@ -292,7 +292,7 @@ def test_the_program_holds_no_double_precision_and_a_branch_only_for_importance(
     shapes = [jax.ShapeDtypeStruct((1000, 8, 8, 1), jnp.uint8), jax.ShapeDtypeStruct((1000,), jnp.int32), *shapes]
     examples = steps.Examples(*shapes)
     for ratio in (1, 3):
-        program = programs.compiled(TASK, static, tuple(rates), steps.Sampling(32, 32 * ratio), examples, examples)
+        program = programs.compiled(TASK, static, steps.Sampling(32, 32 * ratio), examples, examples)
         text = program.epoch.as_text()
         assert "f64" not in text + program.start.as_text() + program.evaluate.as_text()
         assert ("conditional(" in text) == (ratio > 1)

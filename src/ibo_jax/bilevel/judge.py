@@ -42,18 +42,20 @@ def judge(learning: Learning) -> Judge:
     """
     task, data = learning.task, learning.data
     parts = {"valid": Examples.of(data, "valid"), "test": Examples.of(data, "test")}
+    evaluated = jax.jit(partial(_evaluate, task), static_argnums=1)  # goes with the judge, and so does what tasks hold
 
     @in_float32
     def judged(params: Any, hyperparameters: Mapping[str, Any], part: Literal["valid", "test"]) -> Judged:
-        numbers = {name: np.float32(value) for name, value in hyperparameters.items()}
-        wrong, loss = _evaluate(task, params, numbers, parts[part])
+        numbers = [np.float32(value) for value in hyperparameters.values()]
+        wrong, loss = evaluated(params, tuple(hyperparameters), numbers, parts[part])
         return Judged(float(wrong) / parts[part].labels.size, float(loss))
 
     return judged
 
 
-@partial(jax.jit, static_argnums=0)
-def _evaluate(task: Task, params: Any, hyperparameters: dict[str, Array], examples: Examples) -> tuple[Array, Array]:
-    known: dict[str, Any] = {**hyperparameters}
+def _evaluate(
+    task: Task, params: Any, names: tuple[str, ...], numbers: list[Array], examples: Examples
+) -> tuple[Array, Array]:
+    known: dict[str, Any] = dict(zip(names, numbers, strict=True))  # in the order of the space: JAX sorts dictionaries
     network = as_network(task.network(known))  # without a learner, whose optimiser needs a number of steps
     return evaluate(params, examples, Learner(network.init, network.apply, optax.identity()))

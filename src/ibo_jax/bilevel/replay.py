@@ -20,6 +20,8 @@ from ibo_jax.types import Array, Float, PRNGKeyArray, Value
 
 __all__ = ["Replayed", "constant", "replay"]
 
+Names = tuple[str, ...]  # of the hyperparameters, in the order of the space: JAX would sort a dictionary
+
 
 class Replayed(NamedTuple):
     """What a training reached.
@@ -59,37 +61,40 @@ def replay(problem: Problem, schedule: Mapping[str, Float[np.ndarray, "epoch ste
     if schedule.keys() != set(problem.space.names):
         raise ValueError(f"expected a schedule of each of {list(problem.space.names)}, got one of {sorted(schedule)}; "
                          "name them all")  # fmt: skip
-    series = {name: np.asarray(values, np.float32) for name, values in schedule.items()}
+    names = problem.space.names
+    series = np.stack([np.asarray(schedule[name], np.float32) for name in names], axis=-1)
     losses, best = [], Judged(float("nan"), float("nan"))
     training = Examples.of(data, "train")
-    state = _start(task, jax.random.key(seed), {name: values[0, 0] for name, values in series.items()}, training)
-    for epoch in range(len(next(iter(series.values())))):
-        values = {name: each[epoch] for name, each in series.items()}
-        state = _epoch(task, jax.random.fold_in(jax.random.key(seed), epoch), state, values, training)
-        now = {name: each[-1] for name, each in values.items()}
+    state = _start(task, names, jax.random.key(seed), series[0, 0], training)
+    for epoch, values in enumerate(series):
+        state = _epoch(task, names, jax.random.fold_in(jax.random.key(seed), epoch), state, values, training)
+        now = dict(zip(names, values[-1], strict=True))
         losses.append(judged(state.params, now, "valid").loss)
         if losses[-1] <= np.nanmin(losses):
             best = judged(state.params, now, "test")
     return Replayed(np.array(losses), best.loss, best.error)
 
 
-@partial(jax.jit, static_argnums=0)
-def _start(task: Task, key: PRNGKeyArray, values: dict[str, Array], training: Examples) -> State:
-    return start(key, _learner(task, values, training), training.inputs.shape[1:])
-
-
-@partial(jax.jit, static_argnums=0, donate_argnums=2)
-def _epoch(
-    task: Task, key: PRNGKeyArray, state: State, values: dict[str, Float[Array, "step"]], training: Examples
+@partial(jax.jit, static_argnums=(0, 1))
+def _start(
+    task: Task, names: Names, key: PRNGKeyArray, values: Float[Array, "hyperparameter"], training: Examples
 ) -> State:
-    batch_size, steps = task.batch_size({}), len(next(iter(values.values())))
+    return start(key, _learner(task, names, values, training), training.inputs.shape[1:])
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+def _epoch(
+    task: Task, names: Names, key: PRNGKeyArray, state: State, values: Float[Array, "step hyperparameter"],
+    training: Examples,
+) -> State:  # fmt: skip
+    batch_size = task.batch_size({})
 
     def body(number: Array, state: State) -> State:
-        learner = _learner(task, {name: each[number] for name, each in values.items()}, training)
+        learner = _learner(task, names, values[number], training)
         return step(jax.random.fold_in(key, number), state, training, learner, Sampling(batch_size, batch_size))[0]
 
-    return jax.lax.fori_loop(0, steps, body, state)
+    return jax.lax.fori_loop(0, len(values), body, state)
 
 
-def _learner(task: Task, values: dict[str, Array], training: Examples) -> Learner:
-    return task.learner(values, len(training.labels) // task.batch_size({}))
+def _learner(task: Task, names: Names, values: Float[Array, "hyperparameter"], training: Examples) -> Learner:
+    return task.learner(dict(zip(names, values, strict=True)), len(training.labels) // task.batch_size({}))

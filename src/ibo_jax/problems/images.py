@@ -140,12 +140,13 @@ def build(name: str, scale: Scale, protocol: Protocol, split: int, description: 
     """Load the data and make the problem; see `catalogue.problem`."""
     setting, (source, kind) = SETTINGS[name][scale], KINDS[name]
     data = _data(source, setting, protocol, split)
+    classes = data.num_classes  # what a function refers to is kept as long as its programs
     fixed, penalty, augment = setting.fixed, kind.penalty, kind.augment
     made = training_problem(
         name,
         SearchSpace(_literal(setting.space) if protocol == "scripts" else setting.space),
         data,
-        network=lambda h: kind.network({**fixed, **h}, data.num_classes),
+        network=lambda h: kind.network({**fixed, **h}, classes),
         optimizer=lambda h, steps_per_epoch: kind.optimizer({**fixed, **h}, steps_per_epoch),
         epochs=setting.epochs,
         batch_size=lambda h: size({**fixed, **h}, "batch_size"),

@@ -10,7 +10,7 @@ from ibo_jax.outcomes import Outcome, Report
 from ibo_jax.problems.axes import PRESAMPLE_SHARE, TASK, TASK_SHARE, Sample, check_axis, sample_of, subset_sizes
 from ibo_jax.problems.base import Learning, Problem
 from ibo_jax.problems.checks import check_settings, check_task
-from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, Float, SearchSpace
+from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, Float, Integer, SearchSpace
 from ibo_jax.training import trainer
 from ibo_jax.training.datasets import Dataset, check, fingerprint, guessing_error
 from ibo_jax.training.networks import Network
@@ -136,9 +136,10 @@ class _Training(NamedTuple):
         value: float,
         on_epoch: Callable[[int, float], bool] | None = None,
     ) -> Outcome:
+        hyperparameters = self._typed(hyperparameters)
         ratio, subset_size = self._sample(seed, hyperparameters, value)
         return trainer.train(
-            seed, self.task, self._typed(hyperparameters), ratio, self.data, switch=self.switch, draw=self.draw,
+            seed, self.task, hyperparameters, ratio, self.data, switch=self.switch, draw=self.draw,
             subset_size=subset_size, on_epoch=on_epoch,
         )  # fmt: skip
 
@@ -146,16 +147,22 @@ class _Training(NamedTuple):
         return trainer.retrain(seed, self.task, self._typed(hyperparameters), self.data)
 
     def report_as_trained(self, seed: int, hyperparameters: Hyperparameters) -> Report:
+        hyperparameters = self._typed(hyperparameters)
         ratio = self._sample(seed, hyperparameters, self.fidelity.target).presample_ratio
         return trainer.retrain(
-            seed, self.task, self._typed(hyperparameters), self.data, presample_ratio=ratio, switch=self.switch,
-            draw=self.draw,
+            seed, self.task, hyperparameters, self.data, presample_ratio=ratio, switch=self.switch, draw=self.draw,
         )  # fmt: skip
 
     def _typed(self, hyperparameters: Hyperparameters) -> dict[str, Value]:
-        """Real ones as floats, however they are written: each value of an integer would need its own program."""
-        real = {name for name, dimension in self.space.dimensions.items() if isinstance(dimension, Float)}
-        return {name: float(value) if name in real else value for name, value in hyperparameters.items()}
+        """In the order of the space, with numbers of their dimension's kind, however they are written: 4.0 is no width,
+        and each rate written as an integer would need its own program."""
+        dimensions, known = self.space.dimensions, dict(hyperparameters)
+        for name in known.keys() & dimensions.keys():
+            if isinstance(dimensions[name], Float):
+                known[name] = float(known[name])
+            elif isinstance(dimensions[name], Integer) and float(known[name]).is_integer():
+                known[name] = int(known[name])
+        return {name: known[name] for name in dict.fromkeys((*self.space.names, *known)) if name in known}
 
     def _sample(self, seed: int, hyperparameters: Hyperparameters, value: float) -> Sample:
         batch_size = self.task.batch_size(hyperparameters)

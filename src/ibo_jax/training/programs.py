@@ -51,22 +51,27 @@ class Programs(NamedTuple):
     outputs: int
 
 
-def split(hyperparameters: Hyperparameters) -> tuple[dict[str, np.float32], tuple[tuple[str, Value], ...]]:
-    """Real numbers, to be traced, and the rest, to be compiled in.
+Static = tuple[tuple[str, Value | None], ...]
+
+
+def split(hyperparameters: Hyperparameters) -> tuple[dict[str, np.float32], Static]:
+    """Real numbers, to be traced, and the rest, to be compiled in, with None in place of each real number: the network
+    and the optimiser get their hyperparameters in this order.
 
     Examples:
-        >>> split({"learning_rate": 0.5, "width": 32})
-        ({'learning_rate': np.float32(0.5)}, (('width', 32),))
+        >>> split({"width": 32, "learning_rate": 0.5})
+        ({'learning_rate': np.float32(0.5)}, (('width', 32), ('learning_rate', None)))
     """
-    real = {name: np.float32(v) for name, v in sorted(hyperparameters.items()) if isinstance(v, float | np.floating)}
-    return real, tuple((name, value) for name, value in sorted(hyperparameters.items()) if name not in real)
+    real = {
+        name: np.float32(value) for name, value in hyperparameters.items() if isinstance(value, float | np.floating)
+    }
+    return real, tuple((name, None if name in real else value) for name, value in hyperparameters.items())
 
 
 @functools.cache
 def compiled(
     task: Trainable,
-    static: tuple[tuple[str, Value], ...],
-    rates: tuple[str, ...],
+    static: Static,
     sampling: Sampling,
     training: Examples,
     judging: Examples,
@@ -76,8 +81,7 @@ def compiled(
     Once `KEPT` are stored, all are forgotten: dropping them one at a time leaves holes, and the process keeps growing.
 
     Args:
-        static: hyperparameters that are compiled in.
-        rates: names of the traced hyperparameters.
+        static: hyperparameters that are compiled in, and None for those that are traced (`split`).
         training: shapes and types (`jax.ShapeDtypeStruct`) of the data to train on.
         judging: likewise, of the data to evaluate on.
     """
@@ -87,7 +91,7 @@ def compiled(
     shape = training.inputs.shape[1:]
 
     def learner(values: dict[str, Array], steps: Count = steps) -> Learner:
-        known: dict[str, Any] = {**dict(static), **values}
+        known: dict[str, Any] = {name: values[name] if value is None else value for name, value in static}
         return task.learner(known, steps)
 
     def run_start(seed: Array, values: dict[str, Array]) -> Any:
@@ -105,7 +109,7 @@ def compiled(
         return learner(values).apply(params, inputs, train=False, key=None)
 
     whole, real = jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((), jnp.float32)
-    values = {name: real for name in rates}
+    values = {name: real for name, value in static if value is None}
     lowered_start = jax.jit(run_start).lower(whole, values)
     state = lowered_start.out_info
     cpu = jax.local_devices(backend="cpu")[0]  # GPUs do not count before they compile

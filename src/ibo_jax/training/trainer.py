@@ -175,7 +175,7 @@ def _train(
         training = Examples.of(data, "train")._replace(subset=jax.device_put(subset))
         judging = Examples.of(data, "valid")
         began = time.perf_counter()
-        programs = compiled(task, static, tuple(rates), sampling, _shapes(training), _shapes(judging))
+        programs = compiled(task, static, sampling, _shapes(training), _shapes(judging))
         compile_seconds = time.perf_counter() - began
         if programs.outputs < data.num_classes:
             raise ValueError(f"expected a network with at least {data.num_classes} outputs for the classes of "
