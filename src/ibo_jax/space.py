@@ -157,7 +157,7 @@ class SearchSpace:
         return values
 
     def snap(self, unit: Sequence[float] | np.ndarray) -> FloatArray[np.ndarray, "dimension"]:
-        """The nearest point of the unit cube that hyperparameters can reach."""
+        """The point of the unit cube that encodes what a point decodes to."""
         return self.encode(self.decode(unit))
 
     def __repr__(self) -> str:
@@ -167,9 +167,9 @@ class SearchSpace:
 class Fidelity(NamedTuple):
     """The axis searched beside x: cheap at `low`, the target at `high`. Encoded s is in [0, 1], 1 is the target.
 
-    If `integer`, the values low, ..., high are on a log scale (the presample ratio r = B / b, the size of a subset);
-    otherwise s is linear and any value may be chosen. `plain` is the value used by methods that ignore the axis, None
-    for the target: a presample ratio of 1 is ordinary training.
+    If `integer`, the values low, ..., high are above 0 and on a log scale (the presample ratio r = B / b, the size of a
+    subset); otherwise s is linear and any value may be chosen. `plain` is the value used by methods that ignore the
+    axis, None for the target: a presample ratio of 1 is ordinary training.
     """
 
     name: str

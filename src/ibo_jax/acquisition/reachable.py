@@ -44,7 +44,8 @@ def snap(x: Float[AnyArray, "*point dimension"], cells: Cells) -> Float[AnyArray
 
 def small_steps(cells: Cells, dimension: int, length: float) -> Float[np.ndarray, "dimension"]:
     """Standard deviations, by coordinate, of steps to nearby points: `length`, or for an integer the distance from the
-    lowest value to the next; for a choice such that a quarter (two choices) to three quarters (ten) lead to another.
+    lowest value to the next; for a choice such that a quarter (two choices) to three quarters (ten) of the steps lead
+    to another where they are reflected at the faces of the cube, and a third as many where they are cut off there.
 
     Examples:
         >>> from ibo_jax.space import Cell

@@ -27,6 +27,7 @@ __all__ = ["fit_surrogates", "is_asked", "suggest"]
 NEARBY = 3  # of this many suggestions, all but one seek the optimum around the recommendation
 GUARD_WINDOW, GUARD_NEAR = 3, 0.5  # with none of the last three at s >= 0.5, the recommendation is tried at s = 1
 GUARD_APART = 0.01  # distance up to which a point counts as asked already
+ATTEMPTS = 32  # random points drawn for one that is not
 
 _fit = in_float64(nuts.fit)
 _propose = in_float64(propose)
@@ -121,14 +122,14 @@ def suggest(
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         warning = "the surrogate was not finite: a random point was tried"
         return fallback._replace(x=np.asarray(_snap(fallback.x, cells=cells)), warning=warning), state
-    reason = "guard" if guard else "nearby" if local else "acquisition"
+    reason = "guard" if guard else "recommendation" if proposal.sure else "nearby" if local else "acquisition"
     suggestion = _describe(proposal, warping, reason, fits.warning)
-    if acquisition == "expected_improvement" and is_asked(observations, suggestion.x):
-        # at a pending point the gain vanishes, but expected improvement does not: it could ask for it again
-        x, _ = random_search.suggest(key_random, observations, fidelity=1.0)
+    if suggestion.fidelity >= GUARD_NEAR and is_asked(observations, suggestion.x):
+        # nothing is left to gain, or expected improvement has no better point
+        unknown = float("nan")
         suggestion = suggestion._replace(
-            x=np.asarray(_snap(x.x, cells=cells)), reason="random", predicted_objective=np.nan, predicted_sd=np.nan,
-            predicted_log_cost=np.nan,
+            x=_elsewhere(key_random, observations, cells), fidelity=1.0, reason="random", predicted_objective=unknown,
+            predicted_sd=unknown, predicted_log_cost=unknown,
         )  # fmt: skip
     return suggestion, fits.state
 
@@ -185,8 +186,19 @@ def _neglected(observations: Observations) -> bool:
 
 def is_asked(observations: Observations, x: np.ndarray) -> bool:
     """Whether the point is being evaluated near the target, or has failed there: then it is not asked again."""
-    asked = observations.mask & observations.pending & (observations.fidelity >= GUARD_NEAR)
+    unknown = observations.pending | np.isnan(observations.log_cost)
+    asked = observations.mask & unknown & (observations.fidelity >= GUARD_NEAR)
     return bool(np.any(np.all(np.abs(observations.x[asked] - x) < GUARD_APART, axis=1)))
+
+
+def _elsewhere(key: PRNGKeyArray, observations: Observations, cells: Cells) -> np.ndarray:
+    """A random point, if possible none that is asked already."""
+    for attempt in range(ATTEMPTS):
+        drawn, _ = random_search.suggest(jax.random.fold_in(key, attempt), observations)
+        x = np.asarray(_snap(drawn.x, cells=cells))
+        if not is_asked(observations, x):
+            break
+    return x
 
 
 def _knows_where(observations: Observations) -> bool:

@@ -69,14 +69,13 @@ def tamed(y: Float[np.ndarray, "observation"]) -> Float[np.ndarray, "observation
 def fit_warping(y: Float[np.ndarray, "observation"]) -> Warping:
     """The warping of highest profile likelihood for values that should look normal.
 
-    Equal values are only shifted; if a value is not finite nothing is done, and the surrogate's checks report it.
+    Nothing is done to values that are equal up to rounding, nor if one is not finite, which the surrogate's checks
+    report.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         location, scale = float(np.mean(y)), float(np.std(y))
-    if not np.isfinite(scale):
+    if not np.isfinite(scale) or scale <= 1e-10 * abs(location):
         return UNWARPED
-    if scale <= 1e-10 * abs(location):
-        return Warping(location, 1.0, 1.0)
     z = (y - location) / scale
     best = minimize_scalar(lambda power: -yeojohnson_llf(power, z), bounds=POWERS, method="bounded")
     return Warping(location, scale, float(best.x))
