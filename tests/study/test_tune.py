@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import time
 
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from ibo_jax.problems.synthetic import SYNTHETIC
 from ibo_jax.study import rows
 from ibo_jax.study.propose import make_proposer, propose
 from ibo_jax.study.search import observed, prepare
-from ibo_jax.study.tune import evaluate_all, tune
+from ibo_jax.study.tune import evaluate_all, run, tune
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 BRANIN, FORRESTER = SYNTHETIC["branin"], SYNTHETIC["forrester"]
@@ -52,6 +53,30 @@ def test_rows_on_disk_are_the_rows_returned(tmp_path):
     assert result.hyperparameters == best["hyperparameters"]
     assert result.validation_error == best["error"]
     assert (tmp_path / "report.html").stat().st_size > 1000
+
+
+def test_an_evaluation_may_change_to_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def evaluate(*point):
+        os.chdir("/")
+        return FORRESTER.evaluate(*point)
+
+    moving = dataclasses.replace(FORRESTER, evaluate=evaluate)
+    result = tune(moving, "random", evaluations=2, storage="run", progress=False)
+    assert len(rows.read(tmp_path / "run")) == len(result.rows) == 2
+    assert not list((tmp_path / "run").glob(".worker-*"))
+
+
+def test_a_worker_takes_leave_even_if_its_rows_cannot_be_written(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    search = prepare(FORRESTER, "random", evaluations=1, storage=tmp_path, progress=False)
+    monkeypatch.setattr("ibo_jax.study.tune.refresh", full)
+    with pytest.raises(OSError, match="no space left"):
+        run(search)
+    assert not list(tmp_path.glob(".worker-*"))
 
 
 def test_evaluations_are_a_total(tmp_path):

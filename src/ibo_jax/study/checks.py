@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -15,7 +16,7 @@ from ibo_jax.study.convert import distributions, plain
 
 __all__ = [
     "check_budget", "check_cost", "check_parameters", "check_problem", "check_same", "check_seed", "check_whole",
-    "identity", "versions",
+    "folder_of", "identity", "versions",
 ]  # fmt: skip
 
 COSTS = ("seconds", "work")
@@ -59,6 +60,13 @@ def check_seed(seed: int) -> None:
     """Refuse an invalid seed."""
     if not isinstance(seed, Real) or not 0 <= seed < 2**32 or int(seed) != seed:
         raise ValueError(f"expected a seed in [0, 2^32), a whole number, got {seed!r}; choose one in that range")
+
+
+def folder_of(storage: Path | str | None) -> Path | None:
+    """The folder of a study, wherever an evaluation changes to; what is none is refused."""
+    if storage == "" or "://" in str(storage):
+        raise ValueError(f"expected a folder for the study, got {storage!r}; name a folder, or None to keep none")
+    return None if storage is None else Path(storage).expanduser().absolute()
 
 
 def check_whole(what: str, count: Any, name: str) -> None:

@@ -110,9 +110,11 @@ def run(search: Search, parallel: int = 1) -> Result:
             with search.store.lock():
                 return _conclude(search)
     finally:
-        with search.store.lock():
-            refresh(search.store)
-        search.store.leave()
+        try:
+            with search.store.lock():
+                refresh(search.store)
+        finally:
+            search.store.leave()
 
 
 def evaluate_all(search: Search) -> None:
