@@ -99,7 +99,12 @@ BAD_CALLS = {
     "a choice twice": (lambda: SearchSpace({"x": Categorical(("a", "a", "b"))}), "x: .* two choices, each once"),
     "a choice that is no number": (
         lambda: SearchSpace({"x": Categorical((1.0, float("nan")))}),
-        "x: expected no NaN among the choices",
+        "x: expected no NaN or infinity among the choices",
+    ),
+    "an infinite choice": (lambda: SearchSpace({"x": Categorical((1.0, np.inf))}), "x: expected no NaN or infinity"),
+    "a choice of NumPy that is no number": (
+        lambda: SearchSpace({"x": Categorical((1, np.float32("nan")))}),
+        "x: expected no NaN or infinity",
     ),
     "a string of choices": (lambda: SearchSpace({"x": Categorical("relu")}), "x: expected a tuple of strings"),
     "a list as choice": (lambda: SearchSpace({"x": Categorical(([1], [2]))}), "x: expected a tuple of strings or num"),
@@ -228,6 +233,10 @@ BAD_CALLS = {
     "misspelt method": (lambda: tuned("iboo"), "got 'iboo'; did you mean 'ibo'"),
     "storage by address": (lambda: tuned(storage="sqlite:///study.db"), "expected a folder for the study"),
     "storage without a name": (lambda: tuned(storage=""), "expected a folder for the study, got ''"),
+    "storage of one training by address": (
+        lambda: tune(problem("digits-l2", scale="smoke"), "hypernet-local", storage="s3://runs", progress=False),
+        "expected a folder for the study, got 's3://runs'",
+    ),
     "B below b": (
         lambda: tuned(problem=problem_like(fidelity=Fidelity("presample_ratio", 0, 6, integer=True))),
         r"presample_ratio: expected whole levels from 1, got \[0, 6\]",
@@ -496,7 +505,7 @@ BAD_COMMANDS = {
     "tune forrester --seconds -1": "positive, finite number of seconds",
     "tune forrester --seconds nan": "positive, finite number of seconds",
     "tune forrester --seed -1": "expected a seed",
-    "tune forrester --out file": "got the file file",
+    "tune forrester --out file": "expected a folder for the study, got the file /",
     "tune forrester --evaluations many": "invalid int value",
     "tune forrester --unknown": "unrecognized arguments",
     "tune": "required: PROBLEM",

@@ -257,8 +257,8 @@ def _plain(dimension: Dimension) -> Dimension:
 def _check_choices(name: str, choices: tuple[Value, ...]) -> None:
     if not isinstance(choices, tuple | list) or not all(isinstance(choice, str | Real) for choice in choices):
         raise ValueError(f"{name}: expected a tuple of strings or numbers, got {choices!r}; wrap or name them")
-    if any(isinstance(choice, float) and math.isnan(choice) for choice in choices):
-        raise ValueError(f"{name}: expected no NaN among the choices, got {choices}; call it by a string")
+    if any(isinstance(choice, float | np.floating) and not math.isfinite(choice) for choice in choices):
+        raise ValueError(f"{name}: expected no NaN or infinity among the choices, got {choices}; call it by a string")
     if not 2 <= len(choices) == len(set(choices)):
         raise ValueError(f"{name}: expected at least two choices, each once, got {choices}; "
                          "drop the dimension or change them")  # fmt: skip
