@@ -54,6 +54,10 @@ class Search(NamedTuple):
         """The scale on which errors are modelled."""
         return Scale(self.problem.transform, self.problem.floor)
 
+    def is_asked_for(self, slot: int) -> bool:
+        """Whether a slot is within the budget: it may have been lowered since the slot was begun."""
+        return self.evaluations is None or slot < self.evaluations
+
     def paid(self, outcome: dict[str, Any]) -> float:
         """Cost of an evaluation in the study's unit; 0 if it is unknown."""
         return outcome.get(f"cost_{self.cost}") or 0.0
