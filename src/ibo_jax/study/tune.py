@@ -15,7 +15,7 @@ from ibo_jax.study.checks import check_cost
 from ibo_jax.study.convert import plain
 from ibo_jax.study.parallel import assistants, check_parallel
 from ibo_jax.study.propose import propose, seed_of
-from ibo_jax.study.result import ERRORS, Result
+from ibo_jax.study.result import ERRORS, Result, write_or_warn
 from ibo_jax.study.rows import Row
 from ibo_jax.study.search import Search, Slots, observed, prepare, state_after
 from ibo_jax.study.storage import is_final
@@ -147,7 +147,9 @@ def _conclude(search: Search) -> Result:
         kept = plain({"slots": finals, **_answer(search, slots, found)})
         store.note("result", kept)
     if store.directory is not None:
-        _report(store.directory)
+        from ibo_jax.study.report import write_report
+
+        write_or_warn(write_report, store.directory)
     errors = {name: kept.get(name) for name in ERRORS}
     return Result(kept["best"], **errors, rows=found, directory=store.directory, message=kept["message"])
 
@@ -194,12 +196,3 @@ def _judged(problem: Problem, seed: int, best: Hyperparameters) -> dict[str, Any
             messages.append(f"{training} failed: {type(error).__name__}: {error}")
             failed = True
     return {**judged, "message": "; ".join(messages), "failed": failed}
-
-
-def _report(directory: Path) -> None:
-    from ibo_jax.study.report import write_report
-
-    try:
-        write_report(directory)
-    except Exception as error:  # a figure is not worth losing the answer
-        warnings.warn(f"report.html was not written: {type(error).__name__}: {error}", stacklevel=2)
