@@ -1,6 +1,7 @@
 """What people get wrong, and what they are told, before anything is trained: by Python and by the command."""
 
 import sqlite3
+from fractions import Fraction
 from pathlib import Path
 
 import jax
@@ -34,6 +35,9 @@ from ibo_jax.observations import append, empty
 from ibo_jax.problems import problem
 from ibo_jax.problems.synthetic import SYNTHETIC
 from ibo_jax.problems.text import text_problem
+from ibo_jax.study import descent
+from ibo_jax.study.checks import SETTINGS
+from ibo_jax.study.search import prepare
 from ibo_jax.training.datasets import load
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -255,7 +259,12 @@ BAD_CALLS = {
     ),
     "unknown transform": (lambda: tuned(problem=problem_like(transform="sqrt")), "expected transform 'log' or"),
     "floor of zero": (lambda: tuned(problem=problem_like(floor=0.0)), "expected a floor > 0"),
-    "no initial design": (lambda: tuned(problem=problem_like(initial=0)), "at least one initial point, got 0"),
+    "no initial design": (lambda: tuned(problem=problem_like(initial=0)), "one initial point of forrester, a whole number, got 0"),
+    "half an initial point": (lambda: tuned(problem=problem_like(initial=2.5)), "a whole number, got 2.5; raise `init"),
+    "a setup of a study's own names": (
+        lambda: tuned(problem=problem_like(setup={"seed": 3, "fold": 1})),
+        r"forrester: expected a setup with names of its own, got \['seed'\]",
+    ),
     "more classes than outputs": (lambda: trained(outputs=2), "expected logits .* for the 3 classes"),
     "labels out of range": (
         lambda: split_arrays(INPUTS, LABELS, num_classes=2),
@@ -462,6 +471,26 @@ def test_whole_numbers_of_numpy_are_whole_numbers(tmp_path):
     assert [row["hyperparameters"] for row in again.rows] == [row["hyperparameters"] for row in result.rows]
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_bounds_and_seeds_are_any_numbers_that_are_whole_or_real():
+    space = SearchSpace({"units": Integer(np.uint8(1), np.uint8(200)), "rate": Float(Fraction(1, 3), np.float32(2))})
+    assert space.dimensions == {"units": Integer(1, 200), "rate": Float(1 / 3, 2.0)}
+    assert {type(bound) for found in space.dimensions.values() for bound in found[:2]} == {int, float}
+    made = Problem("mine", space, lambda seed, h, s: Outcome("ok", h["rate"]), Fidelity("s", 1, 1))
+    assert len(tune(made, "random", evaluations=2, progress=False).rows) == 2
+    study = optuna.create_study(sampler=IBOSampler(method="random", space={"x": X}, seed=3.0))
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=1)
+    assert len(study.trials) == 1
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_message_may_be_an_exception(tmp_path):
+    failed = problem_like(evaluate=lambda *_: Outcome("crashed", np.nan, message=KeyError("depth")))
+    with pytest.warns(UserWarning, match="no evaluation succeeded; the last one said: 'depth'"):
+        found = tune(failed, "random", evaluations=1, storage=tmp_path, progress=False).rows
+    assert [row["message"] for row in found] == ["'depth'"]
+
+
 def test_a_negative_error_has_no_logarithm():
     below = problem_like(evaluate=lambda *_: Outcome("ok", -0.1), transform="log")
     with pytest.raises(ValueError, match=r"errors of at least 0.*got -0.1; state transform='identity'"):
@@ -481,6 +510,13 @@ def test_a_changed_space_is_another_search(tmp_path):
     wider = problem_like(space=SearchSpace({"x1": Float(0.0, 2.0)}), evaluate=untouched)
     with pytest.raises(ValueError, match=r"found space.x1.high 1.0 instead of 2.0;"):
         tune(wider, "random", evaluations=3, storage=tmp_path, progress=False)
+
+
+def test_all_names_of_a_study_are_taken(tmp_path):
+    made = problem("digits-l2", scale="smoke")
+    search = prepare(made, "random", progress=False)
+    stored = {*search.store.notes()["settings"], *descent.prepare(made, "stn", progress=False).settings}
+    assert stored - made.setup.keys() == set(SETTINGS)
 
 
 @pytest.mark.parametrize("method", ["random", "hypernet-local"])

@@ -248,9 +248,10 @@ def _check(name: str, dimension: Dimension) -> None:
 
 
 def _plain(dimension: Dimension) -> Dimension:
-    """The same with choices as Python types: those of NumPy cannot be written as JSON."""
+    """The same with bounds and choices as Python types: NumPy's small integers overflow, and none can be JSON."""
     if not isinstance(dimension, Categorical):
-        return dimension
+        kind = int if isinstance(dimension, Integer) else float
+        return dimension._replace(low=kind(dimension.low), high=kind(dimension.high))
     return Categorical(tuple(each.item() if isinstance(each, np.generic) else each for each in dimension.choices))
 
 

@@ -20,6 +20,10 @@ __all__ = [
 ]  # fmt: skip
 
 COSTS = ("seconds", "work")
+SETTINGS = (
+    "problem", "epochs", "space", "transform", "floor", "initial", "fidelity", "method", "seed", "cost", "settings",
+)  # fmt: skip
+"""What a study stores beside a problem's `setup`; and the protocol, which problems by name have in their setup too."""
 PACKAGES = ("ibo_jax", "jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "optuna")
 
 
@@ -37,8 +41,10 @@ def check_problem(problem: Problem) -> None:
         raise ValueError(f"{problem.name}: expected transform 'log' or 'identity', got {problem.transform!r}")
     if not problem.floor > 0:
         raise ValueError(f"{problem.name}: expected a floor > 0 under the log, got {problem.floor}; raise it")
-    if problem.initial < 1:
-        raise ValueError(f"{problem.name}: expected at least one initial point, got {problem.initial}; raise `initial`")
+    check_whole(f"at least one initial point of {problem.name}", problem.initial, "initial")
+    if taken := [name for name in problem.setup if name in SETTINGS]:
+        raise ValueError(f"{problem.name}: expected a setup with names of its own, got {taken}, which every study has; "
+                         "rename them")  # fmt: skip
     distributions(problem.space, problem.fidelity)
 
 
