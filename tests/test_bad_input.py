@@ -259,7 +259,7 @@ BAD_CALLS = {
     ),
     "unknown transform": (lambda: tuned(problem=problem_like(transform="sqrt")), "expected transform 'log' or"),
     "floor of zero": (lambda: tuned(problem=problem_like(floor=0.0)), "expected a floor > 0"),
-    "no initial design": (lambda: tuned(problem=problem_like(initial=0)), "one initial point of forrester, a whole number, got 0"),
+    "no initial design": (lambda: tuned(problem=problem_like(initial=0)), "point of forrester, a whole number, got 0"),
     "half an initial point": (lambda: tuned(problem=problem_like(initial=2.5)), "a whole number, got 2.5; raise `init"),
     "a setup of a study's own names": (
         lambda: tuned(problem=problem_like(setup={"seed": 3, "fold": 1})),

@@ -249,9 +249,10 @@ def _check(name: str, dimension: Dimension) -> None:
 
 def _plain(dimension: Dimension) -> Dimension:
     """The same with bounds and choices as Python types: NumPy's small integers overflow, and none can be JSON."""
-    if not isinstance(dimension, Categorical):
-        kind = int if isinstance(dimension, Integer) else float
-        return dimension._replace(low=kind(dimension.low), high=kind(dimension.high))
+    if isinstance(dimension, Integer):
+        return Integer(int(dimension.low), int(dimension.high), dimension.log)
+    if isinstance(dimension, Float):
+        return Float(float(dimension.low), float(dimension.high), dimension.log)
     return Categorical(tuple(each.item() if isinstance(each, np.generic) else each for each in dimension.choices))
 
 

@@ -320,7 +320,8 @@ def test_a_final_training_may_change_what_it_is_given():
         hyperparameters.pop("x1")
         return Report(0.25, 1.0, 2.0)
 
-    result = tune(dataclasses.replace(FORRESTER, report=report, report_as_trained=report), evaluations=2, progress=False)
+    changing = dataclasses.replace(FORRESTER, report=report, report_as_trained=report)
+    result = tune(changing, evaluations=2, progress=False)
     assert result.hyperparameters.keys() == {"x1"}
     assert (result.test_error_as_trained, result.message) == (0.25, "")
 
