@@ -122,8 +122,8 @@ def test_a_trial_that_optuna_closed_is_tried_again(tmp_path):
 def test_slots_beyond_a_lowered_budget_are_left(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         tune(interrupted(FORRESTER, 4), "random", evaluations=6, storage=tmp_path, progress=False)
-    untouched = interrupted(FORRESTER, 1)
-    result = tune(untouched, "random", evaluations=3, storage=tmp_path, progress=False)
+    broken = dataclasses.replace(FORRESTER, evaluate=lambda *_: 1 / 0)
+    result = tune(broken, "random", evaluations=3, storage=tmp_path, progress=False)
     assert [row["state"] for row in result.rows] == ["ok"] * 3 + ["preempted"]
     assert result.hyperparameters is not None
 
@@ -308,7 +308,7 @@ def test_a_final_training_that_failed_is_tried_again(tmp_path):
         return Report(0.25, 1.0, 2.0)
 
     problem = dataclasses.replace(FORRESTER, report=report)
-    found = [tune(problem, "random", evaluations=2, storage=tmp_path, progress=False) for _ in range(3)]
+    found = [tune(problem, "random", evaluations=1, storage=tmp_path, progress=False) for _ in range(3)]
     assert [result.test_error for result in found] == [None, 0.25, 0.25]
     assert "MemoryError" in found[0].message
     assert found[1].message == ""
