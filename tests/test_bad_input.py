@@ -1,6 +1,7 @@
 """What people get wrong, and what they are told, before anything is trained: by Python and by the command."""
 
 import sqlite3
+from fractions import Fraction
 from pathlib import Path
 
 import jax
@@ -34,6 +35,9 @@ from ibo_jax.observations import append, empty
 from ibo_jax.problems import problem
 from ibo_jax.problems.synthetic import SYNTHETIC
 from ibo_jax.problems.text import text_problem
+from ibo_jax.study import descent
+from ibo_jax.study.checks import SETTINGS
+from ibo_jax.study.search import prepare
 from ibo_jax.training.datasets import load
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -99,7 +103,12 @@ BAD_CALLS = {
     "a choice twice": (lambda: SearchSpace({"x": Categorical(("a", "a", "b"))}), "x: .* two choices, each once"),
     "a choice that is no number": (
         lambda: SearchSpace({"x": Categorical((1.0, float("nan")))}),
-        "x: expected no NaN among the choices",
+        "x: expected no NaN or infinity among the choices",
+    ),
+    "an infinite choice": (lambda: SearchSpace({"x": Categorical((1.0, np.inf))}), "x: expected no NaN or infinity"),
+    "a choice of NumPy that is no number": (
+        lambda: SearchSpace({"x": Categorical((1, np.float32("nan")))}),
+        "x: expected no NaN or infinity",
     ),
     "a string of choices": (lambda: SearchSpace({"x": Categorical("relu")}), "x: expected a tuple of strings"),
     "a list as choice": (lambda: SearchSpace({"x": Categorical(([1], [2]))}), "x: expected a tuple of strings or num"),
@@ -228,6 +237,10 @@ BAD_CALLS = {
     "misspelt method": (lambda: tuned("iboo"), "got 'iboo'; did you mean 'ibo'"),
     "storage by address": (lambda: tuned(storage="sqlite:///study.db"), "expected a folder for the study"),
     "storage without a name": (lambda: tuned(storage=""), "expected a folder for the study, got ''"),
+    "storage of one training by address": (
+        lambda: tune(problem("digits-l2", scale="smoke"), "hypernet-local", storage="s3://runs", progress=False),
+        "expected a folder for the study, got 's3://runs'",
+    ),
     "B below b": (
         lambda: tuned(problem=problem_like(fidelity=Fidelity("presample_ratio", 0, 6, integer=True))),
         r"presample_ratio: expected whole levels from 1, got \[0, 6\]",
@@ -246,7 +259,12 @@ BAD_CALLS = {
     ),
     "unknown transform": (lambda: tuned(problem=problem_like(transform="sqrt")), "expected transform 'log' or"),
     "floor of zero": (lambda: tuned(problem=problem_like(floor=0.0)), "expected a floor > 0"),
-    "no initial design": (lambda: tuned(problem=problem_like(initial=0)), "at least one initial point, got 0"),
+    "no initial design": (lambda: tuned(problem=problem_like(initial=0)), "point of forrester, a whole number, got 0"),
+    "half an initial point": (lambda: tuned(problem=problem_like(initial=2.5)), "a whole number, got 2.5; raise `init"),
+    "a setup of a study's own names": (
+        lambda: tuned(problem=problem_like(setup={"seed": 3, "fold": 1})),
+        r"forrester: expected a setup with names of its own, got \['seed'\]",
+    ),
     "more classes than outputs": (lambda: trained(outputs=2), "expected logits .* for the 3 classes"),
     "labels out of range": (
         lambda: split_arrays(INPUTS, LABELS, num_classes=2),
@@ -453,6 +471,26 @@ def test_whole_numbers_of_numpy_are_whole_numbers(tmp_path):
     assert [row["hyperparameters"] for row in again.rows] == [row["hyperparameters"] for row in result.rows]
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_bounds_and_seeds_are_any_numbers_that_are_whole_or_real():
+    space = SearchSpace({"units": Integer(np.uint8(1), np.uint8(200)), "rate": Float(Fraction(1, 3), np.float32(2))})
+    assert space.dimensions == {"units": Integer(1, 200), "rate": Float(1 / 3, 2.0)}
+    assert {type(bound) for found in space.dimensions.values() for bound in found[:2]} == {int, float}
+    made = Problem("mine", space, lambda seed, h, s: Outcome("ok", h["rate"]), Fidelity("s", 1, 1))
+    assert len(tune(made, "random", evaluations=2, progress=False).rows) == 2
+    study = optuna.create_study(sampler=IBOSampler(method="random", space={"x": X}, seed=3.0))
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=1)
+    assert len(study.trials) == 1
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_message_may_be_an_exception(tmp_path):
+    failed = problem_like(evaluate=lambda *_: Outcome("crashed", np.nan, message=KeyError("depth")))
+    with pytest.warns(UserWarning, match="no evaluation succeeded; the last one said: 'depth'"):
+        found = tune(failed, "random", evaluations=1, storage=tmp_path, progress=False).rows
+    assert [row["message"] for row in found] == ["'depth'"]
+
+
 def test_a_negative_error_has_no_logarithm():
     below = problem_like(evaluate=lambda *_: Outcome("ok", -0.1), transform="log")
     with pytest.raises(ValueError, match=r"errors of at least 0.*got -0.1; state transform='identity'"):
@@ -472,6 +510,13 @@ def test_a_changed_space_is_another_search(tmp_path):
     wider = problem_like(space=SearchSpace({"x1": Float(0.0, 2.0)}), evaluate=untouched)
     with pytest.raises(ValueError, match=r"found space.x1.high 1.0 instead of 2.0;"):
         tune(wider, "random", evaluations=3, storage=tmp_path, progress=False)
+
+
+def test_all_names_of_a_study_are_taken(tmp_path):
+    made = problem("digits-l2", scale="smoke")
+    search = prepare(made, "random", progress=False)
+    stored = {*search.store.notes()["settings"], *descent.prepare(made, "stn", progress=False).settings}
+    assert stored - made.setup.keys() == set(SETTINGS)
 
 
 @pytest.mark.parametrize("method", ["random", "hypernet-local"])
@@ -496,7 +541,7 @@ BAD_COMMANDS = {
     "tune forrester --seconds -1": "positive, finite number of seconds",
     "tune forrester --seconds nan": "positive, finite number of seconds",
     "tune forrester --seed -1": "expected a seed",
-    "tune forrester --out file": "got the file file",
+    "tune forrester --out file": "expected a folder for the study, got the file /",
     "tune forrester --evaluations many": "invalid int value",
     "tune forrester --unknown": "unrecognized arguments",
     "tune": "required: PROBLEM",

@@ -62,6 +62,13 @@ def test_show_and_report(tmp_path, capsys):
     assert "validation error" in shown
 
 
+def test_a_folder_at_home_is_named_as_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.main(["tune", "forrester", "--method", "random", "--evaluations", "1", "--out=~/run"]) == 0
+    assert str(tmp_path / "run" / "rows.jsonl") in capsys.readouterr().out
+    assert cli.main(["report", "~/run"]) == 0
+
+
 def test_a_study_that_went_on_and_was_interrupted_has_no_answer_of_old(tmp_path, monkeypatch, capsys):
     arguments = ["tune", "forrester", "--method", "random", "--out", str(tmp_path), "--evaluations"]
     assert cli.main([*arguments, "3"]) == 0

@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _folder(text: str) -> Path:
     """A study's folder, given itself or by a file in it."""
-    path = Path(text)
+    path = Path(text).expanduser()
     return path.parent if path.is_file() else path
 
 
@@ -112,7 +112,7 @@ def _tune(chosen: argparse.Namespace) -> int:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     enable_compilation_cache()
-    directory = chosen.out or Path("runs") / f"{chosen.problem}-{chosen.method}-{chosen.seed}"
+    directory = (chosen.out or Path("runs") / f"{chosen.problem}-{chosen.method}-{chosen.seed}").expanduser()
     budget: dict[str, Any] = {"seconds": chosen.seconds, "seed": chosen.seed, "storage": directory}
     try:
         check_parallel(chosen.parallel, chosen.method, directory)

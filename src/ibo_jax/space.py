@@ -248,17 +248,19 @@ def _check(name: str, dimension: Dimension) -> None:
 
 
 def _plain(dimension: Dimension) -> Dimension:
-    """The same with choices as Python types: those of NumPy cannot be written as JSON."""
-    if not isinstance(dimension, Categorical):
-        return dimension
+    """The same with bounds and choices as Python types: NumPy's small integers overflow, and none can be JSON."""
+    if isinstance(dimension, Integer):
+        return Integer(int(dimension.low), int(dimension.high), dimension.log)
+    if isinstance(dimension, Float):
+        return Float(float(dimension.low), float(dimension.high), dimension.log)
     return Categorical(tuple(each.item() if isinstance(each, np.generic) else each for each in dimension.choices))
 
 
 def _check_choices(name: str, choices: tuple[Value, ...]) -> None:
     if not isinstance(choices, tuple | list) or not all(isinstance(choice, str | Real) for choice in choices):
         raise ValueError(f"{name}: expected a tuple of strings or numbers, got {choices!r}; wrap or name them")
-    if any(isinstance(choice, float) and math.isnan(choice) for choice in choices):
-        raise ValueError(f"{name}: expected no NaN among the choices, got {choices}; call it by a string")
+    if any(isinstance(choice, float | np.floating) and not math.isfinite(choice) for choice in choices):
+        raise ValueError(f"{name}: expected no NaN or infinity among the choices, got {choices}; call it by a string")
     if not 2 <= len(choices) == len(set(choices)):
         raise ValueError(f"{name}: expected at least two choices, each once, got {choices}; "
                          "drop the dimension or change them")  # fmt: skip

@@ -100,6 +100,13 @@ def test_a_run_that_diverges_keeps_its_best_epoch(problem, tmp_path, monkeypatch
     assert len(tune(problem, METHOD, evaluations=6, storage=tmp_path, progress=False).rows) == 3  # it stays ended
 
 
+def test_a_page_that_cannot_be_written_costs_no_answer(problem, tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.warns(UserWarning, match=r"report.html was not written: IsADirectoryError"):
+        result = tune(problem, METHOD, evaluations=1, storage=tmp_path, progress=False)
+    assert result.hyperparameters is not None
+
+
 def test_a_run_that_diverges_at_once_has_no_answer(problem, monkeypatch):
     tuner = bilevel.make(METHOD, problem)
     monkeypatch.setattr(bilevel, "make", lambda *_, **__: exploding(tuner, 1))

@@ -37,3 +37,10 @@ def test_a_grid_is_as_large_and_even_as_it_can_be(points):
 def test_a_grid_of_whole_numbers_is_all_of_them():
     space = SearchSpace({"small": Integer(1, 4, log=True), "kind": Categorical((True, False))})
     assert factorial_grid(space, 1000) == {"small": [1, 2, 3, 4], "kind": [True, False]}
+
+
+def test_levels_are_counted_without_being_built(monkeypatch):
+    built, decode = [], Float.decode
+    monkeypatch.setattr(Float, "decode", lambda self, unit: built.append(1) or decode(self, unit))
+    factorial_grid(SearchSpace({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)}), 400)
+    assert len(built) == 20 + 20

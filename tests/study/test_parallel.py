@@ -6,6 +6,7 @@ sent by the command (`tests/test_cli.py`), whose process has no such checks.
 
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -106,6 +107,11 @@ def test_workers_have_one_clock(tmp_path):
     assert len({each[0] for each in workers_of(tmp_path)}) == 2
     began = [row["history"]["clock"][0] - row["elapsed_seconds"] for row in found]
     assert max(began) - min(began) < 0.5
+
+
+def test_a_path_that_is_no_string_is_not_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    assert len(tune(FORRESTER, "random", evaluations=1, progress=False).rows) == 1
 
 
 def test_what_cannot_be_sent_is_refused_before_anything_is_trained(tmp_path):

@@ -1,7 +1,10 @@
 """The study's file: who may look at it, who works on it, and what a half-done ending leaves."""
 
 import contextlib
+import os
+import signal
 import sqlite3
+import time
 
 import pytest
 from optuna.distributions import FloatDistribution
@@ -116,3 +119,21 @@ def test_locks(tmp_path):
     assert not locks.is_held(path)
     with locks.exclusive(path):
         assert locks.is_held(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_lock_is_not_inherited_by_a_process_that_is_forked(tmp_path):
+    held, (hear, tell) = locks.hold(tmp_path / "lock"), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(tell, b"!")
+        time.sleep(60)
+        os._exit(0)
+    try:
+        os.read(hear, 1)
+        assert locks.is_held(tmp_path / "lock")
+        held.close()
+        assert not locks.is_held(tmp_path / "lock")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

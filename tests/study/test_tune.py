@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import time
 
 import jax.numpy as jnp
@@ -17,9 +18,10 @@ from ibo_jax.observations import append, empty
 from ibo_jax.problems import catalogue
 from ibo_jax.problems.synthetic import SYNTHETIC
 from ibo_jax.study import rows
+from ibo_jax.study.attempt import take
 from ibo_jax.study.propose import make_proposer, propose
 from ibo_jax.study.search import observed, prepare
-from ibo_jax.study.tune import evaluate_all, tune
+from ibo_jax.study.tune import evaluate_all, run, tune
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 BRANIN, FORRESTER = SYNTHETIC["branin"], SYNTHETIC["forrester"]
@@ -54,6 +56,30 @@ def test_rows_on_disk_are_the_rows_returned(tmp_path):
     assert (tmp_path / "report.html").stat().st_size > 1000
 
 
+def test_an_evaluation_may_change_to_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def evaluate(*point):
+        os.chdir("/")
+        return FORRESTER.evaluate(*point)
+
+    moving = dataclasses.replace(FORRESTER, evaluate=evaluate)
+    result = tune(moving, "random", evaluations=2, storage="run", progress=False)
+    assert len(rows.read(tmp_path / "run")) == len(result.rows) == 2
+    assert not list((tmp_path / "run").glob(".worker-*"))
+
+
+def test_a_worker_takes_leave_even_if_its_rows_cannot_be_written(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    search = prepare(FORRESTER, "random", evaluations=1, storage=tmp_path, progress=False)
+    monkeypatch.setattr("ibo_jax.study.tune.refresh", full)
+    with pytest.raises(OSError, match="no space left"):
+        run(search)
+    assert not list(tmp_path.glob(".worker-*"))
+
+
 def test_evaluations_are_a_total(tmp_path):
     first = tune(BRANIN, "random", evaluations=3, storage=tmp_path, progress=False)
     again = tune(BRANIN, "random", evaluations=3, storage=tmp_path, progress=False)
@@ -77,6 +103,29 @@ def test_seconds_beside_the_training_are_overhead_where_cost_is_of_this_clock(tr
     overhead = observed(search, search.store.slots()).overhead
     assert np.all(overhead[:3] > 0.03) if known else not np.any(overhead)
     assert not np.any(overhead[3:])
+
+
+def test_a_trial_that_optuna_closed_is_tried_again(tmp_path):
+    """What its users are told to do with trials that are stuck."""
+    search = prepare(FORRESTER, "random", evaluations=2, storage=tmp_path, progress=False)
+    stuck = take(search)
+    search.store.leave()
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    study.tell(stuck.slot, state=optuna.trial.TrialState.FAIL)
+    (row,) = rows.read(tmp_path)
+    assert (row["state"], row["message"]) == ("preempted", "closed by something else")
+    result = tune(FORRESTER, "random", evaluations=2, storage=tmp_path, progress=False)
+    assert [row["state"] for row in result.rows] == ["ok", "ok"]
+    assert result.rows[0]["hyperparameters"] == stuck.hyperparameters
+
+
+def test_slots_beyond_a_lowered_budget_are_left(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        tune(interrupted(FORRESTER, 4), "random", evaluations=6, storage=tmp_path, progress=False)
+    broken = dataclasses.replace(FORRESTER, evaluate=lambda *_: 1 / 0)
+    result = tune(broken, "random", evaluations=3, storage=tmp_path, progress=False)
+    assert [row["state"] for row in result.rows] == ["ok"] * 3 + ["preempted"]
+    assert result.hyperparameters is not None
 
 
 def test_seconds_are_cumulative(tmp_path):
@@ -248,6 +297,34 @@ def test_report_is_made_once_and_its_failure_costs_nothing(tmp_path):
     result = tune(broken, "random", evaluations=3, progress=False)
     assert result.test_error is None
     assert "the final training failed: ZeroDivisionError" in result.message
+
+
+def test_a_final_training_that_failed_is_tried_again(tmp_path):
+    begun = []
+
+    def report(seed, hyperparameters):
+        begun.append(seed)
+        if len(begun) == 1:
+            raise MemoryError
+        return Report(0.25, 1.0, 2.0)
+
+    problem = dataclasses.replace(FORRESTER, report=report)
+    found = [tune(problem, "random", evaluations=1, storage=tmp_path, progress=False) for _ in range(3)]
+    assert [result.test_error for result in found] == [None, 0.25, 0.25]
+    assert "MemoryError" in found[0].message
+    assert found[1].message == ""
+    assert len(begun) == 2
+
+
+def test_a_final_training_may_change_what_it_is_given():
+    def report(seed, hyperparameters):
+        hyperparameters.pop("x1")
+        return Report(0.25, 1.0, 2.0)
+
+    changing = dataclasses.replace(FORRESTER, report=report, report_as_trained=report)
+    result = tune(changing, evaluations=2, progress=False)
+    assert result.hyperparameters.keys() == {"x1"}
+    assert (result.test_error_as_trained, result.message) == (0.25, "")
 
 
 def test_an_answer_is_judged_plainly_and_as_trained(tmp_path):

@@ -52,7 +52,7 @@ class Problem:
             done and the error, and stops with a "pruned" outcome when it returns true.
         learning: the training behind `evaluate`, if there is one to look into.
         setup: what else distinguishes it from problems of the same name (scale, split, number of examples), as JSON; a
-            study continues only with the same setup.
+            study continues only with the same setup. Names of what every study stores ("seed", "method") are refused.
     """
 
     name: str

@@ -38,12 +38,10 @@ def take(search: Search) -> Ticket | None:
             return None
         slots = search.store.slots()
         for slot, attempts in slots.items():
-            if attempts[-1].state.is_finished() and not is_final(attempts):
+            if search.is_asked_for(slot) and attempts[-1].state.is_finished() and not is_final(attempts):
                 return _again(search, slot, attempts[-1])
         slot = max(slots, default=-1) + 1
-        if search.evaluations is not None and slot >= search.evaluations:
-            return None
-        return _new(search, slot, slots)
+        return _new(search, slot, slots) if search.is_asked_for(slot) else None
 
 
 def work(search: Search, ticket: Ticket) -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -15,10 +16,14 @@ from ibo_jax.study.convert import distributions, plain
 
 __all__ = [
     "check_budget", "check_cost", "check_parameters", "check_problem", "check_same", "check_seed", "check_whole",
-    "identity", "versions",
+    "folder_of", "identity", "versions",
 ]  # fmt: skip
 
 COSTS = ("seconds", "work")
+SETTINGS = (
+    "problem", "epochs", "space", "transform", "floor", "initial", "fidelity", "method", "seed", "cost", "settings",
+)  # fmt: skip
+"""What a study stores beside a problem's `setup`; and the protocol, which problems by name have in their setup too."""
 PACKAGES = ("ibo_jax", "jax", "jaxlib", "flax", "optax", "numpyro", "numpy", "optuna")
 
 
@@ -36,8 +41,10 @@ def check_problem(problem: Problem) -> None:
         raise ValueError(f"{problem.name}: expected transform 'log' or 'identity', got {problem.transform!r}")
     if not problem.floor > 0:
         raise ValueError(f"{problem.name}: expected a floor > 0 under the log, got {problem.floor}; raise it")
-    if problem.initial < 1:
-        raise ValueError(f"{problem.name}: expected at least one initial point, got {problem.initial}; raise `initial`")
+    check_whole(f"at least one initial point of {problem.name}", problem.initial, "initial")
+    if taken := [name for name in problem.setup if name in SETTINGS]:
+        raise ValueError(f"{problem.name}: expected a setup with names of its own, got {taken}, which every study has; "
+                         "rename them")  # fmt: skip
     distributions(problem.space, problem.fidelity)
 
 
@@ -59,6 +66,13 @@ def check_seed(seed: int) -> None:
     """Refuse an invalid seed."""
     if not isinstance(seed, Real) or not 0 <= seed < 2**32 or int(seed) != seed:
         raise ValueError(f"expected a seed in [0, 2^32), a whole number, got {seed!r}; choose one in that range")
+
+
+def folder_of(storage: Path | str | None) -> Path | None:
+    """The folder of a study, wherever an evaluation changes to; what is none is refused."""
+    if storage == "" or "://" in str(storage):
+        raise ValueError(f"expected a folder for the study, got {storage!r}; name a folder, or None to keep none")
+    return None if storage is None else Path(storage).expanduser().absolute()
 
 
 def check_whole(what: str, count: Any, name: str) -> None:

@@ -19,11 +19,11 @@ from ibo_jax.bilevel.judge import Judge, judge
 from ibo_jax.problems.base import Problem
 from ibo_jax.study import checkpoint, locks, rows
 from ibo_jax.study.checkpoint import Checkpoint
-from ibo_jax.study.checks import check_budget, check_problem, check_same, check_seed, identity, versions
+from ibo_jax.study.checks import check_budget, check_problem, check_same, check_seed, folder_of, identity, versions
 from ibo_jax.study.compiling import stopwatch
 from ibo_jax.study.convert import plain
 from ibo_jax.study.progress import number
-from ibo_jax.study.result import Result
+from ibo_jax.study.result import Result, write_or_warn
 from ibo_jax.types import Value
 
 __all__ = ["EpochRow", "Run", "prepare", "read", "run"]
@@ -90,7 +90,7 @@ def prepare(
     bilevel.check_epochs(tuner, epochs)
     if epochs is None:
         epochs = tuner.epochs if seconds is None else tuner.limit
-    directory = None if storage is None else Path(storage).expanduser()
+    directory = folder_of(storage)
     what = identity(problem) | {"method": method, "seed": int(seed), "settings": plain(dict(settings or {}))}
     if directory is not None:
         _check_folder(directory, what)
@@ -179,7 +179,7 @@ def _run(run: Run, at: Checkpoint) -> Result:
         _keep(run.directory, at)
         from ibo_jax.study.descent_report import write_report
 
-        write_report(run.directory)
+        write_or_warn(write_report, run.directory)
     result = at.facts["result"]
     fields = (result["best"], None, result["validation_error"], result["test_error"], None)
     return Result(*fields, found, run.directory, result["message"])

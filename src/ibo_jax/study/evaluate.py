@@ -50,7 +50,7 @@ def evaluate(
             f"got {outcome!r}; for example Outcome('ok', error)"
         )
     try:
-        outcome = _in_floats(outcome)
+        outcome = _in_python(outcome)
         json.dumps(plain(outcome.history))  # as it will be stored
     except (TypeError, ValueError) as error:
         raise TypeError(
@@ -68,14 +68,15 @@ def evaluate(
     return outcome, seconds
 
 
-def _in_floats(outcome: Outcome) -> Outcome:
-    """Numbers as Python has them, whatever arrays the problem returned; a work that is not finite is unknown."""
+def _in_python(outcome: Outcome) -> Outcome:
+    """Numbers as Python has them, whatever arrays the problem returned, and an exception as text; a work that is not
+    finite is unknown."""
     error, seconds, work, compiling, share = (math.nan if value is None else float(value) for value in (
         outcome.error, outcome.cost_seconds, outcome.cost_work, outcome.compile_seconds, outcome.importance_share
     ))  # fmt: skip
     return outcome._replace(
         error=error, cost_seconds=seconds, cost_work=work if math.isfinite(work) else 0.0, compile_seconds=compiling,
-        importance_share=share,
+        importance_share=share, message=str(outcome.message or ""),
     )  # fmt: skip
 
 

@@ -42,7 +42,12 @@ def factorial_grid(space: SearchSpace, points: int) -> dict[str, list[Value]]:
 
 
 def _size(space: SearchSpace, counts: dict[str, int]) -> int:
-    return math.prod(len(_levels(dimension, counts[name])) for name, dimension in space.dimensions.items())
+    return math.prod(_size_of(dimension, counts[name]) for name, dimension in space.dimensions.items())
+
+
+def _size_of(dimension: Dimension, count: int) -> int:
+    """How many different levels there are; only integers can coincide, the others need not be built."""
+    return len(_levels(dimension, count)) if isinstance(dimension, Integer) else count
 
 
 def _limit(dimension: Dimension) -> float:

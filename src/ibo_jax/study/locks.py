@@ -6,6 +6,7 @@ They are `flock` locks: they work between processes of one machine, and on netwo
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -22,9 +23,13 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def hold(path: Path) -> IO[str]:
-    """Take a lock that nobody else wants and keep it until the file that is returned is closed or the process ends."""
+    """Take a lock that nobody else wants and keep it until the file that is returned is closed or the process ends.
+
+    The processes that it forks do not inherit it: one that outlives it would count as its owner.
+    """
     file = path.open("a")
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.register_at_fork(after_in_child=file.close)
     return file
 
 

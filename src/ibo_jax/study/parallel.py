@@ -37,7 +37,8 @@ def assistants(search: Search, count: int) -> Iterator[None]:
                                                      "protocol")} | {"storage": search.store.directory}  # fmt: skip
     told = _pickled((call, search.began)) if count else b""
     cache = jax.config.values["jax_compilation_cache_dir"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    paths = [path for path in sys.path if isinstance(path, str)]  # Python ignores the others too
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     environment |= {"JAX_COMPILATION_CACHE_DIR": cache} if cache else {}
     started = [
         # Ctrl-C is meant for this process, which then ends the others.

@@ -79,7 +79,7 @@ def summary(directory: Path | str) -> dict[str, Any]:
     Keys: problem, method, seed, protocol, cost, transform, floor, initial, space (dimensions by name), fidelity (name,
     low, high, integer), evaluations (the total asked for, or None), versions. Once the search has ended also slots
     (how many), best (hyperparameters by name), predicted_error, validation_error, test_error, test_loss, the same two
-    `_as_trained` (see `ibo_jax.study.result.Result`) and message.
+    `_as_trained` (see `ibo_jax.study.result.Result`), message, and failed if a final training raised.
 
     Raises:
         ValueError: as for `read`.

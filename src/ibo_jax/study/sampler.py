@@ -122,7 +122,7 @@ class IBOSampler(BaseSampler):
             given = {name: distribution(v) if isinstance(v, Dimension) else v for name, v in space.items()}
             if fidelity is not None:
                 fidelity_of(fidelity, given)
-        self._seed = int(np.random.default_rng().integers(2**32)) if seed is None else seed
+        self._seed = int(np.random.default_rng().integers(2**32)) if seed is None else int(seed)
         self._make = functools.partial(make_proposer, method, self._seed, initial=initial, protocol=protocol)
         self._make(1, NO_FIDELITY)  # an unknown protocol is refused here
         self._fidelity, self._cost, self._scale = fidelity, cost, Scale(transform, floor)

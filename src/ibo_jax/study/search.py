@@ -14,7 +14,7 @@ from ibo_jax.observations import Observations
 from ibo_jax.outcomes import OBSERVED_STATES, UNKNOWN_STATES
 from ibo_jax.problems.base import Problem
 from ibo_jax.study import optuna_methods
-from ibo_jax.study.checks import check_budget, check_cost, check_problem, check_seed, identity, versions
+from ibo_jax.study.checks import check_budget, check_cost, check_problem, check_seed, folder_of, identity, versions
 from ibo_jax.study.convert import Evaluation, Scale, observations, plain, unpack
 from ibo_jax.study.optuna_methods import OptunaMethod, make_optuna_method
 from ibo_jax.study.progress import Progress, make_progress
@@ -53,6 +53,10 @@ class Search(NamedTuple):
     def scale(self) -> Scale:
         """The scale on which errors are modelled."""
         return Scale(self.problem.transform, self.problem.floor)
+
+    def is_asked_for(self, slot: int) -> bool:
+        """Whether a slot is within the budget: it may have been lowered since the slot was begun."""
+        return self.evaluations is None or slot < self.evaluations
 
     def paid(self, outcome: dict[str, Any]) -> float:
         """Cost of an evaluation in the study's unit; 0 if it is unknown."""
@@ -97,7 +101,7 @@ def prepare(
         own, seed, space.dimension, problem.fidelity, initial=problem.initial, protocol=protocol, cells=space.cells
     )
     settings = _settings(problem) | {"method": method, "seed": seed, "protocol": protocol, "cost": cost}
-    store = open_store(_folder(storage), settings, versions())
+    store = open_store(folder_of(storage), settings, versions())
     store.note("evaluations", evaluations)
     points = evaluations or problem.evaluations
     optuna = make_optuna_method(method, problem, store, seed, points) if borrowed else None
@@ -162,9 +166,3 @@ def _check_method(method: str, problem: Problem) -> None:
         raise ValueError(f"expected a method among {names}, got {method!r}; {hint}")
     if method in methods.OPTUNA_NAMES:
         optuna_methods.check(method, problem)
-
-
-def _folder(storage: Path | str | None) -> Path | None:
-    if storage == "" or "://" in str(storage):
-        raise ValueError(f"expected a folder for the study, got {storage!r}; name a folder, or None to keep none")
-    return None if storage is None else Path(storage).expanduser()

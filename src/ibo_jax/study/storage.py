@@ -7,6 +7,7 @@ the study next.
 """
 
 import contextlib
+import copy
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,7 +47,7 @@ class Store(NamedTuple):
     def attempts(self) -> list[FrozenTrial]:
         """Every attempt, oldest first. Trials that somebody added by other means have no slot and are left out."""
         trials = self.storage.get_all_trials(self.study_id, deepcopy=False)
-        return [trial for trial in trials if "slot" in trial.user_attrs]
+        return [_with_outcome(trial) for trial in trials if "slot" in trial.user_attrs]
 
     def slots(self) -> dict[int, list[FrozenTrial]]:
         """Attempts by slot, in the order of slots."""
@@ -192,6 +193,17 @@ def open_readonly(directory: Path) -> Iterator[Store]:
         yield Store(storage, _only_study(storage, str(directory)), directory=directory, file=file)
     finally:
         _close(file)
+
+
+def _with_outcome(trial: FrozenTrial) -> FrozenTrial:
+    """The attempt; one that was closed by other means, as by `study.tell` of Optuna, is given back to its slot."""
+    if "outcome" in trial.user_attrs or not trial.state.is_finished():
+        return trial
+    given_back = copy.copy(trial)  # the storage keeps the other
+    given_back.user_attrs = {
+        **trial.user_attrs, "outcome": {"state": "preempted", "message": "closed by something else"}
+    }  # fmt: skip
+    return given_back
 
 
 def _close(file: RDBStorage) -> None:

@@ -15,7 +15,7 @@ from ibo_jax.study.checks import check_cost
 from ibo_jax.study.convert import plain
 from ibo_jax.study.parallel import assistants, check_parallel
 from ibo_jax.study.propose import propose, seed_of
-from ibo_jax.study.result import ERRORS, Result
+from ibo_jax.study.result import ERRORS, Result, write_or_warn
 from ibo_jax.study.rows import Row
 from ibo_jax.study.search import Search, Slots, observed, prepare, state_after
 from ibo_jax.study.storage import is_final
@@ -110,9 +110,11 @@ def run(search: Search, parallel: int = 1) -> Result:
             with search.store.lock():
                 return _conclude(search)
     finally:
-        with search.store.lock():
-            refresh(search.store)
-        search.store.leave()
+        try:
+            with search.store.lock():
+                refresh(search.store)
+        finally:
+            search.store.leave()
 
 
 def evaluate_all(search: Search) -> None:
@@ -129,21 +131,25 @@ def evaluate_all(search: Search) -> None:
 
 def _others_work(search: Search) -> bool:
     spent = search.seconds is not None and search.elapsed >= search.seconds
-    return not spent and not all(is_final(attempts) for attempts in search.store.slots().values())
+    slots = search.store.slots()
+    return not spent and not all(is_final(slots[slot]) for slot in slots if search.is_asked_for(slot))
 
 
 def _conclude(search: Search) -> Result:
-    """The answer, stored with the study and recomputed only if there are new evaluations; the lock must be held."""
+    """The answer, stored with the study and recomputed only if there are new evaluations or a final training failed, as
+    for want of memory; the lock must be held."""
     store, slots, found = search.store, search.store.slots(), refresh(search.store)
     search.progress.update(found, search.elapsed)
     finals = sum(is_final(attempts) for attempts in slots.values())
     kept = store.notes().get("result")
-    if kept is None or kept["slots"] != finals:
+    if kept is None or kept["slots"] != finals or kept.get("failed"):
         search.progress.note("judging the answer")
         kept = plain({"slots": finals, **_answer(search, slots, found)})
         store.note("result", kept)
     if store.directory is not None:
-        _report(store.directory)
+        from ibo_jax.study.report import write_report
+
+        write_or_warn(write_report, store.directory)
     errors = {name: kept.get(name) for name in ERRORS}
     return Result(kept["best"], **errors, rows=found, directory=store.directory, message=kept["message"])
 
@@ -176,25 +182,17 @@ def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
 def _judged(problem: Problem, seed: int, best: Hyperparameters) -> dict[str, Any]:
     """The answer on the test set. A failure here becomes a message: the search is worth more than its last step."""
     judged: dict[str, Any] = {}
-    messages = []
+    messages, failed = [], False
     for suffix, report in (("", problem.report), ("_as_trained", problem.report_as_trained)):
         training = "the final training" + suffix.replace("_", " ")
         if problem.report is None or report is None:
             continue
         try:
-            found = report(seed, best)
+            found = report(seed, dict(best))  # which it may change
             judged |= {f"test_error{suffix}": found.test_error, f"test_loss{suffix}": found.test_loss}
             if not math.isfinite(found.test_loss):
                 messages.append(f"{training} diverged: its test loss is {found.test_loss}")
         except Exception as error:
             messages.append(f"{training} failed: {type(error).__name__}: {error}")
-    return {**judged, "message": "; ".join(messages)}
-
-
-def _report(directory: Path) -> None:
-    from ibo_jax.study.report import write_report
-
-    try:
-        write_report(directory)
-    except Exception as error:  # a figure is not worth losing the answer
-        warnings.warn(f"report.html was not written: {type(error).__name__}: {error}", stacklevel=2)
+            failed = True
+    return {**judged, "message": "; ".join(messages), "failed": failed}
