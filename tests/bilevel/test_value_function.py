@@ -15,7 +15,7 @@ from flax import linen, serialization
 
 from ibo_jax import bilevel
 from ibo_jax.bilevel import coordinates, first_solves, optimal_value, schedules, value_function
-from ibo_jax.bilevel.augmented_lagrangian import Functions, Multipliers, augmented, clip, minimise
+from ibo_jax.bilevel.augmented_lagrangian import Functions, Iterate, Multipliers, augmented, clip, minimise
 from ibo_jax.bilevel.lower_level import lower_level
 from ibo_jax.problems import catalogue
 from ibo_jax.problems.training import training_problem
@@ -293,6 +293,28 @@ def test_by_the_envelope_a_pass_stays_near():
     (low, high), moved = coordinates.bounds(SPACE), np.abs(last.values - states[10].start_values)
     assert np.all(moved <= 0.01 * (high - low) + 1e-6)
     assert moved.max() > 0
+
+
+@pytest.mark.parametrize("shift", [None, -10.0])
+def test_where_f_reaches_zero_or_is_negative_there_are_passes_too(shift):
+    """As with a loss of exactly 0, or a penalty with the normaliser of a prior."""
+    tuner, states, _ = finished()
+    solved = states[10].solved + (-np.nanmin(states[10].solved) if shift is None else shift)
+    _, (measured,) = run(tuner, epochs=11, state=states[10]._replace(solved=solved))
+    assert measured.finite
+    assert np.all(np.isfinite(list(measured.more.values())))
+
+
+def test_a_violation_is_a_number_where_f_is_zero(monkeypatch):
+    """Zero if phi is zero too, and large if phi is below."""
+    game, (_, states, _) = value_function._game(small(), 5, corrected=True, envelope=False), finished()
+    state = states[10]._replace(solved=np.where(np.isfinite(states[10].solved), np.float32(0), np.nan))
+    end = Iterate(state.params, state.values, *map(jnp.float32, (0.0, 0.1, 0.0)), jnp.int32(0))
+    monkeypatch.setattr(value_function, "_descend", lambda *_: end)
+    for reached, expected in ((0.0, 0.0), (-1.0, 1e12)):
+        monkeypatch.setattr(value_function, "_settle", lambda *_, reached=reached: (state.params, reached, reached))
+        _, measured = value_function._improve(game, jax.random.key(0), state)
+        assert measured.score == pytest.approx(expected)
 
 
 def test_the_tuner_refuses_to_make_no_pass():
