@@ -190,6 +190,11 @@ def small(space=SPACE, *, penalty=l2, network=network, rate=0.2, optimizer=None)
     )  # fmt: skip
 
 
+def warming(decay):
+    """The first update is zero, whatever the decay."""
+    return optax.chain(optax.add_decayed_weights(decay), optax.sgd(optax.linear_schedule(0.0, 0.1, 10)))
+
+
 def run(tuner, seed=0, epochs=None, state=None):
     """All measures and states."""
     key = jax.random.key(seed)
@@ -389,6 +394,8 @@ def test_two_weights_of_a_catalogued_problem():
         ({"penalty": None}, "expected a penalty"),
         ({"space": SearchSpace({"l2": Float(1e-4, 1e-1), "more": Float(0.1, 1.0)})}, "ignores 'more'"),
         ({"optimizer": lambda h, steps: optax.sgd(h["l2"])}, "through the penalty alone"),
+        ({"optimizer": lambda h, steps: warming(h["l2"])}, "through the penalty alone"),
+        ({"optimizer": lambda h, steps: optax.MultiSteps(optax.sgd(h["l2"]), 4)}, "through the penalty alone"),
         ({"space": SearchSpace({"l2": Integer(1, 3)})}, "real hyperparameters"),
     ],
 )
