@@ -57,12 +57,12 @@ def read(directory: Path, like: Checkpoint) -> Checkpoint:
                          for each in (trees, models))  # fmt: skip
         if found != wanted:
             raise ValueError("arrays of other shapes")
+        state, best = jax.tree.map(_restored, trees, [like.state, like.best])
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(
             f"expected the checkpoint in {directory} to be of this tuner and this problem, found {error}; "
             "repeat the command that started it with the same version, or use another folder"
         ) from error
-    state, best = jax.tree.map(_restored, trees, [like.state, like.best])
     return Checkpoint(state, best, json.loads(content["facts"]))
 
 
@@ -85,7 +85,7 @@ def _restored(leaf: Any, like: Any) -> Any:
 
 def _is_key(leaf: Any) -> bool:
     """Typed keys, as in the state of `optax.add_noise`, are no arrays of numbers."""
-    return jnp.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key)
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _content(directory: Path) -> dict[str, Any]:
