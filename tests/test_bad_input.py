@@ -280,9 +280,9 @@ BAD_CALLS = {
         lambda: trained(augment=lambda key, inputs, h: inputs * h["noise"]),
         "expected the space to have every hyperparameter that the functions read, got no 'noise'",
     ),
-    "augmentation that loses examples": (
-        lambda: trained(augment=lambda key, inputs, h: inputs[:1]),
-        r"expected logits \(example, class_\)",
+    "augmentation that loses features": (
+        lambda: trained(augment=lambda key, inputs, h: inputs[:, :2]),
+        r"keep the shape of an example, \(4,\), got \(2,\); it is called with one, as a batch of one",
     ),
     "batch larger than data": (lambda: trained(batch_size=lambda h: 1000), "lower `batch_size`, or its range"),
     "presample larger than data": (lambda: trained(batch_size=lambda h: 10), "or that of the fidelity"),
@@ -435,6 +435,12 @@ def test_a_real_hyperparameter_may_be_written_as_any_number():
     expected = made.evaluate(0, {"learning_rate": 1.0}, 1)
     for value in (1, np.float64(1.0), jnp.float32(1.0)):
         assert made.evaluate(0, {"learning_rate": value}, 1).error == expected.error
+
+
+def test_augmentation_is_checked_as_training_calls_it():
+    seen = set()
+    trained(augment=lambda key, inputs, h: (seen.add(inputs.shape), inputs)[1])
+    assert seen == {(1, 4)}
 
 
 def test_small_data_and_plain_batch_sizes_do():

@@ -82,8 +82,8 @@ def check_task(
         params = network.init(key, inputs)
         state = _updated_once(at, task.optimizer(h, steps_per_epoch), params)
         penalty = jnp.zeros(()) if task.penalty is None else jnp.asarray(task.penalty(params, h))
-        if task.augment is not None:
-            inputs = _augmented(at, inputs.astype(data.train_inputs.dtype), lambda key, one: task.augment(key, one, h))
+        if (augment := task.augment) is not None:
+            inputs = _augmented(at, inputs.astype(data.train_inputs.dtype), lambda key, one: augment(key, one, h))
         network.apply(params, inputs, train=False, key=None)
         logits, _ = parted(network.apply(params, inputs, train=True, key=key))
         if not isinstance(logits, jax.Array):
