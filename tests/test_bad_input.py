@@ -256,6 +256,31 @@ BAD_CALLS = {
     "labels that are no numbers": (lambda: split_arrays(INPUTS, LABELS + 0.5), "one class an example"),
     "one-hot labels": (lambda: split_arrays(INPUTS, np.eye(3, dtype=int)[LABELS]), "argmax"),
     "NaN in data": (lambda: split_arrays(spoiled(), LABELS), "expected finite inputs, got NaN or infinity"),
+    "complex inputs": (
+        lambda: split_arrays(INPUTS + 1j, LABELS),
+        "the data: expected inputs that are real numbers, got complex",
+    ),
+    "dates as inputs": (
+        lambda: split_arrays(INPUTS.astype("datetime64[s]"), LABELS),
+        "real numbers, got datetime64.*encode them as numbers",
+    ),
+    "words as inputs": (lambda: split_arrays(INPUTS.astype(str), LABELS), "real numbers, got <U"),
+    "words in a test part": (
+        lambda: split_arrays(INPUTS, LABELS, test=(INPUTS.astype(str), LABELS)),
+        "the test data: expected inputs that are real numbers, got <U",
+    ),
+    "complex inputs in a data set": (
+        lambda: trained(data=split_arrays(INPUTS, LABELS)._replace(train_inputs=INPUTS[:36] + 1j)),
+        "the train part: expected inputs that are real numbers, got complex",
+    ),
+    "an example without a label": (
+        lambda: split_arrays(INPUTS, np.where(np.arange(60) == 7, np.nan, LABELS)),
+        r"drop the examples without a label \(NaN\), 1 of them",
+    ),
+    "numbers to predict, one unknown": (
+        lambda: split_arrays(INPUTS, np.where(np.arange(60) == 7, np.nan, LABELS + 0.5)),
+        "regression is not supported",
+    ),
     "infinity in data": (lambda: split_arrays(spoiled(value=np.inf), LABELS), "expected finite inputs"),
     "lengths differ": (lambda: split_arrays(INPUTS, LABELS[:-1]), "as many labels as inputs, got 59 and 60"),
     "no data": (lambda: split_arrays(INPUTS[:0], LABELS[:0]), "at least one example"),
