@@ -35,8 +35,8 @@ def init(key: PRNGKeyArray, network: Network, inputs: Array, hyperparameters: Fl
     """Parameters of the best response: those of `network.init`, and in each linear layer those of the response.
 
     Raises:
-        ValueError: no layer responds: the network is not a Flax Linen one, or has none of `LAYERS`; or one has a name of
-            the response.
+        ValueError: no layer responds: the network is not a Flax Linen one, or has none of `LAYERS`; or a layer has a
+            name of the response.
     """
     plain = jax.tree_util.tree_leaves_with_path(jax.eval_shape(network.init, key, inputs))
     if taken := sorted(OWN & {getattr(entry, "key", None) for path, _ in plain for entry in path}):

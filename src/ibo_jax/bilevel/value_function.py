@@ -74,10 +74,13 @@ class State(NamedTuple):
 def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PASSES, envelope: bool = False) -> Tuner:
     """The tuner of a problem whose hyperparameters are real numbers in its penalty; an update is a solve or a pass.
 
+    f is the mean loss plus the problem's `penalty`, and phi the least of it. What else shapes a training (dropout, a
+    fixed augmentation, penalties of activations that a network returns as `Penalised`, weight decay within the
+    optimiser) shapes the first solves, but is no part of f, phi or the passes.
+
     "published" follows, for comparison, the authors' notebooks for two weights; "corrected" repairs them:
 
-    - phi: published, learnt from the loss on one batch; corrected, from f on all data, as a logarithm as long as all
-      solves are positive.
+    - phi: published, learnt from the loss on one batch; corrected, from f on all data, as a logarithm if positive.
     - Learning rate: published, applied twice, so that steps go with its square; corrected, applied once and falling to
       zero.
     - mu: published, grows by R (f - phi-hat at the lambda of the start); corrected, by R (f - the solve at its end).
