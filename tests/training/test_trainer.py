@@ -287,7 +287,7 @@ def test_same_seed_same_bits_whatever_the_precision_mode(digits):
 
 
 def test_the_program_holds_no_double_precision_and_a_branch_only_for_importance(digits):
-    rates, static = programs.split(HYPERPARAMETERS)
+    _, static = programs.split(HYPERPARAMETERS)
     shapes = [jax.ShapeDtypeStruct(np.shape(a), a.dtype) for a in (digits.mean, digits.scale)]
     shapes = [jax.ShapeDtypeStruct((1000, 8, 8, 1), jnp.uint8), jax.ShapeDtypeStruct((1000,), jnp.int32), *shapes]
     examples = steps.Examples(*shapes)
