@@ -274,6 +274,31 @@ BAD_CALLS = {
     "labels that are no numbers": (lambda: split_arrays(INPUTS, LABELS + 0.5), "one class an example"),
     "one-hot labels": (lambda: split_arrays(INPUTS, np.eye(3, dtype=int)[LABELS]), "argmax"),
     "NaN in data": (lambda: split_arrays(spoiled(), LABELS), "expected finite inputs, got NaN or infinity"),
+    "complex inputs": (
+        lambda: split_arrays(INPUTS + 1j, LABELS),
+        "the data: expected inputs that are real numbers, got complex",
+    ),
+    "dates as inputs": (
+        lambda: split_arrays(INPUTS.astype("datetime64[s]"), LABELS),
+        "real numbers, got datetime64.*encode them as numbers",
+    ),
+    "words as inputs": (lambda: split_arrays(INPUTS.astype(str), LABELS), "real numbers, got <U"),
+    "words in a test part": (
+        lambda: split_arrays(INPUTS, LABELS, test=(INPUTS.astype(str), LABELS)),
+        "the test data: expected inputs that are real numbers, got <U",
+    ),
+    "complex inputs in a data set": (
+        lambda: trained(data=split_arrays(INPUTS, LABELS)._replace(train_inputs=INPUTS[:36] + 1j)),
+        "the train part: expected inputs that are real numbers, got complex",
+    ),
+    "an example without a label": (
+        lambda: split_arrays(INPUTS, np.where(np.arange(60) == 7, np.nan, LABELS)),
+        r"drop the examples without a label \(NaN\), 1 of them",
+    ),
+    "numbers to predict, one unknown": (
+        lambda: split_arrays(INPUTS, np.where(np.arange(60) == 7, np.nan, LABELS + 0.5)),
+        "regression is not supported",
+    ),
     "infinity in data": (lambda: split_arrays(spoiled(value=np.inf), LABELS), "expected finite inputs"),
     "lengths differ": (lambda: split_arrays(INPUTS, LABELS[:-1]), "as many labels as inputs, got 59 and 60"),
     "no data": (lambda: split_arrays(INPUTS[:0], LABELS[:0]), "at least one example"),
@@ -298,9 +323,9 @@ BAD_CALLS = {
         lambda: trained(augment=lambda key, inputs, h: inputs * h["noise"]),
         "expected the space to have every hyperparameter that the functions read, got no 'noise'",
     ),
-    "augmentation that loses examples": (
-        lambda: trained(augment=lambda key, inputs, h: inputs[:1]),
-        r"expected logits \(example, class_\)",
+    "augmentation that loses features": (
+        lambda: trained(augment=lambda key, inputs, h: inputs[:, :2]),
+        r"keep the shape of an example, \(4,\), got \(2,\); it is called with one, as a batch of one",
     ),
     "batch larger than data": (lambda: trained(batch_size=lambda h: 1000), "lower `batch_size`, or its range"),
     "presample larger than data": (lambda: trained(batch_size=lambda h: 10), "or that of the fidelity"),
@@ -453,6 +478,12 @@ def test_a_real_hyperparameter_may_be_written_as_any_number():
     expected = made.evaluate(0, {"learning_rate": 1.0}, 1)
     for value in (1, np.float64(1.0), jnp.float32(1.0)):
         assert made.evaluate(0, {"learning_rate": value}, 1).error == expected.error
+
+
+def test_augmentation_is_checked_as_training_calls_it():
+    seen = set()
+    trained(augment=lambda key, inputs, h: (seen.add(inputs.shape), inputs)[1])
+    assert seen == {(1, 4)}
 
 
 def test_small_data_and_plain_batch_sizes_do():

@@ -125,6 +125,21 @@ def test_a_layer_linear_in_the_hyperparameter_errs_by_the_square_of_the_distance
     assert 3.8 < errors[0] / errors[1] < 4.2
 
 
+class Named(linen.Module):
+    layer: str
+
+    @linen.compact
+    def __call__(self, inputs):
+        return linen.Dense(3, name=self.layer)(inputs.mean((1, 2)))
+
+
+@pytest.mark.parametrize("name", ["hyper", "response"])
+def test_layers_with_a_name_of_the_response_are_refused(name):
+    """One would never respond, the other could not be told from the response."""
+    with pytest.raises(ValueError, match=rf"belong to the response, got \['{name}'\]; rename"):
+        best_response.init(jax.random.key(0), as_network(Named(name)), IMAGES, AT)
+
+
 def test_networks_that_cannot_respond_are_refused():
     bare = Network(lambda key, inputs: {"w": jnp.ones(2)}, lambda params, inputs, *, train, key: inputs)
     with pytest.raises(ValueError, match="Dense"):

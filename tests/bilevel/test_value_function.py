@@ -15,7 +15,7 @@ from flax import linen, serialization
 
 from ibo_jax import bilevel
 from ibo_jax.bilevel import coordinates, first_solves, optimal_value, schedules, value_function
-from ibo_jax.bilevel.augmented_lagrangian import Functions, Multipliers, augmented, clip, minimise
+from ibo_jax.bilevel.augmented_lagrangian import Functions, Iterate, Multipliers, augmented, clip, minimise
 from ibo_jax.bilevel.lower_level import lower_level
 from ibo_jax.problems import catalogue
 from ibo_jax.problems.training import training_problem
@@ -190,6 +190,11 @@ def small(space=SPACE, *, penalty=l2, network=network, rate=0.2, optimizer=None)
     )  # fmt: skip
 
 
+def warming(decay):
+    """The first update is zero, whatever the decay."""
+    return optax.chain(optax.add_decayed_weights(decay), optax.sgd(optax.linear_schedule(0.0, 0.1, 10)))
+
+
 def run(tuner, seed=0, epochs=None, state=None):
     """All measures and states."""
     key = jax.random.key(seed)
@@ -295,6 +300,28 @@ def test_by_the_envelope_a_pass_stays_near():
     assert moved.max() > 0
 
 
+@pytest.mark.parametrize("shift", [None, -10.0])
+def test_where_f_reaches_zero_or_is_negative_there_are_passes_too(shift):
+    """As with a loss of exactly 0, or a penalty with the normaliser of a prior."""
+    tuner, states, _ = finished()
+    solved = states[10].solved + (-np.nanmin(states[10].solved) if shift is None else shift)
+    _, (measured,) = run(tuner, epochs=11, state=states[10]._replace(solved=solved))
+    assert measured.finite
+    assert np.all(np.isfinite(list(measured.more.values())))
+
+
+def test_a_violation_is_a_number_where_f_is_zero(monkeypatch):
+    """Zero if phi is zero too, and large if phi is below."""
+    game, (_, states, _) = value_function._game(small(), 5, corrected=True, envelope=False), finished()
+    state = states[10]._replace(solved=np.where(np.isfinite(states[10].solved), np.float32(0), np.nan))
+    end = Iterate(state.params, state.values, *map(jnp.float32, (0.0, 0.1, 0.0)), jnp.int32(0))
+    monkeypatch.setattr(value_function, "_descend", lambda *_: end)
+    for reached, expected in ((0.0, 0.0), (-1.0, 1e12)):
+        monkeypatch.setattr(value_function, "_settle", lambda *_, reached=reached: (state.params, reached, reached))
+        _, measured = value_function._improve(game, jax.random.key(0), state)
+        assert measured.score == pytest.approx(expected)
+
+
 def test_the_tuner_refuses_to_make_no_pass():
     with pytest.raises(ValueError, match="at least one pass, got 0"):
         value_function.tuner(small(), passes=0)
@@ -367,6 +394,8 @@ def test_two_weights_of_a_catalogued_problem():
         ({"penalty": None}, "expected a penalty"),
         ({"space": SearchSpace({"l2": Float(1e-4, 1e-1), "more": Float(0.1, 1.0)})}, "ignores 'more'"),
         ({"optimizer": lambda h, steps: optax.sgd(h["l2"])}, "through the penalty alone"),
+        ({"optimizer": lambda h, steps: warming(h["l2"])}, "through the penalty alone"),
+        ({"optimizer": lambda h, steps: optax.MultiSteps(optax.sgd(h["l2"]), 4)}, "through the penalty alone"),
         ({"space": SearchSpace({"l2": Integer(1, 3)})}, "real hyperparameters"),
     ],
 )

@@ -7,6 +7,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import serialization
 
@@ -132,6 +133,18 @@ def test_a_search_leaves_a_run_alone(problem, tmp_path):
     with pytest.raises(ValueError, match="found one training's checkpoint"):
         tune(problem, "random", evaluations=1, storage=tmp_path, progress=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_checkpoint_holds_the_keys_of_an_optimiser(tmp_path):
+    """That of noisy gradients has one in its state; keys of every kind come back as they were."""
+    params = {"kernel": jnp.ones(2)}
+    state = optax.add_noise(0.01, 0.55, key=jax.random.key(3, impl="rbg")).init(params)
+    checkpoint.write(tmp_path, checkpoint.Checkpoint((state, jax.random.key(5)), params, {}))
+    (restored, own), best, _ = checkpoint.read(tmp_path, checkpoint.Checkpoint((state, jax.random.key(0)), params, {}))
+    assert jax.random.key_impl(restored.rng_key) == "rbg"
+    assert jnp.all(restored.rng_key == state.rng_key)
+    assert own == jax.random.key(5)
+    assert best["kernel"].tolist() == [1.0, 1.0]
 
 
 def test_a_tuner_is_not_driven_beyond_the_room_that_it_has(problem, monkeypatch):

@@ -193,3 +193,10 @@ def test_the_penalty_leaves_out_what_the_paper_leaves_out():
     expected = sum(float(jnp.sum(p["kernel"] ** 2)) for p in kernels)
     np.testing.assert_allclose(squared_kernels(params, exclude="projection"), expected, rtol=1e-5)
     assert squared_kernels(params) > expected
+
+
+def test_a_penalty_on_kernels_asks_for_kernels():
+    for bare in (jnp.ones(3), [jnp.ones(3)], {"w": jnp.ones(3)}):
+        with pytest.raises(ValueError, match="sum the squares of your own"):
+            squared_kernels(bare)
+    assert squared_kernels({"output": {"kernel": jnp.ones(3)}}, exclude="output") == 0

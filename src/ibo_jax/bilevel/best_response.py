@@ -25,6 +25,7 @@ __all__ = ["LAYERS", "apply", "collapse", "init"]
 LAYERS = (linen.Dense, linen.Conv, Conv)
 """Layers that respond: linear ones, whose parameters end in the axis of outputs. Networks made of them do, recurrent
 ones too; an embedding is a dense layer of one-hot inputs."""
+OWN = {"response", "hyper"}  # names of parameters beside those of the network
 SPREAD = 0.01  # standard deviation of V and C at the start: the response begins nearly constant
 
 Params = Any
@@ -34,8 +35,13 @@ def init(key: PRNGKeyArray, network: Network, inputs: Array, hyperparameters: Fl
     """Parameters of the best response: those of `network.init`, and in each linear layer those of the response.
 
     Raises:
-        ValueError: no layer responds: the network is not a Flax Linen one, or has none of `LAYERS`.
+        ValueError: no layer responds: the network is not a Flax Linen one, or has none of `LAYERS`; or a layer has a
+            name of the response.
     """
+    plain = jax.tree_util.tree_leaves_with_path(jax.eval_shape(network.init, key, inputs))
+    if taken := sorted(OWN & {getattr(entry, "key", None) for path, _ in plain for entry in path}):
+        raise ValueError(f"expected layers and parameters of other names than {sorted(OWN)}, which belong to the "
+                         f"response, got {taken}; rename them")  # fmt: skip
     batch = jnp.broadcast_to(hyperparameters, (len(inputs), *hyperparameters.shape))
     with linen.intercept_methods(_respond(batch)):
         params = network.init(key, inputs)

@@ -1,11 +1,13 @@
 """A training whose hyperparameters weight its penalty, as the lower level of a bilevel problem."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from ibo_jax import importance
 from ibo_jax.bilevel import coordinates
@@ -22,6 +24,7 @@ from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
 
 __all__ = ["Data", "LowerLevel", "Solved", "lower_level"]
 
+UPDATES = 32  # that are compared: a rate may warm up from zero, and updates may be saved up
 REMEDY = "fix it, or choose another tuner or a method that only evaluates"
 
 
@@ -140,27 +143,35 @@ def _check_effects(problem: Problem, learner: Callable[[AnyArray], Learner]) -> 
 
     @jax.jit
     def seen(values: Array) -> Any:
-        """One step as a function of lambda, the penalty left out."""
+        """What some updates by the same gradient add up to, the penalty left out, as a function of lambda."""
         taught = learner(values)
-        inputs = raw if taught.augment is None else taught.augment(key, raw)
+        keys = jax.random.split(key, len(raw))
+        inputs = raw if taught.augment is None else steps.augmented(keys, raw, taught.augment)
 
         def outputs(params: Any) -> Array:
             logits, punished = parted(taught.apply(params, inputs.astype(jnp.float32), train=True, key=key))
             return jnp.sum(logits**2) + jnp.sum(punished)
 
         gradient = jax.grad(outputs)(params)
-        return taught.optimizer.update(gradient, taught.optimizer.init(params), params)[0]
+
+        def update(_: Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            total, state = carry
+            change, state = taught.optimizer.update(gradient, state, params)
+            return optax.apply_updates(total, change), state
+
+        start = jax.tree.map(jnp.zeros_like, params), taught.optimizer.init(params)
+        return jax.lax.fori_loop(0, UPDATES, update, start)[0]
 
     @jax.jit
     def slope(values: Array) -> Array:
         moved = jax.tree.map(lambda leaf: leaf + 0.1, params)  # not zero, where penalties have no effect
         return jax.grad(lambda values: learner(values).penalty(moved))(values)  # type: ignore[misc]
 
+    at_low = seen(low)
     for index, name in enumerate(problem.space.names):
         moved = low.copy()
         moved[index] = high[index]
-        same = [np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (seen(low), seen(moved))), strict=True)]
-        if not all(same):
+        if not jax.tree.all(jax.tree.map(partial(np.array_equal, equal_nan=True), at_low, seen(moved))):
             raise ValueError(f"{problem.name}: expected hyperparameters that enter through the penalty alone, got "
                              f"{name!r}, on which network, optimiser or augmentation depends; {REMEDY}")  # fmt: skip
         if not np.any(slope(jnp.asarray(high))[index]):

@@ -39,6 +39,7 @@ UNIT = 0.5  # c is measured in units of this share of the optimal value; chosen 
 REACH = 0.05  # share of the box by which a pass may move lambda: half the spacing of a row of ten
 NEAR = 0.01  # the same with the envelope, which corrects phi-hat at one place; chosen on CIFAR-10 subsets 100 to 102
 SETTLING = 10.0  # the rates of a pass are this many times those of the descent on f alone after it
+SMALLEST = 1e-12  # f by which a violation is divided, at least: it may be 0
 FEWEST = 3  # values that phi-hat is learnt from, at least
 
 
@@ -73,9 +74,13 @@ class State(NamedTuple):
 def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PASSES, envelope: bool = False) -> Tuner:
     """The tuner of a problem whose hyperparameters are real numbers in its penalty; an update is a solve or a pass.
 
+    f is the mean loss plus the problem's `penalty`, and phi the least of it. What else shapes a training (dropout, a
+    fixed augmentation, penalties of activations that a network returns as `Penalised`, weight decay within the
+    optimiser) shapes the first solves, but is no part of f, phi or the passes.
+
     "published" follows, for comparison, the authors' notebooks for two weights; "corrected" repairs them:
 
-    - phi: published, learnt from the loss on one batch; corrected, from f on all data, as a logarithm.
+    - phi: published, learnt from the loss on one batch; corrected, from f on all data, as a logarithm if positive.
     - Learning rate: published, applied twice, so that steps go with its square; corrected, applied once and falling to
       zero.
     - mu: published, grows by R (f - phi-hat at the lambda of the start); corrected, by R (f - the solve at its end).
@@ -84,7 +89,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PAS
       passes then go, so that c is negative; corrected, it descends on f alone from the weights of the pass, for as many
       steps, so that it never ends above them, and the first solves count as a lower fidelity.
     - c: published, in units of loss; corrected, in units of half of phi at the start, because (R / 2) c^2 has no effect
-      on losses of 0.02.
+      on losses of 0.02, or, if a solve is not positive, of half the standard deviation of the solves.
     - lambda: published, moves anywhere; corrected, by a twentieth of its box per pass, because further away the descent
       finds errors of phi-hat.
 
@@ -101,7 +106,7 @@ def tuner(problem: Problem, *, variant: Variant = "corrected", passes: int = PAS
             curve through them gives no slope. Elsewhere the curve gives a better slope, as errors of a solve enter its
             values squared.
 
-    Measures: `violation`, |f - phi| / f at the new lambda according to its solve; `valid_loss` F; `phi_error`, phi
+    Measures: `violation`, |f - phi| / |f| at the new lambda according to its solve; `valid_loss` F; `phi_error`, phi
     minus phi-hat; `mu`, `weight`; `choice` of the learning rate, -1 if none improved; `solves` so far. The state is not
     finite if fewer than three first solves ended well or no iterate is finite.
 
@@ -204,7 +209,7 @@ def _improve(game: _Game, key: PRNGKeyArray, state: State) -> tuple[State, Measu
     """A pass: fit phi-hat, descend on the augmented Lagrangian, solve the lower level there, raise the multipliers."""
     key_fit, key_descent, key_solve = jax.random.split(key, 3)
     phi, chain = _fit(game, key_fit, state)
-    unit = UNIT * float(phi(state.start_values)) if game.corrected else 1.0
+    unit = UNIT * _scale(state, phi) if game.corrected else 1.0
     new = _descend(game, key_descent, state, phi, unit)
     values, objective = np.asarray(new.values), float(new.objective)
     solved, value, learnt = _settle(game, key_solve, state, new, phi)
@@ -217,7 +222,7 @@ def _improve(game: _Game, key: PRNGKeyArray, state: State) -> tuple[State, Measu
     )
     if game.corrected:
         state = state._replace(start_params=solved, start_values=values)
-    violation = abs(objective - reference) / objective
+    violation = abs(objective - reference) / max(abs(objective), SMALLEST)
     more: Numbers = {
         "violation": violation, "valid_loss": float(new.valid_loss), "phi_error": reference - predicted,
         "mu": float(after.mu), "weight": float(after.weight), "choice": float(new.choice),
@@ -229,11 +234,21 @@ def _improve(game: _Game, key: PRNGKeyArray, state: State) -> tuple[State, Measu
 def _fit(game: _Game, key: PRNGKeyArray, state: State) -> tuple[Phi, nuts.Chain]:
     rough = (np.arange(game.capacity) < game.first) & game.corrected
     phi, chain = optimal_value.fit(key, state.points, state.solved, np.isfinite(state.solved), *game.box, state.chain,
-                                   rough=rough, positive=game.corrected)  # fmt: skip
+                                   rough=rough, positive=game.corrected and _positive(state))  # fmt: skip
     if not game.envelope:
         return phi, chain
     value, slope = game.lower.value_and_slope(state.start_params, state.start_values, game.lower.data)
     return optimal_value.anchored(phi, state.start_values, value, slope), chain
+
+
+def _positive(state: State) -> bool:
+    """Whether f has a logarithm; not so where a loss reaches 0, or a penalty is a log-density."""
+    return not np.any(state.solved <= 0)
+
+
+def _scale(state: State, phi: Phi) -> float:
+    """How large differences of f are: as phi at the start, or as the solves differ where its zero means nothing."""
+    return float(phi(state.start_values)) if _positive(state) else float(np.nanstd(state.solved)) or 1.0
 
 
 def _descend(game: _Game, key: PRNGKeyArray, state: State, phi: Phi, unit: float) -> Iterate:

@@ -18,7 +18,8 @@ from flax import linen
 
 from ibo_jax.problems.axes import sample_of
 from ibo_jax.space import Fidelity, SearchSpace
-from ibo_jax.training import trainer
+from ibo_jax.training import steps, trainer
+from ibo_jax.training.augmentation import Augmentation
 from ibo_jax.training.checks import advice
 from ibo_jax.training.datasets import Dataset
 from ibo_jax.training.layers import parted
@@ -81,8 +82,8 @@ def check_task(
         params = network.init(key, inputs)
         state = _updated_once(at, task.optimizer(h, steps_per_epoch), params)
         penalty = jnp.zeros(()) if task.penalty is None else jnp.asarray(task.penalty(params, h))
-        if task.augment is not None:
-            inputs = task.augment(key, inputs.astype(data.train_inputs.dtype), h).astype(jnp.float32)
+        if (augment := task.augment) is not None:
+            inputs = _augmented(at, inputs.astype(data.train_inputs.dtype), lambda key, one: augment(key, one, h))
         network.apply(params, inputs, train=False, key=None)
         logits, _ = parted(network.apply(params, inputs, train=True, key=key))
         if not isinstance(logits, jax.Array):
@@ -106,6 +107,16 @@ def check_task(
         raise ValueError(f"{at}: expected the penalty to be one number, got shape {loss.shape}; sum over parameters")
     parameters, state = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in held)
     return f"{parameters} parameters, {state} numbers of the optimiser, batches of {batch_size}"
+
+
+def _augmented(at: str, inputs: Array, augment: Augmentation) -> Array:
+    """Inputs as training changes them, for the network."""
+    keys = jax.random.split(jax.random.key(0), len(inputs))
+    changed = steps.augmented(keys, inputs, augment)
+    if changed.shape != inputs.shape:
+        raise ValueError(f"{at}: expected `augment` to keep the shape of an example, {inputs.shape[1:]}, got "
+                         f"{changed.shape[1:]}; it is called with one, as a batch of one")  # fmt: skip
+    return changed.astype(jnp.float32)
 
 
 def _updated_once(at: str, optimizer: Any, params: Any) -> Any:

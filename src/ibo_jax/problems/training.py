@@ -56,7 +56,8 @@ def training_problem(
         batch_size: by default the hyperparameter "batch_size" if the space has one, else 64 or, if that is smaller,
             a sixth of the training set.
         penalty: `penalty(params, hyperparameters)`, added to the loss.
-        augment: `augment(key, inputs, hyperparameters)`, applied to inputs as stored.
+        augment: `augment(key, inputs, hyperparameters)`, applied to inputs as stored, one example at a time:
+            `inputs` is a batch of one, so that mixing examples does nothing.
         fidelity: the ratio of presample to batch, "presample_ratio", or `PRESAMPLE_SHARE`.
         switch: when importance sampling starts, see `training.trainer.train`.
         draw: how a batch is drawn from the presample, see there.

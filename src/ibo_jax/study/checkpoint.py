@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
@@ -28,7 +29,7 @@ class Checkpoint(NamedTuple):
 
 def write(directory: Path, checkpoint: Checkpoint) -> None:
     """Replace the file."""
-    arrays = jax.tree.map(np.asarray, {"state": checkpoint.state, "best": checkpoint.best})
+    arrays = jax.tree.map(_stored, {"state": checkpoint.state, "best": checkpoint.best})
     content = {
         **{name: serialization.to_state_dict(tree) for name, tree in arrays.items()},
         "facts": json.dumps(checkpoint.facts, allow_nan=False),
@@ -49,13 +50,14 @@ def read(directory: Path, like: Checkpoint) -> Checkpoint:
     """
     content = _content(directory)
     try:
-        state, best = (serialization.from_state_dict(getattr(like, name), content[name]) for name in ("state", "best"))
-        found, wanted = (
-            [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in jax.tree.leaves(tree)]
-            for tree in ((state, best), (like.state, like.best))
-        )
+        models = [jax.tree.map(_stored, tree) for tree in (like.state, like.best)]
+        trees = [serialization.from_state_dict(model, content[name])
+                 for model, name in zip(models, ("state", "best"), strict=True)]  # fmt: skip
+        found, wanted = ([(leaf.shape, leaf.dtype) for leaf in map(np.asarray, jax.tree.leaves(each))]
+                         for each in (trees, models))  # fmt: skip
         if found != wanted:
             raise ValueError("arrays of other shapes")
+        state, best = jax.tree.map(_restored, trees, [like.state, like.best])
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(
             f"expected the checkpoint in {directory} to be of this tuner and this problem, found {error}; "
@@ -71,6 +73,19 @@ def facts_of(directory: Path) -> dict[str, Any]:
         ValueError: there is no checkpoint, or it is damaged.
     """
     return json.loads(_content(directory)["facts"])
+
+
+def _stored(leaf: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _restored(leaf: Any, like: Any) -> Any:
+    return jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(like)) if _is_key(like) else leaf
+
+
+def _is_key(leaf: Any) -> bool:
+    """Typed keys, as in the state of `optax.add_noise`, are no arrays of numbers."""
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _content(directory: Path) -> dict[str, Any]:

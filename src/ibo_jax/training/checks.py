@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["advice", "check_examples"]
+__all__ = ["advice", "check_examples", "is_real"]
 
 
 def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classes: int | None) -> None:
@@ -18,7 +18,8 @@ def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classe
         ValueError: mine: expected labels in 0..1, got 0..7; number the classes from 0 or raise num_classes
 
     Raises:
-        ValueError: there are none, lengths differ, inputs have no features or are not finite, labels are no classes.
+        ValueError: there are none, lengths differ, inputs have no features or are no finite numbers, labels are no
+            classes.
     """
     if not len(labels):
         raise ValueError(f"{what}: expected at least one example, got none; check where the arrays come from")
@@ -27,6 +28,9 @@ def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classe
     if inputs.ndim < 2 or not inputs[0].size:
         raise ValueError(f"{what}: expected examples along the first axis and features along others, got inputs of "
                          f"shape {inputs.shape}; one feature is inputs[:, None]")  # fmt: skip
+    if not is_real(inputs):
+        raise ValueError(f"{what}: expected inputs that are real numbers, got {inputs.dtype}; encode them as "
+                         "numbers (those held as Python objects by inputs.astype(np.float32))")  # fmt: skip
     if labels.shape[1:] not in ((), inputs.shape[1:]) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"{what}: expected one class an example, a whole number from 0 (or one for each input, in text), got "
@@ -42,6 +46,11 @@ def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classe
         raise ValueError(f"{what}: expected finite inputs, got NaN or infinity; drop those examples or fill them in")
 
 
+def is_real(inputs: np.ndarray) -> bool:
+    """Whether they are numbers or flags that become float32 without losing more than digits."""
+    return np.can_cast(inputs.dtype, np.float32, "same_kind")
+
+
 def advice(labels: np.ndarray) -> str:
     """How to make classes of labels that are none."""
     if labels.dtype.kind in "OSU":
@@ -50,4 +59,7 @@ def advice(labels: np.ndarray) -> str:
         return "flatten them"
     if labels.ndim > 1:
         return "one-hot labels need labels.argmax(-1)"
+    unknown = np.isnan(labels) if labels.dtype.kind == "f" else np.zeros(len(labels), bool)
+    if unknown.any() and np.all(labels[~unknown] == np.rint(labels[~unknown])):
+        return f"drop the examples without a label (NaN), {unknown.sum()} of them"
     return "regression is not supported: state a Problem of your own, which returns its error"

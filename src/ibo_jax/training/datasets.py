@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ibo_jax.training import image_files
-from ibo_jax.training.checks import check_examples
+from ibo_jax.training.checks import check_examples, is_real
 
 __all__ = [
     "NAMES", "Dataset", "Normalisation", "check", "fingerprint", "guessing_error", "load", "merged", "split_arrays",
@@ -77,8 +77,8 @@ def split_arrays(
         (60, 20, 20, 3)
 
     Raises:
-        ValueError: lengths differ, an input is not finite, a label is out of range, there is only one class, or a part
-            would be empty.
+        ValueError: lengths differ, an input is no real number or not finite, a label is out of range, there is only one
+            class, or a part would be empty.
     """
     inputs, labels = _as_inputs(inputs), _as_labels(labels)
     check_examples(f"{name}: the data", inputs, labels, num_classes)
@@ -226,8 +226,8 @@ def check(dataset: Dataset) -> None:
     """Refuse data on which training is meaningless.
 
     Raises:
-        ValueError: a part is empty, lengths or shapes differ, an input is not finite, a label is out of range, or the
-            validation examples are all of one class.
+        ValueError: a part is empty, lengths or shapes differ, an input is no real number or not finite, a label is out
+            of range, or the validation examples are all of one class.
     """
     for part in ("train", "valid", "test"):
         inputs, labels = getattr(dataset, f"{part}_inputs"), getattr(dataset, f"{part}_labels")
@@ -247,10 +247,11 @@ def check(dataset: Dataset) -> None:
 
 
 def _as_inputs(inputs: Inputs) -> Inputs:
+    """Numbers as float32, or uint8; anything else unchanged, to be refused."""
     if hasattr(inputs, "toarray"):
         raise ValueError(f"expected inputs as a dense array, got {type(inputs).__name__}; give inputs.toarray()")
     inputs = np.asarray(inputs)
-    return inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32)
+    return inputs if inputs.dtype == np.uint8 or not is_real(inputs) else inputs.astype(np.float32)
 
 
 def _as_labels(labels: np.ndarray) -> np.ndarray:

@@ -229,12 +229,20 @@ def squared_kernels(params: Params, *, exclude: str = "") -> Float[Array, ""]:
         >>> params = {"hidden": {"kernel": jnp.full((2,), 3.0), "bias": jnp.ones(2)}, "output": {"kernel": jnp.ones(4)}}
         >>> float(squared_kernels(params)), float(squared_kernels(params, exclude="output"))
         (22.0, 18.0)
+
+    Raises:
+        ValueError: no parameter is named "kernel".
     """
-    total = jnp.zeros((), jnp.float32)
+    total, found = jnp.zeros((), jnp.float32), False
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        layers_and_name = [getattr(entry, "key", None) for entry in path]
-        if layers_and_name[-1] == "kernel" and exclude not in layers_and_name:
-            total += jnp.sum(jnp.square(leaf), dtype=jnp.float32)
+        names = [getattr(entry, "key", None) for entry in path]
+        if names[-1:] == ["kernel"]:
+            found = True
+            if exclude not in names:
+                total += jnp.sum(jnp.square(leaf), dtype=jnp.float32)
+    if not found:
+        raise ValueError(f"expected parameters with layers that have a 'kernel', as those of Flax, got "
+                         f"{jax.tree.map(jnp.shape, params)}; sum the squares of your own")  # fmt: skip
     return total
 
 
