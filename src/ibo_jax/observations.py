@@ -15,8 +15,8 @@ class Observations(NamedTuple):
 
     `objective` is what is minimised, on the modelled scale (log error if the problem asks for it); `log_cost` is the
     log of the cost in the study's unit; `overhead` is what choosing and preparing the evaluation cost on top of it, in
-    the same unit; both are NaN where an evaluation failed. A row with `pending` is still being evaluated: its outcome
-    is unknown and the surrogate imputes it.
+    the same unit. A row with `pending` is still being evaluated: its outcome is unknown and the surrogate
+    imputes it.
     """
 
     x: Float[np.ndarray, "observation dimension"]

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["FINAL_STATES", "OBSERVED_STATES", "UNKNOWN_STATES", "Outcome", "Report", "State"]
+__all__ = ["FINAL_STATES", "OBSERVED_STATES", "Outcome", "Report", "State"]
 
 State = Literal["ok", "diverged", "pruned", "infeasible", "crashed", "preempted"]
 OBSERVED_STATES = ("ok", "diverged")  # only these teach the surrogate an error
-UNKNOWN_STATES = ("pruned", "preempted")  # these say nothing; in the others an evaluation failed
 FINAL_STATES = ("ok", "diverged", "pruned", "infeasible", "crashed")  # a preempted slot is tried again
 
 

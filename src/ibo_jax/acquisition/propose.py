@@ -38,7 +38,7 @@ class Proposal(NamedTuple):
     """Where to go, what is predicted there, and the answers so far; objectives in the units of observations.
 
     `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `log_acquisition` is NaN if the guard
-    chose, `entropy` (of the optimum's location) is NaN if it was not computed; `sure` if nothing is left to gain.
+    chose, `entropy` (of the optimum's location) is NaN if it was not computed.
     """
 
     x: Float[AnyArray, "dimension"]
@@ -52,7 +52,6 @@ class Proposal(NamedTuple):
     recommendation: Float[AnyArray, "dimension"]
     recommendation_mean: Float[AnyArray, ""]
     entropy: Float[AnyArray, ""]
-    sure: Bool[AnyArray, ""]
 
 
 @partial(jax.jit, static_argnames=("levels", "acquisition", "cells"))
@@ -131,7 +130,6 @@ def propose(
         recommendation=recommendation,
         recommendation_mean=recommendation_mean,
         entropy=entropy,
-        sure=sure,
     )
 
 

@@ -122,7 +122,7 @@ def suggest(
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         warning = "the surrogate was not finite: a random point was tried"
         return fallback._replace(x=np.asarray(_snap(fallback.x, cells=cells)), warning=warning), state
-    reason = "guard" if guard else "recommendation" if proposal.sure else "nearby" if local else "acquisition"
+    reason = "guard" if guard else "nearby" if local else "acquisition"
     suggestion = _describe(proposal, warping, reason, fits.warning)
     if suggestion.fidelity >= GUARD_NEAR and is_asked(observations, suggestion.x):
         # nothing is left to gain, or expected improvement has no better point
@@ -186,8 +186,7 @@ def _neglected(observations: Observations) -> bool:
 
 def is_asked(observations: Observations, x: np.ndarray) -> bool:
     """Whether the point is being evaluated near the target, or has failed there: then it is not asked again."""
-    unknown = observations.pending | np.isnan(observations.log_cost)
-    asked = observations.mask & unknown & (observations.fidelity >= GUARD_NEAR)
+    asked = observations.mask & observations.pending & (observations.fidelity >= GUARD_NEAR)
     return bool(np.any(np.all(np.abs(observations.x[asked] - x) < GUARD_APART, axis=1)))
 
 

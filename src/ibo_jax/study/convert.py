@@ -1,7 +1,7 @@
 """To and from Optuna: distributions and dimensions, trials and observations, and what a trial's attributes can hold."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -11,7 +11,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ibo_jax.methods.base import State
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.space import Categorical, Dimension, Fidelity, Float, Integer, SearchSpace
-from ibo_jax.surrogate.warping import tamed
 
 __all__ = [
     "Evaluation",
@@ -26,9 +25,6 @@ __all__ = [
     "plain",
     "unpack",
 ]
-
-
-MARGIN = 0.1  # of the range of known objectives, by which a failed evaluation counts as worse than the worst
 
 
 class Scale(NamedTuple):
@@ -48,31 +44,21 @@ class Scale(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """One point of the unit cube at an encoded fidelity, with its objective and costs: None and NaN if it is still
-    `pending` or failed."""
+    """One point of the unit cube at an encoded fidelity, with its objective and costs unless it is still pending."""
 
     x: np.ndarray
     fidelity: float
-    objective: float | None = None
-    cost: float = math.nan
+    objective: float = 0.0
+    cost: float = 1.0
     overhead: float = 0.0
     pending: bool = False
 
 
-def observations(evaluations: Sequence[Evaluation], dimension: int) -> Observations:
-    """Padded buffers of evaluations, in the order given.
-
-    What failed counts as worse than all others: where trainings run out of memory, say, a search has to turn away.
-    """
-    known = np.array([each.objective for each in evaluations if each.objective is not None])
-    low, high = (np.min(known), np.max(tamed(known))) if len(known) else (math.nan, math.nan)
-    failure = float(high + MARGIN * (high - low)) if high > low else high + 1.0
+def observations(evaluations: Iterable[Evaluation], dimension: int) -> Observations:
+    """Padded buffers of evaluations, in the order given."""
     seen = empty(dimension)
     for x, fidelity, objective, cost, overhead, pending in evaluations:
-        if objective is not None:
-            seen = append(seen, x, fidelity, objective, math.log(cost), overhead)
-        else:  # without a known one there is no worse
-            seen = append(seen, x, fidelity, failure, math.nan, math.nan, pending=pending or math.isnan(failure))
+        seen = append(seen, x, fidelity, objective, math.log(cost), overhead, pending=pending)
     return seen
 
 

@@ -37,12 +37,6 @@ ASKED = "ibo_jax:asked"  # marks the trials of this sampler
 MOST_FRUITLESS = 32  # how many trials without a value are remembered: a study with a pruner is full of them
 
 
-def _failed(trial: FrozenTrial) -> bool:
-    """Whether it ended without a value; nothing is known where a trial is running, was pruned or has no logarithm."""
-    valueless = trial.state == TrialState.COMPLETE and not math.isfinite(trial.values[0])
-    return trial.state == TrialState.FAIL or valueless
-
-
 class IBOSampler(BaseSampler):
     """Importance-based Bayesian optimisation for an Optuna study: each trial is where most is learnt per cost.
 
@@ -220,6 +214,7 @@ class IBOSampler(BaseSampler):
         held = [trial for trial in trials if not axes.lacking(trial)]
         valued = [t for t in held if t.state == TrialState.COMPLETE and math.isfinite(t.values[0])]
         costs = self._costs(self._modelled(valued))
+        # nothing is known where a trial is running, was pruned or failed
         fruitless = [t for t in held if t.state != TrialState.RUNNING and t.number not in costs][:-MOST_FRUITLESS]
         left_out = {trial.number for trial in fruitless}
         found = []
@@ -228,7 +223,7 @@ class IBOSampler(BaseSampler):
             if trial.number in costs:
                 found.append(Evaluation(*place, scale.model(trial.values[0]), costs[trial.number]))
             elif trial.number not in left_out:
-                found.append(Evaluation(*place, pending=not _failed(trial)))
+                found.append(Evaluation(*place, pending=True))
         return observations(found, axes.space.dimension)
 
     def _modelled(self, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:

@@ -78,9 +78,8 @@ def error_data(observations: Observations, basis: Basis | Float[AnyArray, "3"] =
 
 
 def cost_data(observations: Observations) -> TrainingData:
-    """The log cost as training data, in log units; pending rows, and those whose cost is unknown (NaN), are masked."""
-    known = observations.mask & (observations.log_cost < np.inf)
-    return _data(observations._replace(mask=known), observations.log_cost, COST_BASIS)
+    """The log cost as training data, in log units; pending rows are masked."""
+    return _data(observations, observations.log_cost, COST_BASIS)
 
 
 def standardise(data: TrainingData) -> tuple[TrainingData, Float[AnyArray, ""], Float[AnyArray, ""]]:
