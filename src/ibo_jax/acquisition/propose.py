@@ -23,7 +23,7 @@ from ibo_jax.types import AnyArray
 __all__ = ["Proposal", "propose"]
 
 REPRESENTERS = 50
-KEPT = 5  # best evaluated points that are always representers, so that p_min cannot forget them
+KEPT = 5  # best evaluations whose x are always representers, so that p_min cannot forget them; x may repeat
 SAMPLES = 512
 CANDIDATES = 384
 NOTHING = 1e-12  # nats: a gain this small counts as none
