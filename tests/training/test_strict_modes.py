@@ -9,7 +9,7 @@ import pytest
 from ibo_jax import importance
 from ibo_jax.bilevel import best_response, hypertraining, relaxation
 from ibo_jax.space import Float, SearchSpace
-from ibo_jax.training import augmentation, convnets, networks, recurrent, steps
+from ibo_jax.training import augmentation, convnets, datasets, networks, recurrent, steps
 
 NETWORKS = {
     "mlp": networks.MLP(10, units=8, dropout=0.1),
@@ -56,8 +56,6 @@ def test_an_epoch_of_each_network_is_traced(name):
 
 
 def test_a_data_set_is_normalised():
-    from ibo_jax.training import datasets
-
     digits = datasets.load("digits")
     examples = steps.Examples.of(digits, "valid")
     plain = (digits.valid_inputs - digits.mean) / digits.scale

@@ -121,7 +121,7 @@ def suggest(
     if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd, value])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         warning = "the surrogate was not finite: a random point was tried"
-        return fallback._replace(x=np.asarray(_snap(fallback.x, cells=cells)), warning=warning), state
+        return fallback._replace(x=_elsewhere(key_random, observations, cells), warning=warning), state
     reason = "guard" if guard else "nearby" if local else "acquisition"
     suggestion = _describe(proposal, warping, reason, fits.warning)
     if suggestion.fidelity >= GUARD_NEAR and is_asked(observations, suggestion.x):

@@ -23,7 +23,7 @@ from ibo_jax.study.checks import check_budget, check_problem, check_same, check_
 from ibo_jax.study.compiling import stopwatch
 from ibo_jax.study.convert import plain
 from ibo_jax.study.progress import number
-from ibo_jax.study.result import Result, write_or_warn
+from ibo_jax.study.result import Result
 from ibo_jax.types import Value
 
 __all__ = ["EpochRow", "Run", "prepare", "read", "run"]
@@ -178,6 +178,7 @@ def _run(run: Run, at: Checkpoint) -> Result:
     if run.directory is not None:
         _keep(run.directory, at)
         from ibo_jax.study.descent_report import write_report
+        from ibo_jax.study.page import write_or_warn
 
         write_or_warn(write_report, run.directory)
     result = at.facts["result"]

@@ -2,8 +2,10 @@
 
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -14,7 +16,7 @@ from ibo_jax.study import figures
 from ibo_jax.study.figures import Series
 from ibo_jax.study.progress import number
 
-__all__ = ["Row", "captioned", "column", "duration", "fill"]
+__all__ = ["Row", "captioned", "column", "duration", "fill", "write_or_warn"]
 
 Row = Mapping[str, Any]
 
@@ -67,3 +69,11 @@ def column(trials: Sequence[Row], name: str) -> Series:
 
 def _facts(facts: Iterable[tuple[str, str]]) -> str:
     return "".join(f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>" for name, value in facts)
+
+
+def write_or_warn(write_report: Callable[[Path], Path], directory: Path) -> None:
+    """Write the report of an answer, which is worth more than its figures."""
+    try:
+        write_report(directory)
+    except Exception as error:
+        warnings.warn(f"report.html was not written: {type(error).__name__}: {error}", stacklevel=2)

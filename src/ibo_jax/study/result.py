@@ -1,13 +1,11 @@
 """What a search or a descent found."""
 
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ibo_jax.types import Value
 
-__all__ = ["ERRORS", "Result", "write_or_warn"]
+__all__ = ["ERRORS", "Result"]
 
 ERRORS = ("predicted_error", "validation_error", "test_error", "test_error_as_trained")
 """Fields of a `Result`, and keys of a study's summary."""
@@ -38,11 +36,3 @@ class Result(NamedTuple):
     rows: list[Any]
     directory: Path | None = None
     message: str = ""
-
-
-def write_or_warn(write_report: Callable[[Path], Path], directory: Path) -> None:
-    """Write the report of an answer, which is worth more than its figures."""
-    try:
-        write_report(directory)
-    except Exception as error:
-        warnings.warn(f"report.html was not written: {type(error).__name__}: {error}", stacklevel=2)

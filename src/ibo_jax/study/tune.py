@@ -15,7 +15,7 @@ from ibo_jax.study.checks import check_cost
 from ibo_jax.study.convert import plain
 from ibo_jax.study.parallel import assistants, check_parallel
 from ibo_jax.study.propose import propose, seed_of
-from ibo_jax.study.result import ERRORS, Result, write_or_warn
+from ibo_jax.study.result import ERRORS, Result
 from ibo_jax.study.rows import Row
 from ibo_jax.study.search import Search, Slots, observed, prepare, state_after
 from ibo_jax.study.storage import is_final
@@ -147,6 +147,7 @@ def _conclude(search: Search) -> Result:
         kept = plain({"slots": finals, **_answer(search, slots, found)})
         store.note("result", kept)
     if store.directory is not None:
+        from ibo_jax.study.page import write_or_warn  # slow imports: Matplotlib
         from ibo_jax.study.report import write_report
 
         write_or_warn(write_report, store.directory)
