@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ibo_jax.types import AnyArray
+
 __all__ = ["Observations", "append", "capacity_for", "empty"]
 
 CAPACITY_STEP = 32
@@ -15,8 +17,8 @@ class Observations(NamedTuple):
 
     `objective` is what is minimised, on the modelled scale (log error if the problem asks for it); `log_cost` is the
     log of the cost in the study's unit; `overhead` is what choosing and preparing the evaluation cost on top of it, in
-    the same unit. A row with `pending` is still being evaluated: its outcome is unknown and the surrogate
-    imputes it.
+    the same unit. A row with `pending` is still being evaluated, one that `failed` has ended without
+    an objective.
     """
 
     x: Float[np.ndarray, "observation dimension"]
@@ -26,10 +28,16 @@ class Observations(NamedTuple):
     overhead: Float[np.ndarray, "observation"]
     mask: Bool[np.ndarray, "observation"]
     pending: Bool[np.ndarray, "observation"]
+    failed: Bool[np.ndarray, "observation"]
+
+    @property
+    def evaluated(self) -> Bool[AnyArray, "observation"]:
+        """Rows with an objective."""
+        return self.mask & ~self.pending & ~self.failed
 
     @property
     def size(self) -> int:
-        """Rows in use, pending ones included."""
+        """Rows in use, pending and failed ones included."""
         return int(np.sum(self.mask))
 
 
@@ -40,7 +48,7 @@ def capacity_for(count: int) -> int:
 
 def empty(dimension: int) -> Observations:
     """Empty buffers for points with `dimension` coordinates."""
-    numbers, flags = (np.zeros(CAPACITY_STEP) for _ in range(4)), (np.zeros(CAPACITY_STEP, bool) for _ in range(2))
+    numbers, flags = (np.zeros(CAPACITY_STEP) for _ in range(4)), (np.zeros(CAPACITY_STEP, bool) for _ in range(3))
     return Observations(np.zeros((CAPACITY_STEP, dimension)), *numbers, *flags)
 
 
@@ -53,6 +61,7 @@ def append(
     overhead: float = 0.0,
     *,
     pending: bool = False,
+    failed: bool = False,
 ) -> Observations:
     """The observations plus one more, at the next capacity if the buffers are full.
 
@@ -68,6 +77,6 @@ def append(
     row = observations.size
     extra = max(0, capacity_for(row + 1) - len(observations.mask))
     grown = Observations(*(np.pad(field, [(0, extra)] + [(0, 0)] * (field.ndim - 1)) for field in observations))
-    for field, value in zip(grown, (x, fidelity, objective, log_cost, overhead, True, pending), strict=True):
+    for field, value in zip(grown, (x, fidelity, objective, log_cost, overhead, True, pending, failed), strict=True):
         field[row] = value
     return grown

@@ -35,12 +35,12 @@ def fits():
 
 def propose(
     fits, seen: Observations, *, guard=False, nearby=False, price_exponent=1.0, levels=None,
-    acquisition: str = "information_gain_per_cost",
+    acquisition: str = "information_gain_per_cost", success=None,
 ):  # fmt: skip
     """The program that a search runs, called just as it does, so that the tests share its compilations."""
     draws = (fits.error, fits.cost)
     given = (np.asarray(guard), np.asarray(nearby), np.asarray(ERROR_BASIS), np.asarray(price_exponent))
-    return ibo._propose(KEY, seen, *draws, *given, levels=levels, acquisition=acquisition)
+    return ibo._propose(KEY, seen, *draws, *given, success, levels=levels, acquisition=acquisition)
 
 
 def test_twice_the_cost_is_half_the_acquisition(fits):
@@ -155,6 +155,60 @@ def test_pending_outcomes_are_imagined_where_they_are(fits):
     noise = np.exp(fits.error.log_noise)[:, None] + JITTER
     assert np.all(variance > noise)  # else there is nothing to lower
     np.testing.assert_allclose(after, variance * noise / (variance + noise), rtol=1e-4)
+
+
+def with_failures(count: int) -> Observations:
+    """Evaluations of which those above .6 at s > .4 have failed."""
+    seen = observations(count)
+    failed = seen.mask & (seen.x[:, 0] > 0.6) & (seen.fidelity > 0.4)
+    return seen._replace(failed=failed, objective=np.where(failed, np.nan, seen.objective))
+
+
+def test_success_is_predicted_as_by_the_twin():
+    @in_float64
+    def predicted(seen, error, cost, success, x, s):
+        return surrogates(seen, error, cost, success=success).success_probability(x, s)
+
+    seen, rng = with_failures(12), np.random.default_rng(1)
+    assert 2 <= np.sum(seen.failed) <= 10
+    fits, x, s = ibo.fit_surrogates(KEY, seen, None), rng.random((9, 1)), rng.random(9)
+    labels = np.where(seen.failed, 0.0, 1.0)[:12]
+    expected = []
+    for scale, amplitude, tilt, spread, noise in zip(*fits.success, strict=True):
+        kernel = twin.Kernel(np.exp(scale), np.exp(amplitude), tilt, np.exp(spread), np.exp(noise) + JITTER)
+        y = (labels - labels.mean()) / labels.std()
+        mean, _ = twin.posterior(kernel, twin.phi_cost, (seen.x[:12], seen.fidelity[:12]), y, (x, s))
+        expected.append(np.clip(labels.mean() + labels.std() * mean, 0.01, 1.0))
+    np.testing.assert_allclose(
+        predicted(seen, fits.error, fits.cost, fits.success, x, s), np.mean(expected, axis=0), atol=1e-6
+    )
+
+
+def test_failures_by_chance_make_every_success_dearer_and_change_nothing_else(fits):
+    """Success is noise alone here: its probability is the share of successes wherever one asks."""
+    seen = with_failures(12)
+    chance = fits.error._replace(log_noise=np.full_like(fits.error.log_noise, 30.0))
+    ignored, counted = propose(fits, seen), propose(fits, seen, success=chance)
+    share = np.sum(seen.evaluated) / np.sum(seen.mask)
+    assert counted.log_acquisition == pytest.approx(float(ignored.log_acquisition + np.log(share)), abs=1e-4)
+    np.testing.assert_allclose([*counted.x, counted.s], [*ignored.x, ignored.s], atol=1e-3)
+    np.testing.assert_allclose(counted.recommendation, ignored.recommendation, atol=1e-4)
+
+
+def test_where_evaluations_fail_nothing_is_asked_nor_recommended():
+    """The lowest values lie where evaluations fail; what is known of them comes from cheap evaluations."""
+    seen = empty(1)
+    for x in np.linspace(0.05, 0.95, 10):
+        seen = append(seen, np.array([x]), 0.0, 1.0 - x, -1.0)
+        seen = append(seen, np.array([x]), 1.0, 1.1 - x, 0.0, failed=bool(x > 0.6))
+    fits = ibo.fit_surrogates(KEY, seen, None)
+    ignored = propose(fits, seen)
+    assert ignored.incumbent > 0.9
+    assert ignored.recommendation > 0.9
+    avoided = propose(fits, seen, success=fits.success)
+    assert avoided.incumbent < 0.6
+    assert avoided.recommendation < 0.7
+    assert avoided.x < 0.7 or avoided.s < 0.5
 
 
 def test_the_incumbent_is_never_a_pending_point(fits):

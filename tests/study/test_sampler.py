@@ -73,19 +73,24 @@ def test_state_survives_json_bit_for_bit():
         assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape)
 
 
-def test_observations_take_scale_sign_and_pending():
+def test_observations_take_scale_sign_pending_and_failed():
     log = convert.Scale("log", floor=1e-3)
     assert (log.model(0.0), log.model(0.5)) == (math.log(1e-3), math.log(0.5))
     assert log.natural(log.model(0.5)) == pytest.approx(0.5)
     up = convert.Scale(sign=-1.0)
     assert (up.model(2.0), up.natural(-2.0)) == (-2.0, 2.0)
     found = convert.observations(
-        [convert.Evaluation(np.array([0.5]), 1.0, -1.0, 2.0), convert.Evaluation(np.array([0.7]), 0.5, pending=True)],
+        [
+            convert.Evaluation(np.array([0.5]), 1.0, -1.0, 2.0),
+            convert.Evaluation(np.array([0.7]), 0.5, pending=True),
+            convert.Evaluation(np.array([0.9]), 1.0, failed=True),
+        ],
         1,
     )
-    assert found.size == 2
+    assert found.size == 3
     assert found.log_cost[0] == math.log(2.0)
-    assert found.pending.tolist()[:2] == [False, True]
+    assert found.pending.tolist()[:3] == [False, True, False]
+    assert found.failed.tolist()[:3] == [False, False, True]
 
 
 @pytest.mark.parametrize("method", ["random", "ibo"])
@@ -237,7 +242,7 @@ def test_an_error_below_zero_has_no_logarithm_and_stops_no_study_that_knows_othe
         study.optimize(line, n_trials=5)
     sampler = study.sampler
     found = sampler._observed(study, study.trials, sampler._axes({"x": PARAMETERS["x"]}))
-    assert found.pending[: found.size].tolist() == [False, False, True, False, False]
+    assert found.failed[: found.size].tolist() == [False, False, True, False, False]
 
 
 def test_where_trials_fail_it_is_not_asked_for_ever():
@@ -255,6 +260,24 @@ def test_where_trials_fail_it_is_not_asked_for_ever():
     study.optimize(line, n_trials=12, catch=RuntimeError)
     asked = np.array([trial.params["x"] for trial in study.trials[4:]])
     assert len(np.unique(asked.round(2))) >= 6
+
+
+def test_what_is_running_is_pending_and_what_has_no_value_failed():
+    study = optuna.create_study(sampler=IBOSampler(method="random", initial=2, seed=0))
+
+    def line(trial):
+        x = trial.suggest_float("x", 0.0, 1.0)
+        if trial.number == 1:
+            raise optuna.TrialPruned
+        if trial.number == 2:
+            raise RuntimeError
+        return math.nan if trial.number == 3 else x
+
+    study.optimize(line, n_trials=4, catch=RuntimeError)
+    study.ask({"x": PARAMETERS["x"]})
+    found = study.sampler._observed(study, study.trials, study.sampler._axes({"x": PARAMETERS["x"]}))
+    assert found.pending[: found.size].tolist() == [False, False, False, False, True]
+    assert found.failed[: found.size].tolist() == [False, True, True, True, False]
 
 
 def test_a_fidelity_that_a_trial_lacks_or_that_changed_stays_the_fidelity():

@@ -1,4 +1,8 @@
-"""From fitted surrogates to the next point, in one program: pool, representers, belief, gain per cost."""
+"""From fitted surrogates to the next point, in one program: pool, representers, belief, gain per cost.
+
+References:
+    [GelbartEtAl2014] Bayesian optimization with unknown constraints. UAI 2014, section 3.1.
+"""
 
 from functools import partial
 from typing import Literal, NamedTuple
@@ -38,7 +42,8 @@ class Proposal(NamedTuple):
     """Where to go, what is predicted there, and the answers so far; objectives in the units of observations.
 
     `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `log_acquisition` is NaN if the guard
-    chose, `entropy` (of the optimum's location) is NaN if it was not computed.
+    chose, `entropy` (of the optimum's location) is NaN if it was not computed. Where evaluations have failed, the means
+    of incumbent and recommendation are expectations in which a failure counts as the worst objective seen.
     """
 
     x: Float[AnyArray, "dimension"]
@@ -64,6 +69,7 @@ def propose(
     nearby: Bool[AnyArray, ""],
     error_basis: Basis | Float[AnyArray, "3"] = ERROR_BASIS,
     price_exponent: float | Float[AnyArray, ""] = 1.0,
+    success: KernelParameters | None = None,
     *,
     levels: Levels,
     acquisition: Acquisition = "information_gain_per_cost",
@@ -73,7 +79,7 @@ def propose(
 
     Args:
         key: randomness.
-        observations: padded; at least one row that is not pending.
+        observations: padded; at least one row evaluated.
         error: draws of the error's hyperparameters, from `surrogate.nuts.fit`.
         cost: equally many draws of the log cost's hyperparameters.
         guard: propose the recommendation at the target instead of the maximiser, as is also done when nothing is left
@@ -81,6 +87,8 @@ def propose(
         nearby: gain information about the optimum's location around the recommendation, not anywhere.
         error_basis: how the error may depend on the fidelity, as in the fit.
         price_exponent: exponent of the price, 1 for gain per price, 0 to ignore the price.
+        success: equally many draws of the hyperparameters of success once an evaluation has failed: gains and
+            improvements then count in proportion to its probability [GelbartEtAl2014].
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         acquisition: "information_gain_per_cost" (about the optimum at the target, per predicted cost and median
             overhead; equation 6 of Ariafar et al. 2021, with the overhead that RoBO can add), "information_gain", or
@@ -89,11 +97,12 @@ def propose(
     """
     key_pool, key_representers, key_base, key_candidates, key_near = jax.random.split(key, 5)
     sure = jnp.asarray(False)
-    models = surrogates(observations, error, cost, error_basis)
+    models = surrogates(observations, error, cost, error_basis, success)
     kept, incumbent_mean, best = _best_evaluated(models, observations)
 
     def improvement(x):
-        return log_ei(models.error, snap(x, cells), best)
+        x = snap(x, cells)
+        return log_ei(models.error, x, best) + jnp.log(models.success_probability(x, jnp.ones(len(x))))
 
     pool, scores = refined_pool(key_pool, improvement, kept)
     pool, scores = _reached(pool, scores, cells)
@@ -108,7 +117,7 @@ def propose(
         always = jnp.concatenate([recommendation[None], jnp.where(nearby, near[:KEPT], kept)])
         beliefs = _believe(key_representers, key_base, models, pool, scores, always)
         priced = acquisition == "information_gain_per_cost"
-        price = _log_price(models, observations, price_exponent) if priced else _free
+        price = _per_success(_log_price(models, observations, price_exponent) if priced else _free, models)
         x, s, value = _maximise_gain(key_candidates, price, beliefs, pool, scores, always, levels, cells)
         sure = value + price(x[None], s[None])[0] < jnp.log(2 * NOTHING)
         entropy = jnp.where(nearby, jnp.nan, jnp.mean(jax.vmap(lambda belief: belief.entropy)(beliefs)))
@@ -134,14 +143,15 @@ def propose(
 
 
 def _best_evaluated(models: Surrogates, observations: Observations):
-    """The `KEPT` evaluated x of lowest predicted mean at the target, the lowest of these means, and what an improvement
+    """The `KEPT` evaluated x of lowest expected objective at the target, that of the first, and what an improvement
     improves on in each draw, pending points included."""
-    points, mask = models.error.data.x[0], jnp.asarray(observations.mask)
-    means, evaluated = mean_at_target(models.error, points), mask & ~jnp.asarray(observations.pending)
-    evaluated_mean = jnp.where(evaluated, jnp.mean(means, axis=0), jnp.inf)
-    order = jnp.argsort(evaluated_mean)
+    points, evaluated = models.error.data.x[0], jnp.asarray(observations.evaluated)
+    means = mean_at_target(models.error, points)
+    expected = jnp.where(evaluated, _expected(models, points), jnp.inf)
+    order = jnp.argsort(expected)
     kept = points[jnp.where(jnp.arange(KEPT) < jnp.sum(evaluated), order[:KEPT], order[0])]
-    return kept, evaluated_mean[order[0]], jnp.min(jnp.where(mask, means, jnp.inf), axis=1)
+    best = jnp.min(jnp.where(observations.mask & ~observations.failed, means, jnp.inf), axis=1)
+    return kept, expected[order[0]], best
 
 
 def _reached(points: Float[AnyArray, "point dimension"], scores: Float[AnyArray, "point"], cells: Cells):
@@ -152,11 +162,19 @@ def _reached(points: Float[AnyArray, "point dimension"], scores: Float[AnyArray,
     return points, distinct(points, scores)
 
 
+def _expected(models: Surrogates, x: Float[AnyArray, "point dimension"]):
+    """The expected objective at the target, standardised; an evaluation that fails counts as the worst one seen."""
+    mean = jnp.mean(mean_at_target(models.error, x), axis=0)
+    succeeds = models.success_probability(x, jnp.ones(len(x)))
+    worst = jnp.max(jnp.where(models.error.data.mask, models.error.data.y, -jnp.inf))
+    return succeeds * mean + (1.0 - succeeds) * worst
+
+
 def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"], cells: Cells):
-    """The x of lowest predicted mean at the target, anywhere, and that mean."""
+    """The x of lowest expected objective at the target, anywhere, and that expectation."""
 
     def score(x):
-        return -jnp.mean(mean_at_target(models.error, snap(x, cells)), axis=0)
+        return -_expected(models, snap(x, cells))
 
     pool, scores = _reached(pool, score(pool), cells)
     x, value = _best_of(score, pool, scores, cells)
@@ -185,7 +203,7 @@ def _only_gaps(cells: Cells) -> bool:
 
 def _log_price(models: Surrogates, observations: Observations, price_exponent):
     """The exponent times the log of predicted cost plus median overhead of the evaluated, as a function of (x, s)."""
-    evaluated = jnp.asarray(observations.mask & ~observations.pending)
+    evaluated = jnp.asarray(observations.evaluated)
     log_overhead = jnp.log(jnp.nanmedian(jnp.where(evaluated, observations.overhead, jnp.nan)))
     return lambda x, s: price_exponent * jnp.logaddexp(models.log_cost(x, s), log_overhead)
 
@@ -193,6 +211,11 @@ def _log_price(models: Surrogates, observations: Observations, price_exponent):
 def _free(x, s):
     """The log price where only information counts."""
     return jnp.zeros(len(x))
+
+
+def _per_success(log_price, models: Surrogates):
+    """The log price of an evaluation that succeeds, those before it that fail included."""
+    return lambda x, s: log_price(x, s) - jnp.log(models.success_probability(x, s))
 
 
 def _believe(key_representers, key_base, models: Surrogates, pool, scores, always) -> Belief:

@@ -39,7 +39,7 @@ class Suggestion(NamedTuple):
 
 @runtime_checkable
 class Suggest(Protocol):
-    """`suggest(key, observations, state) -> (suggestion, state)`; needs at least one observation that is not pending.
+    """`suggest(key, observations, state) -> (suggestion, state)`; needs at least one observation evaluated.
 
     `share_left` is the share of the evaluations beyond the initial design that may still be made, or 1 if their number
     does not limit the search.

@@ -33,7 +33,7 @@ def suggest(
 
     Args:
         key: source of randomness.
-        observations: at least one that is not pending.
+        observations: at least one evaluated.
         state: that of the previous suggestion.
         fidelity: the axis that is not searched.
         drawn: evaluate at a random fidelity (importance sampling with a random presample: ES-IS) instead of the

@@ -1,4 +1,4 @@
-"""Importance-based Bayesian optimisation: fit both surrogates, propose by information gain per cost, guard the target.
+"""Importance-based Bayesian optimisation: fit the surrogates, propose by information gain per cost, guard the target.
 
 References:
     [AriafarEtAl2021] Faster & more reliable tuning of neural networks. AISTATS 2021, Algorithm 1.
@@ -35,10 +35,11 @@ _snap = in_float64(snap)
 
 
 class Fits(NamedTuple):
-    """Draws of both processes' hyperparameters, the chains to carry over, and how the fits went."""
+    """Draws of hyperparameters (of success if anything has failed), the chains to carry over, and how the fits went."""
 
     error: KernelParameters
     cost: KernelParameters
+    success: KernelParameters | None
     state: State
     warning: str
 
@@ -61,7 +62,7 @@ def suggest(
 
     Args:
         key: randomness; the same key, observations and state give the same suggestion.
-        observations: at least one that is not pending.
+        observations: at least one evaluated.
         state: that of the previous suggestion; without it the chains start cold, first on a few observations.
         levels: encoded fidelities that can be chosen; None for any in [0, 1].
         guarded: try the recommendation at the target when the last three evaluations were all far from it. Without
@@ -91,7 +92,7 @@ def suggest(
     """
     if acquisition not in (known := get_args(Acquisition)):
         raise ValueError(f"expected an acquisition among {known}, got {acquisition!r}; choose one of them")
-    if not np.any(observations.mask & ~observations.pending):
+    if not np.any(observations.evaluated):
         raise ValueError("expected at least one finished observation, got none; evaluate an initial design first")
     key_fit, key_propose, key_random = jax.random.split(key, 3)
     warping, modelled = _warp(observations) if warped else (UNWARPED, observations)
@@ -108,6 +109,7 @@ def suggest(
             np.asarray(local),
             np.asarray(error_basis),
             np.asarray(share_left),
+            fits.success,
             levels=levels,
             acquisition=acquisition,
             cells=cells,
@@ -142,7 +144,7 @@ def fit_surrogates(
     *,
     hyperparameters: int | None = None,
 ) -> Fits:
-    """Draw the hyperparameters of both processes, from where the last fit stopped.
+    """Draw the hyperparameters of all processes, from where the last fit stopped.
 
     `hyperparameters` is the number of those that the coordinates encode, if it differs from theirs.
     """
@@ -154,28 +156,33 @@ def fit_surrogates(
         state = fit_surrogates(key_few, few, None, error_basis, hyperparameters=hyperparameters).state
     parts: State = {}
     draws, warnings = {}, []
-    processes = (
+    processes = [
         ("error", model.error_data(observations, error_basis), model.error_prior(dimension, hyperparameters)),
         ("cost", model.cost_data(observations), model.cost_prior(dimension, hyperparameters)),
-    )
+    ]
+    if np.any(observations.failed):
+        processes += [("success", model.success_data(observations), model.success_prior(dimension, hyperparameters))]
     for part, (name, data, prior) in enumerate(processes):
-        chain = nuts.cold_chain(dimension) if state is None else _chain(state, name)
+        chain = _chain(state, name, dimension)
         draws[name], chain, info = _fit(jax.random.fold_in(key, part), data, prior, chain)
         parts |= {f"{name}_{field}": value for field, value in chain._asdict().items()}
         if not info.finite:
             warnings.append(f"the fit of the {name} was not finite: the prior mean was used")
-    return Fits(draws["error"], draws["cost"], parts, "; ".join(warnings))
+    return Fits(draws["error"], draws["cost"], draws.get("success"), parts, "; ".join(warnings))
 
 
 def _warp(observations: Observations) -> tuple[Warping, Observations]:
-    """The objective's warping, fitted to finished evaluations, and the observations with warped objectives."""
-    objective, finished = observations.objective.copy(), observations.mask & ~observations.pending
-    objective[finished] = tamed(objective[finished])
-    warping = fit_warping(objective[finished])
+    """The objective's warping, fitted to what was evaluated, and the observations with warped objectives."""
+    objective, evaluated = observations.objective.copy(), observations.evaluated
+    objective[evaluated] = tamed(objective[evaluated])
+    warping = fit_warping(objective[evaluated])
     return warping, observations._replace(objective=warping(objective))
 
 
-def _chain(state: State, name: str) -> nuts.Chain:
+def _chain(state: State | None, name: str, dimension: int) -> nuts.Chain:
+    """Where the process's last chain stopped; a cold one if this is its first fit."""
+    if state is None or f"{name}_position" not in state:
+        return nuts.cold_chain(dimension)
     return nuts.Chain(*(np.asarray(state[f"{name}_{field}"]) for field in nuts.Chain._fields))
 
 
@@ -186,7 +193,7 @@ def _neglected(observations: Observations) -> bool:
 
 def is_asked(observations: Observations, x: np.ndarray) -> bool:
     """Whether the point is being evaluated near the target, or has failed there: then it is not asked again."""
-    asked = observations.mask & observations.pending & (observations.fidelity >= GUARD_NEAR)
+    asked = observations.mask & ~observations.evaluated & (observations.fidelity >= GUARD_NEAR)
     return bool(np.any(np.all(np.abs(observations.x[asked] - x) < GUARD_APART, axis=1)))
 
 
@@ -202,8 +209,7 @@ def _elsewhere(key: PRNGKeyArray, observations: Observations, cells: Cells) -> n
 
 def _knows_where(observations: Observations) -> bool:
     """Whether to look around the recommendation now: not with fewer evaluations than directions to look in."""
-    finished = np.sum(observations.mask & ~observations.pending)
-    return bool(finished > observations.x.shape[1]) and observations.size % NEARBY > 0
+    return bool(np.sum(observations.evaluated) > observations.x.shape[1]) and observations.size % NEARBY > 0
 
 
 def _describe(proposal: Proposal, warping: Warping, reason: str, warning: str) -> Suggestion:

@@ -20,7 +20,7 @@ def suggest(
     """A uniform point at the given encoded fidelity; the answer is the observed best, NaN if there is none."""
     del state, share_left
     rng = generator(key)
-    seen = observations.mask & ~observations.pending & np.isfinite(observations.objective)
+    seen = observations.evaluated & np.isfinite(observations.objective)
     best, unknown = int(np.argmin(np.where(seen, observations.objective, np.inf))), float("nan")
     incumbent, objective = observations.x[best], float(observations.objective[best])
     if not seen.any():

@@ -44,7 +44,7 @@ class Scale(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """One point of the unit cube at an encoded fidelity, with its objective and costs unless it is still pending."""
+    """One point of the unit cube at an encoded fidelity, with its objective and costs unless pending or failed."""
 
     x: np.ndarray
     fidelity: float
@@ -52,13 +52,14 @@ class Evaluation(NamedTuple):
     cost: float = 1.0
     overhead: float = 0.0
     pending: bool = False
+    failed: bool = False
 
 
 def observations(evaluations: Iterable[Evaluation], dimension: int) -> Observations:
     """Padded buffers of evaluations, in the order given."""
     seen = empty(dimension)
-    for x, fidelity, objective, cost, overhead, pending in evaluations:
-        seen = append(seen, x, fidelity, objective, math.log(cost), overhead, pending=pending)
+    for x, fidelity, objective, cost, overhead, pending, failed in evaluations:
+        seen = append(seen, x, fidelity, objective, math.log(cost), overhead, pending=pending, failed=failed)
     return seen
 
 

@@ -72,7 +72,7 @@ def propose(
     """
     key, _ = _keys(proposer, slot)
     x, s = proposer.design
-    known = bool(np.any(observations.mask & ~observations.pending))
+    known = bool(np.any(observations.evaluated))
     if slot >= len(x) and known:
         share_left = 1.0
         if evaluations is not None and slot < evaluations:

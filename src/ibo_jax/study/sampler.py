@@ -41,9 +41,9 @@ class IBOSampler(BaseSampler):
     """Importance-based Bayesian optimisation for an Optuna study: each trial is where most is learnt per cost.
 
     One of the parameters may be the fidelity: `suggest_int("presample_ratio", 1, 6)` for the ratio B / b, or a
-    `suggest_float`; its upper end is the target. The sampler learns from completed trials. Points where a trial is
-    running, was pruned or failed count as unknown and are rarely suggested again (only the last 32 pruned or failed
-    trials are remembered). A trial without a cost, for instance an added one, is given the median cost of the others.
+    `suggest_float`; its upper end is the target. The sampler learns from completed trials, and from those that were
+    pruned or failed (the last 32 of them) where trials come to nothing. Points where a trial is running, was pruned or
+    failed are rarely suggested again. A trial without a cost, for instance an added one, is given the median cost of the others.
     What a suggestion needs is stored with the trials, so a reopened study continues as if it had never been closed;
     with one worker and a seed it is reproducible if its costs are.
 
@@ -214,7 +214,6 @@ class IBOSampler(BaseSampler):
         held = [trial for trial in trials if not axes.lacking(trial)]
         valued = [t for t in held if t.state == TrialState.COMPLETE and math.isfinite(t.values[0])]
         costs = self._costs(self._modelled(valued))
-        # nothing is known where a trial is running, was pruned or failed
         fruitless = [t for t in held if t.state != TrialState.RUNNING and t.number not in costs][:-MOST_FRUITLESS]
         left_out = {trial.number for trial in fruitless}
         found = []
@@ -223,7 +222,8 @@ class IBOSampler(BaseSampler):
             if trial.number in costs:
                 found.append(Evaluation(*place, scale.model(trial.values[0]), costs[trial.number]))
             elif trial.number not in left_out:
-                found.append(Evaluation(*place, pending=True))
+                failed = trial.state.is_finished()
+                found.append(Evaluation(*place, pending=not failed, failed=failed))
         return observations(found, axes.space.dimension)
 
     def _modelled(self, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from ibo_jax import bilevel, methods
 from ibo_jax.methods.base import State
 from ibo_jax.observations import Observations
-from ibo_jax.outcomes import OBSERVED_STATES
+from ibo_jax.outcomes import FINAL_STATES, OBSERVED_STATES
 from ibo_jax.problems.base import Problem
 from ibo_jax.study import optuna_methods
 from ibo_jax.study.checks import check_budget, check_cost, check_problem, check_seed, folder_of, identity, versions
@@ -113,7 +113,7 @@ def prepare(
 
 
 def observed(search: Search, slots: Slots) -> Observations:
-    """What is known, in the order of slots (so that retries do not change it): errors, and attempts still running."""
+    """What is known, in the order of slots (so that retries do not change it): errors, failures, running attempts."""
     problem, found = search.problem, []
     for attempts in slots.values():
         last = attempts[-1]
@@ -121,8 +121,9 @@ def observed(search: Search, slots: Slots) -> Observations:
         s = problem.fidelity.encode(last.params[problem.fidelity.name])
         outcome = last.user_attrs["outcome"] if last.state.is_finished() else None
         known = outcome is not None and outcome["state"] in OBSERVED_STATES and outcome["error"] is not None
+        failed = outcome is not None and outcome["state"] in FINAL_STATES and not known
         if outcome is None or not known or not search.paid(outcome) > 0:
-            found.append(Evaluation(x, s, pending=True))  # nothing is known where an evaluation failed
+            found.append(Evaluation(x, s, pending=not failed, failed=failed))
             continue
         error, cost = search.scale.model(outcome["error"]), search.paid(outcome)
         overhead = _overhead(search, last.user_attrs["suggestion"], outcome)

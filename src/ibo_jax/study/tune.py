@@ -158,7 +158,7 @@ def _conclude(search: Search) -> Result:
 def _answer(search: Search, slots: Slots, found: list[Row]) -> dict[str, Any]:
     problem, seen = search.problem, observed(search, slots)
     answer: dict[str, Any] = dict.fromkeys(("best", *ERRORS, "test_loss", "test_loss_as_trained"))
-    if not np.any(seen.mask & ~seen.pending):
+    if not np.any(seen.evaluated):
         said = [f"the last one said: {row['message']}" for row in found if row["message"]][-1:]
         none = "no evaluation succeeded" if found else "no evaluation was begun within the budget"
         return {**answer, "message": "; ".join([none, *said])}

@@ -1,7 +1,7 @@
 """The statistical model: which data, which priors, and the log posterior of the kernel's hyperparameters.
 
-Two Gaussian processes share it: of the error and of the log cost. They differ in the fidelity's basis and in the
-priors of its weights. Both are data, so that one compiled program fits either.
+Three Gaussian processes share it: of the error, of the log cost and, once an evaluation has failed, of success. They
+differ in the fidelity's basis and in the priors of its weights. Both are data, so that one compiled program fits all.
 
 References:
     [HvarfnerEtAl2024] Vanilla Bayesian optimization performs great in high dimensions. ICML 2024.
@@ -20,7 +20,18 @@ from ibo_jax.surrogate.kernels import COST_BASIS, ERROR_BASIS, Basis, KernelPara
 from ibo_jax.surrogate.likelihood import TrainingData, log_likelihood
 from ibo_jax.types import AnyArray
 
-__all__ = ["FREEDOM", "Prior", "cost_data", "cost_prior", "error_data", "error_prior", "potential", "standardise"]
+__all__ = [
+    "FREEDOM",
+    "Prior",
+    "cost_data",
+    "cost_prior",
+    "error_data",
+    "error_prior",
+    "potential",
+    "standardise",
+    "success_data",
+    "success_prior",
+]
 
 FREEDOM = {"log_length_scale": 3.0, "log_noise": 2.0}  # degrees of freedom of the Student-t priors
 FEW_HYPERPARAMETERS = 6  # with more than these, tens of evaluations can learn only smooth functions
@@ -72,21 +83,38 @@ def cost_prior(dimension: int, hyperparameters: int | None = None) -> Prior:
     )
 
 
+def success_prior(dimension: int, hyperparameters: int | None = None) -> Prior:
+    """Prior of the process of success, likewise: failures may fill a region, or come by chance, which is noise."""
+    return _prior(
+        dimension,
+        length_scale=(-0.5 + 0.5 * _log_excess(hyperparameters or dimension), 1.0),
+        amplitude=(0.0, 1.0),
+        tilt=(0.0, 0.3),
+        spread=(-1.0, 1.0),
+        noise=(-3.0, 1.0),
+    )
+
+
 def error_data(observations: Observations, basis: Basis | Float[AnyArray, "3"] = ERROR_BASIS) -> TrainingData:
-    """The objective as training data, in its own units; pending rows are masked."""
-    return _data(observations, observations.objective, basis)
+    """The objective as training data, in its own units; pending and failed rows are masked."""
+    return _data(observations, observations.objective, observations.evaluated, basis)
 
 
 def cost_data(observations: Observations) -> TrainingData:
-    """The log cost as training data, in log units; pending rows are masked."""
-    return _data(observations, observations.log_cost, COST_BASIS)
+    """The log cost as training data, in log units; pending and failed rows are masked."""
+    return _data(observations, observations.log_cost, observations.evaluated, COST_BASIS)
+
+
+def success_data(observations: Observations) -> TrainingData:
+    """Whether evaluations succeeded, 1 or 0, as training data; pending rows are masked."""
+    return _data(observations, 1.0 - observations.failed, observations.mask & ~observations.pending, COST_BASIS)
 
 
 def standardise(data: TrainingData) -> tuple[TrainingData, Float[AnyArray, ""], Float[AnyArray, ""]]:
     """The same data with outputs of mean 0 and standard deviation 1, and their location and scale.
 
-    Outputs in padding become zero, whatever they contained; its points stay, because pending rows are imputed there.
-    If all outputs are equal, up to rounding, the scale is 1.
+    Outputs in padding become zero, whatever they contained; its points stay, because what is pending or failed
+    is imputed there. If all outputs are equal, up to rounding, the scale is 1.
     """
     count = jnp.maximum(jnp.sum(data.mask), 1)
     location = jnp.sum(jnp.where(data.mask, data.y, 0.0)) / count
@@ -132,7 +160,6 @@ def _log_excess(hyperparameters: int) -> float:
     return math.log(max(hyperparameters, FEW_HYPERPARAMETERS) / FEW_HYPERPARAMETERS)
 
 
-def _data(observations: Observations, values, basis: Basis | Float[AnyArray, "3"]) -> TrainingData:
-    mask = observations.mask & ~observations.pending
+def _data(observations: Observations, values, mask, basis: Basis | Float[AnyArray, "3"]) -> TrainingData:
     weights = np.asarray(basis) if isinstance(basis, tuple) else basis  # traced in `propose`: one program for all
     return TrainingData(observations.x, observations.fidelity, values, mask, weights)
