@@ -43,9 +43,9 @@ class IBOSampler(BaseSampler):
     One of the parameters may be the fidelity: `suggest_int("presample_ratio", 1, 6)` for the ratio B / b, or a
     `suggest_float`; its upper end is the target. The sampler learns from completed trials, and from those that were
     pruned or failed (the last 32 of them) where trials come to nothing. Points where a trial is running, was pruned or
-    failed are rarely suggested again. A trial without a cost, for instance an added one, is given the median cost of the others.
-    What a suggestion needs is stored with the trials, so a reopened study continues as if it had never been closed;
-    with one worker and a seed it is reproducible if its costs are.
+    failed are rarely suggested again. A trial without a cost, for instance an added one, is given the median cost of
+    the others. What a suggestion needs is stored with the trials, so a reopened study continues as if it had never been
+    closed; with one worker and a seed it is reproducible if its costs are.
 
     Parameters with a single value are left alone. Parameters that are not in every completed trial with the same bounds
     are drawn at random, with a warning. The first trial of a study is random unless `space` is given.
