@@ -12,14 +12,16 @@ from ibo_jax.numerics import in_float64
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import value
 from ibo_jax.space import Cell, Fidelity
-from ibo_jax.surrogate.kernels import ERROR_BASIS
+from ibo_jax.surrogate.kernels import ERROR_BASIS, PUBLISHED_ERROR_BASIS
 from ibo_jax.surrogate.likelihood import JITTER
 from ibo_jax.surrogate.posterior import predict
+from ibo_jax.surrogate.model import cost_prior, error_prior
 from ibo_jax.surrogate.surrogates import surrogates
 from reference import gaussian_process as twin
 
 KEY = jax.random.key(3)
 
+ONE_DRAW = [jax.tree.map(lambda value: value[None], prior(1).location) for prior in (error_prior, cost_prior)]
 
 def observations(count: int, log_price=lambda x, s: np.log(0.2 + s)) -> Observations:
     rng, seen = np.random.default_rng(0), empty(1)
@@ -69,6 +71,12 @@ def test_overhead_is_paid_beside_every_cost_and_its_median_counts(fits):
 
 
 def test_expected_improvement_ignores_cost_and_fidelity(fits):
+@pytest.mark.parametrize("basis", [PUBLISHED_ERROR_BASIS, np.array(PUBLISHED_ERROR_BASIS)], ids=["named", "array"])
+def test_a_basis_is_a_tuple_or_an_array(unchecked_types, basis):
+    given = (observations(4), *ONE_DRAW, False, False, basis)
+    assert jax.eval_shape(lambda: program.propose(KEY, *given, levels=None)).x.shape == (1,)
+
+
     one = propose(fits, observations(8), acquisition="expected_improvement")
     other = propose(fits, observations(8, lambda x, s: 5 * x), acquisition="expected_improvement")
     np.testing.assert_array_equal(one.x, other.x)

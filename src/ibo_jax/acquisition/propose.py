@@ -89,7 +89,7 @@ def propose(
     """
     key_pool, key_representers, key_base, key_candidates, key_near = jax.random.split(key, 5)
     sure = jnp.asarray(False)
-    models = surrogates(observations, error, cost, error_basis)
+    models = surrogates(observations, error, cost, jnp.asarray(error_basis))  # `jit` hands a tuple on as one
     kept, incumbent_mean, best = _best_evaluated(models, observations)
 
     def improvement(x):
