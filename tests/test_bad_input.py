@@ -28,6 +28,7 @@ from ibo_jax import (
     training_problem,
     tune,
 )
+from ibo_jax.acquisition.propose import propose
 from ibo_jax.bilevel import hypernetwork, self_tuning, value_function
 from ibo_jax.methods import ibo
 from ibo_jax.methods.initial import initial_design
@@ -216,6 +217,10 @@ BAD_CALLS = {
     "unknown acquisition": (
         lambda: ibo.suggest(jax.random.key(0), SEEN, acquisition="expected_improvment"),
         "expected an acquisition among",
+    ),
+    "unknown acquisition of a proposal": (
+        lambda: propose(jax.random.key(0), SEEN, None, None, False, False, levels=None, acquisition="gain_per_cost"),
+        "expected an acquisition among .* got 'gain_per_cost'",
     ),
     "nothing observed": (lambda: ibo.suggest(jax.random.key(0), empty(1)), "at least one finished observation"),
     "unknown design": (

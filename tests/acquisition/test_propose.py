@@ -6,19 +6,22 @@ import numpy as np
 import pytest
 
 from ibo_jax.acquisition import propose as program
+from ibo_jax.acquisition.expected_improvement import mean_at_target
 from ibo_jax.acquisition.representers import draw_representers, refined_pool
 from ibo_jax.methods import ibo
 from ibo_jax.numerics import in_float64
 from ibo_jax.observations import Observations, append, empty
 from ibo_jax.problems.synthetic import value
 from ibo_jax.space import Cell, Fidelity
-from ibo_jax.surrogate.kernels import ERROR_BASIS
+from ibo_jax.surrogate.kernels import ERROR_BASIS, PUBLISHED_ERROR_BASIS
 from ibo_jax.surrogate.likelihood import JITTER
+from ibo_jax.surrogate.model import cost_prior, error_prior
 from ibo_jax.surrogate.posterior import predict
 from ibo_jax.surrogate.surrogates import surrogates
 from reference import gaussian_process as twin
 
 KEY = jax.random.key(3)
+ONE_DRAW = [jax.tree.map(lambda value: value[None], prior(1).location) for prior in (error_prior, cost_prior)]
 
 
 def observations(count: int, log_price=lambda x, s: np.log(0.2 + s)) -> Observations:
@@ -66,6 +69,12 @@ def test_overhead_is_paid_beside_every_cost_and_its_median_counts(fits):
     np.testing.assert_allclose([*slow.x, slow.s], [*free.x, free.s], atol=1e-5)
     assert slow.log_acquisition == pytest.approx(float(free.log_acquisition) - np.log(1e6), abs=1e-4)
     assert hurried.s < free.s
+
+
+@pytest.mark.parametrize("basis", [PUBLISHED_ERROR_BASIS, np.array(PUBLISHED_ERROR_BASIS)], ids=["named", "array"])
+def test_a_basis_is_a_tuple_or_an_array(unchecked_types, basis):
+    given = (observations(4), *ONE_DRAW, False, False, basis)
+    assert jax.eval_shape(lambda: program.propose(KEY, *given, levels=None)).x.shape == (1,)
 
 
 def test_expected_improvement_ignores_cost_and_fidelity(fits):
@@ -217,6 +226,35 @@ def test_the_incumbent_is_never_a_pending_point(fits):
     assert best not in seen.x[:8]
     waiting = append(seen, best, 1.0, np.nan, np.nan, pending=True)
     assert propose(fits, waiting).incumbent in seen.x[:8]
+
+
+@pytest.fixture
+def rising():
+    """What is known of a function that rises from an edge: three evaluations, and one that is pending below them."""
+    seen = empty(1)
+    for x in (0.5, 0.2, 0.8):
+        seen = append(seen, np.array([x]), 1.0, objective=x, log_cost=0.5, overhead=10.0 * x)
+    seen = append(seen, np.array([0.1]), 1.0, np.nan, np.nan, overhead=1e6, pending=True)
+    with jax.enable_x64(True):
+        two = [jax.tree.map(lambda v: jnp.stack([v, v + 0.3])[:, 0], draw) for draw in ONE_DRAW]
+        yield seen, surrogates(seen, *two)
+
+
+def test_the_best_are_evaluated_and_what_is_improved_on_may_be_pending_but_no_padding(rising):
+    seen, models = rising
+    kept, mean, best = program._best_evaluated(models, seen)
+    np.testing.assert_array_equal(kept[:, 0], [0.2, 0.5, 0.8, 0.2, 0.2])
+    padding, pending, lowest = mean_at_target(models.error, jnp.array([[0.0], [0.1], [0.2]])).T
+    assert np.all((padding < pending) & (pending < lowest))  # else they could not be mistaken
+    np.testing.assert_allclose(mean, lowest.mean())
+    np.testing.assert_allclose(best, pending)
+
+
+def test_the_overhead_of_what_is_pending_does_not_count(rising):
+    seen, models = rising
+    point = (jnp.array([[0.3]]), jnp.ones(1))
+    expected = np.logaddexp(models.log_cost(*point), np.log(5.0))
+    np.testing.assert_allclose(program._log_price(models, seen, 1.0)(*point), expected)
 
 
 def test_padding_of_nan_proposes_the_same_exactly(fits):

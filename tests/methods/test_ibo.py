@@ -6,11 +6,14 @@ import jax
 import numpy as np
 import pytest
 
+from ibo_jax.acquisition.propose import Proposal
 from ibo_jax.methods import ibo, make
 from ibo_jax.methods.initial import initial_design
 from ibo_jax.observations import Observations, append, capacity_for, empty
 from ibo_jax.problems.synthetic import value
 from ibo_jax.space import Cell, Fidelity, Integer, SearchSpace
+from ibo_jax.surrogate import nuts
+from ibo_jax.surrogate.warping import UNWARPED, Warping
 
 KEY, INITIAL, TRIALS = jax.random.key(0), 6, 40
 # Levels that no other file has: JAX remembers equal programs of a process, and this file counts compilations.
@@ -145,6 +148,38 @@ def test_the_guard_fires_after_three_cheap_evaluations(fidelities, protocol, rea
         assert suggestion.fidelity == 1.0
         np.testing.assert_array_equal(suggestion.x, suggestion.recommendation)
         assert suggestion.predicted_objective == pytest.approx(suggestion.recommendation_objective)
+
+
+def test_each_process_goes_on_from_its_own_chain():
+    seen, cold = designed((1.0, 0.0, 0.4, 1.0)), nuts.cold_chain(1)._asdict()
+    state = ibo.fit_surrogates(KEY, seen, None).state
+    for name, other in (("error", "cost"), ("cost", "error")):
+        without = state | {f"{name}_{field}": value for field, value in cold.items()}
+        known, lost = (ibo.fit_surrogates(KEY, seen, chains) for chains in (state, without))
+        assert_equal(getattr(lost, other), getattr(known, other))
+        assert not np.array_equal(getattr(lost, name).log_noise, getattr(known, name).log_noise)
+
+
+def test_only_what_is_pending_near_the_target_and_there_is_asked():
+    def asked(s, *, pending):
+        return ibo.is_asked(append(empty(2), np.array([0.5, 0.3]), s, pending=pending), np.array([0.505, 0.3]))
+
+    assert asked(1.0, pending=True)
+    assert not asked(0.4, pending=True)
+    assert not asked(1.0, pending=False)
+    assert not ibo.is_asked(append(empty(2), np.array([0.5, 0.3]), 1.0, pending=True), np.array([0.5, 0.7]))
+
+
+@pytest.mark.parametrize("warping", [UNWARPED, Warping(location=2.0, scale=3.0, power=0.5)])
+def test_a_suggestion_tells_the_proposal_in_the_units_of_the_objective(warping):
+    numbers = {"mean": 0.9, "sd": 0.3, "incumbent_mean": 0.7, "recommendation_mean": 0.6}
+    proposal = Proposal(**(dict.fromkeys(Proposal._fields, np.ones(())) | {k: np.array(v) for k, v in numbers.items()}))
+    told = ibo._describe(proposal, warping, "acquisition", "")
+    mean, incumbent, recommendation, low, high = warping.invert(np.array([0.9, 0.7, 0.6, 0.6, 1.2]))
+    assert told.predicted_objective == pytest.approx(mean)
+    assert told.incumbent_objective == pytest.approx(incumbent)
+    assert told.recommendation_objective == pytest.approx(recommendation)
+    assert told.predicted_sd == pytest.approx((high - low) / 2)
 
 
 def test_the_guard_does_not_ask_again_what_failed_or_still_runs():

@@ -5,7 +5,7 @@ References:
 """
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -94,10 +94,15 @@ def propose(
             overhead; equation 6 of Ariafar et al. 2021, with the overhead that RoBO can add), "information_gain", or
             "expected_improvement" at the target (whatever it costs).
         cells: what x can reach, `SearchSpace.cells`.
+
+    Raises:
+        ValueError: unknown acquisition.
     """
+    if acquisition not in (known := get_args(Acquisition)):
+        raise ValueError(f"expected an acquisition among {known}, got {acquisition!r}; choose one of them")
     key_pool, key_representers, key_base, key_candidates, key_near = jax.random.split(key, 5)
     sure = jnp.asarray(False)
-    models = surrogates(observations, error, cost, error_basis, success)
+    models = surrogates(observations, error, cost, jnp.asarray(error_basis), success)  # `jit` hands a tuple on as one
     kept, incumbent_mean, best = _best_evaluated(models, observations)
 
     def improvement(x):

@@ -79,10 +79,11 @@ def fit(
         parameters with a leading axis of `draws`; if the chain is not finite they are those of the prior's location.
 
     Examples:
+        >>> from ibo_jax.numerics import in_float64
         >>> from ibo_jax.surrogate.model import error_prior
-        >>> x = jnp.linspace(0.0, 1.0, 8)[:, None]
-        >>> data = TrainingData(x, jnp.ones(8), jnp.sin(6 * x[:, 0]), jnp.ones(8, bool), jnp.array([1.0, 0.0, 0.0]))
-        >>> parameters, chain, info = fit(jax.random.key(0), data, error_prior(1), cold_chain(1))
+        >>> x = np.linspace(0.0, 1.0, 8)[:, None]
+        >>> data = TrainingData(x, np.ones(8), np.sin(6 * x[:, 0]), np.ones(8, bool), np.array([1.0, 0.0, 0.0]))
+        >>> parameters, chain, info = in_float64(fit)(jax.random.key(0), data, error_prior(1), cold_chain(1))
         >>> parameters.log_length_scale.shape, bool(info.finite)
         ((16, 1), True)
     """
