@@ -236,9 +236,19 @@ def test_functions_of_hyperparameters_get_them_in_the_order_of_the_space():
         orders.append(tuple(h))
         return MLP(10, units=4, layers=2, dropout=(h["input"], h["hidden"]))
 
-    made = small(space, network, epochs=1)
+    def augment(key, images, h):
+        orders.append(tuple(h))
+        return images
+
+    def penalty(params, h):
+        orders.append(tuple(h))
+        return 0.0
+
+    made = small(space, network, epochs=1, augment=augment, penalty=penalty)
     assert made.evaluate(0, {"hidden": 0.1, "width": 4.0, "input": 0.1}, 1).state == "ok"  # 4.0, as from JSON
-    fixed = small({name: space[name] for name in ("input", "hidden")}, network)
+    fixed = small({name: space[name] for name in ("input", "hidden")}, network, augment=augment, penalty=penalty)
+    for tuner in (self_tuning.tuner(fixed), hypernetwork.tuner(fixed)):
+        tuner.update(jax.random.key(0), tuner.init(jax.random.key(0)))
     params = as_network(MLP(10, units=4, layers=2)).init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     judge(fixed.learning)(params, {"input": 0.1, "hidden": 0.1}, "valid")
     replay(fixed, constant({"hidden": 0.1, "input": 0.1}, 1, 2))
