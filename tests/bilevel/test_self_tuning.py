@@ -1,12 +1,14 @@
 """The alternation does what it says: who sees which gradient, when, and what is left when it fails."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen
 
 from ibo_jax import bilevel
 from ibo_jax.bilevel import alternation, hypernetwork, relaxation, self_tuning, value_function
@@ -16,6 +18,7 @@ from ibo_jax.problems import problem
 from ibo_jax.problems.training import training_problem
 from ibo_jax.space import Categorical, Float, Integer, SearchSpace
 from ibo_jax.training.datasets import load, take
+from ibo_jax.training.layers import of_examples
 from ibo_jax.training.networks import MLP, as_network
 
 DATA = take(load("digits"), train=320, valid=160, test=160)
@@ -205,6 +208,26 @@ def test_a_fault_of_the_users_own_is_not_hidden_by_a_diagnosis():
         self_tuning.tuner(small(network=lambda h: MLP(10, {}["oops"] if jnp.ndim(h["dropout"]) else 8)))
     with pytest.raises(ValueError, match=r"TypeError: .*NoneType"):
         self_tuning.tuner(small(network=lambda h: MLP(10, 8 + (None if jnp.ndim(h["dropout"]) else 0))))
+
+
+class Noisy(linen.Module):
+    """As many units as there are examples in a batch of 32."""
+
+    amount: Any
+
+    @linen.compact
+    def __call__(self, inputs, train=False):
+        x = linen.Dense(32)(inputs.reshape(len(inputs), -1))
+        return linen.Dense(10)(x + self.amount * jax.random.normal(self.make_rng("dropout"), x.shape) if train else x)
+
+
+@pytest.mark.parametrize("batch_size", [32, 16])
+def test_a_vector_of_a_batch_is_not_taken_for_one_of_features(batch_size):
+    """A noise for each example would be one for each unit."""
+    made = small({"noise": Float(0.0, 1.0)}, lambda h: Noisy(h["noise"]), batch_size=batch_size)
+    with pytest.raises(ValueError, match=r"small: .* `layers.of_examples` was not applied to"):
+        self_tuning.tuner(made)
+    self_tuning.tuner(small({"noise": Float(0.0, 1.0)}, lambda h: Noisy(of_examples(h["noise"], jnp.ones((2, 2))))))
 
 
 def test_problems_without_training_are_refused():
