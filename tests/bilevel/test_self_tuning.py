@@ -104,6 +104,19 @@ def test_the_penalty_is_added_to_the_training_loss_once():
     assert twice - once == pytest.approx(rate * float(jnp.sum(kernel**2)), rel=1e-3)
 
 
+def test_the_penalty_is_that_of_perturbed_hyperparameters():
+    """Without its slope in them weights would not learn to respond; at the middle this one is zero."""
+
+    def told(times):
+        made = small({"l2": Float(0.0, 1.0)}, lambda h: MLP(10, units=16, layers=1),
+                     optimizer=lambda h, _: optax.sgd(0.0),
+                     penalty=lambda params, h: times * (h["l2"] - 0.5) ** 2)  # fmt: skip
+        _, (measures,) = run(self_tuning.tuner(made, start={"l2": 0.5}, warm_up=1, scale=2.0), 1)
+        return measures.train_loss
+
+    assert 0.05 < told(1.0) - told(0.0) < 0.2  # the variance of a sigmoid of twice a normal number is 0.1
+
+
 def test_hyperparameters_rest_in_the_warm_up_and_scales_where_they_are_not_tuned():
     made = small()
     tuner = self_tuning.tuner(made, warm_up=1, entropy=None, start={"dropout": 0.45})
