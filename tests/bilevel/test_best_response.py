@@ -12,6 +12,23 @@ from ibo_jax.training.networks import MLP, Network, as_network
 from ibo_jax.training.recurrent import CharacterLSTM
 
 SIZE = 3
+
+
+class Deep(linen.Module):
+    """Layers whose parameters are kept in one."""
+
+    @linen.compact
+    def __call__(self, inputs):
+        stack = linen.scan(Hidden, variable_axes={"params": 0}, split_rngs={"params": True}, length=2)
+        return linen.Dense(5)(stack()(linen.Dense(7)(inputs.reshape(len(inputs), -1)), None)[0])
+
+
+class Hidden(linen.Module):
+    @linen.compact
+    def __call__(self, inputs, _):
+        return linen.relu(linen.Dense(7)(inputs)), None
+
+
 AT = jnp.array([0.7, -1.5, 2.0])
 IMAGES = jax.random.normal(jax.random.key(1), (4, 8, 8, 2))
 TEXT = jax.random.randint(jax.random.key(2), (4, 6), 0, 11).astype(jnp.float32)
@@ -19,6 +36,7 @@ NETWORKS = {
     "mlp": (MLP(5, units=7, layers=2), IMAGES),
     "lenet": (LeNet(5, filters=(2, 3), units=6), IMAGES),
     "lstm": (CharacterLSTM(11, units=5, layers=2), TEXT),
+    "scan": (Deep(), IMAGES),
     "linen conv": (linen.Sequential([linen.Conv(3, (3, 3)), lambda x: x.mean((1, 2)), linen.Dense(5)]), IMAGES),
 }
 
@@ -47,7 +65,7 @@ def test_a_collapsed_network_is_the_plain_one_and_equals_the_wrapped_one(name):
     assert np.abs(wrapped - run(params, jnp.zeros((4, SIZE)))).max() > 1e-2
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet", "lstm"])
+@pytest.mark.parametrize("name", ["mlp", "lenet", "lstm", "scan"])
 def test_each_example_has_weights_of_its_own(name):
     network, inputs, params = started(name)
     vectors = jax.random.normal(jax.random.key(5), (4, SIZE))
@@ -144,6 +162,9 @@ def test_networks_that_cannot_respond_are_refused():
     bare = Network(lambda key, inputs: {"w": jnp.ones(2)}, lambda params, inputs, *, train, key: inputs)
     with pytest.raises(ValueError, match="Dense"):
         best_response.init(jax.random.key(0), bare, IMAGES, AT)
+    wrapped = as_network(linen.Sequential([lambda x: x.mean((1, 2)), linen.WeightNorm(linen.Dense(3))]))
+    with pytest.raises(ValueError, match="WeightNorm"):
+        best_response.init(jax.random.key(0), wrapped, IMAGES, AT)
     merging = as_network(linen.Sequential([lambda x: x.reshape(-1, 2), linen.Dense(3)]))
     with pytest.raises(ValueError, match="first axis"):
         best_response.init(jax.random.key(0), merging, IMAGES, AT)

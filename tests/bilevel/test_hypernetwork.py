@@ -259,6 +259,15 @@ def test_the_same_key_gives_the_same_bits_in_either_precision(digits_l2):
     jax.tree.map(np.testing.assert_array_equal, first, again)
 
 
+def test_a_state_whose_hyperparameters_can_move_no_more_is_not_finite(digits_l2):
+    """A gradient that is no number once stays in Adam's averages."""
+    made = tuner(digits_l2, epochs=2)
+    state = made.init(KEY)
+    _, measures = made.update(KEY, state._replace(hyper_optimizer=jax.tree.map(lambda x: x * jnp.nan if x.ndim else x,
+                                                                               state.hyper_optimizer)))  # fmt: skip
+    assert not measures.finite
+
+
 def mixed_problem():
     """Convolutions, dropout, a number of pixels and a penalty, all searched."""
 

@@ -1,12 +1,14 @@
 """The alternation does what it says: who sees which gradient, when, and what is left when it fails."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen
 
 from ibo_jax import bilevel
 from ibo_jax.bilevel import alternation, hypernetwork, relaxation, self_tuning, value_function
@@ -16,6 +18,7 @@ from ibo_jax.problems import problem
 from ibo_jax.problems.training import training_problem
 from ibo_jax.space import Categorical, Float, Integer, SearchSpace
 from ibo_jax.training.datasets import load, take
+from ibo_jax.training.layers import of_examples
 from ibo_jax.training.networks import MLP, as_network
 
 DATA = take(load("digits"), train=320, valid=160, test=160)
@@ -99,6 +102,19 @@ def test_the_penalty_is_added_to_the_training_loss_once():
 
     (once, rate, kernel), (twice, *_) = told(1.0), told(2.0)
     assert twice - once == pytest.approx(rate * float(jnp.sum(kernel**2)), rel=1e-3)
+
+
+def test_the_penalty_is_that_of_perturbed_hyperparameters():
+    """Without its slope in them weights would not learn to respond; at the middle this one is zero."""
+
+    def told(times):
+        made = small({"l2": Float(0.0, 1.0)}, lambda h: MLP(10, units=16, layers=1),
+                     optimizer=lambda h, _: optax.sgd(0.0),
+                     penalty=lambda params, h: times * (h["l2"] - 0.5) ** 2)  # fmt: skip
+        _, (measures,) = run(self_tuning.tuner(made, start={"l2": 0.5}, warm_up=1, scale=2.0), 1)
+        return measures.train_loss
+
+    assert 0.05 < told(1.0) - told(0.0) < 0.2  # the variance of a sigmoid of twice a normal number is 0.1
 
 
 def test_hyperparameters_rest_in_the_warm_up_and_scales_where_they_are_not_tuned():
@@ -207,6 +223,26 @@ def test_a_fault_of_the_users_own_is_not_hidden_by_a_diagnosis():
         self_tuning.tuner(small(network=lambda h: MLP(10, 8 + (None if jnp.ndim(h["dropout"]) else 0))))
 
 
+class Noisy(linen.Module):
+    """As many units as there are examples in a batch of 32."""
+
+    amount: Any
+
+    @linen.compact
+    def __call__(self, inputs, train=False):
+        x = linen.Dense(32)(inputs.reshape(len(inputs), -1))
+        return linen.Dense(10)(x + self.amount * jax.random.normal(self.make_rng("dropout"), x.shape) if train else x)
+
+
+@pytest.mark.parametrize("batch_size", [32, 16])
+def test_a_vector_of_a_batch_is_not_taken_for_one_of_features(batch_size):
+    """A noise for each example would be one for each unit."""
+    made = small({"noise": Float(0.0, 1.0)}, lambda h: Noisy(h["noise"]), batch_size=batch_size)
+    with pytest.raises(ValueError, match=r"small: .* `layers.of_examples` was not applied to"):
+        self_tuning.tuner(made)
+    self_tuning.tuner(small({"noise": Float(0.0, 1.0)}, lambda h: Noisy(of_examples(h["noise"], jnp.ones((2, 2))))))
+
+
 def test_problems_without_training_are_refused():
     tuners = (self_tuning.tuner, hypernetwork.tuner, value_function.tuner, lambda branin: replay(branin, {}))
     for refuse in (partial(tuner, problem("branin")) for tuner in tuners):
@@ -236,9 +272,19 @@ def test_functions_of_hyperparameters_get_them_in_the_order_of_the_space():
         orders.append(tuple(h))
         return MLP(10, units=4, layers=2, dropout=(h["input"], h["hidden"]))
 
-    made = small(space, network, epochs=1)
+    def augment(key, images, h):
+        orders.append(tuple(h))
+        return images
+
+    def penalty(params, h):
+        orders.append(tuple(h))
+        return 0.0
+
+    made = small(space, network, epochs=1, augment=augment, penalty=penalty)
     assert made.evaluate(0, {"hidden": 0.1, "width": 4.0, "input": 0.1}, 1).state == "ok"  # 4.0, as from JSON
-    fixed = small({name: space[name] for name in ("input", "hidden")}, network)
+    fixed = small({name: space[name] for name in ("input", "hidden")}, network, augment=augment, penalty=penalty)
+    for tuner in (self_tuning.tuner(fixed), hypernetwork.tuner(fixed)):
+        tuner.update(jax.random.key(0), tuner.init(jax.random.key(0)))
     params = as_network(MLP(10, units=4, layers=2)).init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     judge(fixed.learning)(params, {"input": 0.1, "hidden": 0.1}, "valid")
     replay(fixed, constant({"hidden": 0.1, "input": 0.1}, 1, 2))

@@ -84,11 +84,11 @@ class Game(NamedTuple):
     def steps(self) -> int:
         return self.turns * self.settings.train_steps
 
-    def named(self, values: Array) -> dict[str, Array]:
+    def named(self, values: Array) -> dict[str, Any]:
         return relaxation.by_name(self.space, jax.lax.stop_gradient(values), self.settings.half_lines)
 
     def network(self, values: Array) -> Network:
-        return as_network(self.task.network(self.named(values)))  # type: ignore[arg-type]
+        return as_network(self.task.network(self.named(values)))
 
     def logits(self, params: Any, inputs: Array, values: Array, *, train: bool, key: Any = None) -> Any:
         away = values - jax.lax.broadcast_to_rank(self.first, values.ndim)
@@ -153,11 +153,11 @@ def _train(game: Game, key: PRNGKeyArray, state: State, training: Examples) -> t
     key_batch, key_perturb, key_augment, key_dropout = jax.random.split(key, 4)
     index = importance.presample(key_batch, len(training.labels), game.batch_size)
     values = _perturbed(key_perturb, state.upper, game.batch_size)
-    named, inputs = game.named(values), training.inputs[index]
     augment, penalty = game.task.augment, game.task.penalty
+    inputs = training.inputs[index]
     if augment is not None:
         keys = jax.random.split(key_augment, game.batch_size)
-        inputs = augmented(keys, inputs, augment, named)
+        inputs = augmented(keys, inputs, lambda key, one, at: augment(key, one, game.named(at)), values)
     inputs = training.normalised(inputs)
 
     def objective(params: Any) -> Array:
@@ -165,8 +165,8 @@ def _train(game: Game, key: PRNGKeyArray, state: State, training: Examples) -> t
         loss = jnp.mean(importance.loss(logits, training.labels[index])) + jnp.mean(punished)
         if penalty is None:
             return loss
-        few = jax.tree.map(lambda leaf: leaf[:PENALTY_DRAWS], (values, named))
-        return loss + jnp.mean(jax.vmap(lambda at, h: penalty(game.plain(params, at), h))(*few))
+        few = values[:PENALTY_DRAWS]
+        return loss + jnp.mean(jax.vmap(lambda at: penalty(game.plain(params, at), game.named(at)))(few))
 
     loss, gradient = jax.value_and_grad(objective)(state.params)
     updates, optimizer_state = game.optimizer().update(gradient, state.optimizer_state, state.params)

@@ -38,8 +38,9 @@ def init(key: PRNGKeyArray, network: Network, inputs: Array, hyperparameters: Fl
         ValueError: no layer responds: the network is not a Flax Linen one, or has none of `LAYERS`; or a layer has a
             name of the response.
     """
-    plain = jax.tree_util.tree_leaves_with_path(jax.eval_shape(network.init, key, inputs))
-    if taken := sorted(OWN & {getattr(entry, "key", None) for path, _ in plain for entry in path}):
+    plain = jax.eval_shape(network.init, key, inputs)
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(plain)]
+    if taken := sorted(OWN & {getattr(entry, "key", None) for path in paths for entry in path}):
         raise ValueError(f"expected layers and parameters of other names than {sorted(OWN)}, which belong to the "
                          f"response, got {taken}; rename them")  # fmt: skip
     batch = jnp.broadcast_to(hyperparameters, (len(inputs), *hyperparameters.shape))
@@ -48,6 +49,9 @@ def init(key: PRNGKeyArray, network: Network, inputs: Array, hyperparameters: Fl
     if not _responds(params):
         raise ValueError(f"expected a Flax Linen network with at least one of {[layer.__name__ for layer in LAYERS]}, "
                          "whose weights can respond to hyperparameters, got none; build it of these")  # fmt: skip
+    if jax.tree.map(jnp.shape, jax.eval_shape(collapse, params, hyperparameters)) != jax.tree.map(jnp.shape, plain):
+        raise ValueError("expected layers whose parameters are their own, got some that are wrapped, as in WeightNorm, "
+                         "and that would not collapse into the network; leave the wrapper out")  # fmt: skip
     return params
 
 
@@ -82,6 +86,8 @@ def collapse(params: Params, hyperparameters: Float[Array, "hyperparameter"]) ->
     if "response" not in params:
         return {name: collapse(part, hyperparameters) for name, part in params.items()}
     response, hyper = params["response"], params["hyper"]
+    if response["map"].ndim > 2:  # several layers in one, as `linen.scan` and `linen.vmap` keep them
+        return jax.vmap(collapse, (0, None))(params, hyperparameters)
     plain = {name: leaf for name, leaf in params.items() if name not in ("response", "hyper")}
     gain, shift = _split(hyperparameters @ response["map"], response)
     plain |= {name: plain[name] + lax.broadcast_to_rank(gain, leaf.ndim) * leaf for name, leaf in hyper.items()}

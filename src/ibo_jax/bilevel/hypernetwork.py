@@ -108,7 +108,7 @@ def tuner(
     def run_epoch(key: PRNGKeyArray, state: State, seen: Examples, judged: Examples) -> tuple[State, Measures]:
         state, train_loss = _epoch(key, state, update, count, training.batch_size, seen, judged)
         _, loss = training.evaluate(hypernet.apply(state.phi, state.lam), state.lam, judged)
-        return state, Measures(train_loss, loss, all_finite((loss, state.lam, state.phi)))
+        return state, Measures(train_loss, loss, all_finite((loss, state)))
 
     start = jax.jit(lambda key: made.init(key, jnp.zeros(dimension, jnp.float32)))
     epoch = jax.jit(run_epoch)  # not donated: the old state must be there to save when an epoch is interrupted

@@ -44,9 +44,11 @@ def tuner(
     The score is the validation loss, in evaluation mode, of the weights at the current hyperparameters.
 
     Args:
-        problem: made by `training_problem` with a Flax Linen network.
+        problem: made by `training_problem` with a Flax Linen network. It may be built with vectors, a value for each
+            example: `training.layers.of_examples(h["noise"], x)` puts one along the first axis of `x`.
         start: initial hyperparameters; default 5 % of each range.
-        epochs: default five times the epochs of one training of the problem.
+        epochs: default five times the epochs of one training of the problem. Where its learning rate follows a
+            schedule to zero in those, the weights stay still for the rest: let it last.
         settings: fields of `Settings`.
 
     Examples:
@@ -79,6 +81,8 @@ def tuner(
     with jax.enable_x64(False), _explained(problem):
         state = jax.eval_shape(run_init, jax.random.key(0), training)
         jax.eval_shape(run_update, jax.random.key(0), state, training, judging)
+        other = game._replace(batch_size=batch_size + 1)  # a vector of a batch may fit an axis of as many features
+        jax.eval_shape(partial(alternation.epoch, other), jax.random.key(0), state, training, judging)
 
     @in_float32
     def init(key: PRNGKeyArray) -> State:
@@ -124,8 +128,11 @@ def _explained(problem: Problem) -> Iterator[None]:
         raise ValueError(f"{problem.name}: expected the optimiser and the batch size to be fixed, got {error} among "
                          "the hyperparameters, to which no weights respond; fix it, or choose another tuner"
                          ) from error  # fmt: skip
-    except (*NOT_TRACEABLE, TypeError) as error:
+    except (*NOT_TRACEABLE, TypeError, ValueError) as error:
+        if isinstance(error, ValueError) and "shapes for broadcasting" not in str(error):
+            raise
         raise ValueError(f"{problem.name}: expected hyperparameters that may differ from example to example (rates, "
-                         f"probabilities, weights) among {list(problem.space.names)}, got a size, a choice or a "
-                         f"fault of the training itself ({first_line(error)}); fix it, or choose another tuner"
+                         f"probabilities, weights) among {list(problem.space.names)}, got a size, a choice, a vector "
+                         f"of a batch that `layers.of_examples` was not applied to, or a fault of the training itself "
+                         f"({first_line(error)}); fix it, or choose another tuner"
                          ) from error  # fmt: skip
