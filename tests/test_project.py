@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -138,6 +139,17 @@ def test_readme_commands_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(re.findall(r"(?:`|^|: )make ([a-z-]+)", README, flags=re.MULTILINE))
     assert {"tune", "test"} <= named <= targets
+
+
+def test_make_never_installs_twice_at_once(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    pip = "mkdir .venv/pip && sleep 0.3 && rmdir .venv/pip #"
+    made = (".venv/.installed-test", ".venv/.installed-docs")
+    command = ["make", "--jobs=2", "PYTHON=true", f"PIP={pip}", *made]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_readme_options_are_those_of_the_command():
