@@ -51,13 +51,6 @@ def test_a_module_imports_only_its_own_row_or_one_above(path):
     assert set(imported(path)) <= MAY_IMPORT[part]
 
 
-def test_importing_the_package_loads_no_shell():
-    """And no JAX program either: names load when they are used."""
-    code = "import sys, ibo_jax; print(*{name.split('.')[0] for name in sys.modules})"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"optuna", "matplotlib", "rich", "tensorflow_datasets"} & set(loaded)
-
-
 def test_citation_is_valid_and_names_the_paper():
     text = (ROOT / "CITATION.cff").read_text()
     Citation(text).validate()
