@@ -8,6 +8,7 @@ TUNE ?= digits-mlp
 # How pip installs PyTorch: the options of the index of CPU builds save gigabytes of CUDA for the peers.
 TORCH ?= torch==2.13.0
 
+.NOTPARALLEL:  # two pips at once spoil .venv
 .PHONY: help install tune test test-all lint format figures docs dashboard peers clean
 
 help:

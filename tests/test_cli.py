@@ -133,7 +133,7 @@ def test_interrupted_with_everything_saved(tmp_path, number, status):
 
 
 def test_import_is_light():
-    heavy = "optuna matplotlib rich jax flax sqlalchemy"
+    heavy = "optuna matplotlib rich jax flax sqlalchemy tensorflow_datasets"
     code = f"import sys, ibo_jax, ibo_jax.cli; print(*[m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

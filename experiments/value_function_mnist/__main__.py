@@ -78,9 +78,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3, metavar="N")
     parser.add_argument("--first-seed", type=int, default=3, metavar="K", help="0 to 2 have been looked at")
     parser.add_argument("--cells", nargs="+", metavar="NAME", help="default: all of the scale")
-    parser.add_argument("--methods", nargs="+", metavar="NAME", default=[*TUNERS, *METHODS])
+    parser.add_argument("--methods", nargs="+", metavar="NAME", default=[*TUNERS, *METHODS],
+                        choices=[*TUNERS, *METHODS])  # fmt: skip
     parser.add_argument("--out", type=Path, help="folder of rows and figures; default: here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
+    if unknown := {*(chosen.cells or ())} - {cell.name for cell in CELLS[chosen.scale]}:
+        known = ", ".join(cell.name for cell in CELLS[chosen.scale])
+        parser.error(f"expected cells among {known}, got {', '.join(sorted(unknown))}")
     folder = chosen.out or folder_of("value_function_mnist", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"rows-{chosen.scale}.jsonl"

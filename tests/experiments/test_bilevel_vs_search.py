@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.bilevel_vs_search import plot, runs
+from experiments.value_function_mnist import __main__ as cells_command
 from experiments.value_function_mnist import plot as cells_plot
 from experiments.value_function_mnist.settings import CPU, METHODS
 from ibo_jax.problems import catalogue
@@ -71,3 +72,11 @@ def test_the_cells_are_drawn_from_what_there_is(tmp_path):
     figure, page = cells_plot.draw(tmp_path)
     assert figure.stat().st_size > 10_000
     assert "| value function | 1 | 15 | 2 | 0.3000 |  | 0.0100, 0.0100 |" in page.read_text()
+
+
+@pytest.mark.parametrize("option", ["--cells", "--methods"])
+def test_a_name_that_no_cell_or_method_has_is_refused(option, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cells_command.main(["--scale", "smoke", option, "nonsense", "--out", str(tmp_path)])
+    assert "nonsense" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from workers import timeless
 
 from ibo_jax import methods, tune
 from ibo_jax.outcomes import Outcome
@@ -14,7 +15,6 @@ from ibo_jax.problems.axes import TASK
 from ibo_jax.problems.base import Problem
 from ibo_jax.problems.training import training_problem
 from ibo_jax.space import PRESAMPLE_RATIO, Categorical, Fidelity, Float, Integer, SearchSpace
-from ibo_jax.study import rows
 from ibo_jax.study.optuna_methods import PRUNING
 from ibo_jax.training import optimizers
 from ibo_jax.training.datasets import load, take
@@ -75,10 +75,6 @@ def digits() -> Problem:
         epochs=4,
         initial=INITIAL,
     )
-
-
-def timeless(found):
-    return [{name: value for name, value in row.items() if name not in rows.TIMES} for row in found]
 
 
 @pytest.mark.parametrize("name", METHODS)

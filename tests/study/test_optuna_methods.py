@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.samplers import GPSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
-from workers import failing
+from workers import failing, timeless
 
 from ibo_jax import Categorical, Float, Integer, Outcome, Problem, SearchSpace
 from ibo_jax.methods import NAMES, OPTUNA_NAMES
@@ -66,10 +66,6 @@ def learner(at=None, how=None):
         return Outcome(state, errors[-1], cost_seconds=len(errors), cost_work=len(errors), history={"error": errors})
 
     return Problem("curves", MIXED, evaluate, initial=2, guess=0.9, epochs=EPOCHS)
-
-
-def timeless(found):
-    return [{name: value for name, value in row.items() if name not in rows.TIMES} for row in found]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from workers import slow_branin
+from workers import slow_branin, timeless
 
 from ibo_jax.study import rows, storage
 from ibo_jax.study.tune import tune
@@ -32,10 +32,6 @@ def begun(process: subprocess.Popen, count: int) -> None:
     for _ in range(count):
         line = process.stdout.readline()
         assert line == "begin\n", process.stderr.read()
-
-
-def timeless(found: list[rows.Row]) -> list[dict]:
-    return [{name: value for name, value in row.items() if name not in rows.TIMES} for row in found]
 
 
 def killed_and_resumed(folder: Path, kills: int, *options: str, seed: int) -> list[rows.Row]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optuna
 import pytest
-from workers import failing
+from workers import failing, timeless
 
 from ibo_jax import Fidelity, Float, Outcome, Problem, Report, SearchSpace
 from ibo_jax.methods import ibo
@@ -39,10 +39,6 @@ def interrupted(problem: Problem, at: int) -> Problem:
         return problem.evaluate(seed, hyperparameters, fidelity)
 
     return Problem(**{**vars(problem), "evaluate": evaluate})
-
-
-def timeless(found):
-    return [{name: value for name, value in row.items() if name not in rows.TIMES} for row in found]
 
 
 def test_rows_on_disk_are_the_rows_returned(tmp_path):

@@ -11,8 +11,14 @@ from pathlib import Path
 
 from ibo_jax import Outcome, Problem, tune
 from ibo_jax.problems.synthetic import SYNTHETIC
+from ibo_jax.study import rows
 
 BRANIN = SYNTHETIC["branin"]
+
+
+def timeless(found: list[rows.Row]) -> list[dict]:
+    """Rows without what differs from run to run."""
+    return [{name: value for name, value in row.items() if name not in rows.TIMES} for row in found]
 
 
 def slow_branin(seconds: float, deadly: int | None = None) -> Problem:
