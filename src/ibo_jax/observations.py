@@ -67,7 +67,8 @@ def append(
         raise ValueError(f"expected a point of shape {width}, got one of shape {np.shape(x)}; give each coordinate")
     row = observations.size
     extra = max(0, capacity_for(row + 1) - len(observations.mask))
-    grown = Observations(*(np.pad(field, [(0, extra)] + [(0, 0)] * (field.ndim - 1)) for field in observations))
+    room = (np.zeros_like(field, shape=(extra, *field.shape[1:])) for field in observations)
+    grown = Observations(*map(np.concatenate, zip(observations, room, strict=True)))
     for field, value in zip(grown, (x, fidelity, objective, log_cost, overhead, True, pending), strict=True):
         field[row] = value
     return grown
