@@ -26,7 +26,7 @@ def write_report(directory: Path) -> Path:
         The path of the page.
     """
     path = Path(directory) / "report.html"
-    path.write_text(page(rows.read(directory), rows.summary(directory)), encoding="utf-8")
+    path.write_text(page(rows.read(directory), rows.summary(directory)), encoding="utf-8", errors="backslashreplace")
     return path
 
 
@@ -84,7 +84,8 @@ def axes_of(trials: Sequence[Row], summary: Row) -> tuple[dict[str, Series], lis
         else:
             values[name] = np.array(chosen, float)
             whole = bounds.get("type") == "Integer"  # bounds of a real dimension may be written as whole numbers too
-            axes.append(Axis(name, bounds["low"], bounds["high"], bool(bounds.get("log")), integer=whole))
+            low, high = float(bounds["low"]), float(bounds["high"])  # whole ones may exceed 64 bits
+            axes.append(Axis(name, low, high, bool(bounds.get("log")), integer=whole))
     return values, axes
 
 
