@@ -26,7 +26,7 @@ def write_report(directory: Path | str) -> Path:
         ValueError: there is no run, or it is damaged.
     """
     path = Path(directory) / "report.html"
-    path.write_text(page(*descent.read(directory)), encoding="utf-8", errors="backslashreplace")
+    path.write_text(page(*descent.read(directory)), encoding="utf-8")
     return path
 
 

@@ -26,7 +26,7 @@ def write_report(directory: Path) -> Path:
         The path of the page.
     """
     path = Path(directory) / "report.html"
-    path.write_text(page(rows.read(directory), rows.summary(directory)), encoding="utf-8", errors="backslashreplace")
+    path.write_text(page(rows.read(directory), rows.summary(directory)), encoding="utf-8")
     return path
 
 
