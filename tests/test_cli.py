@@ -104,6 +104,14 @@ def test_a_folder_that_cannot_be_made_is_named(capsys):
     assert "expected to work in /dev/null" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("out", ["", "sqlite:///study.db"])
+def test_what_is_no_folder_is_refused(tmp_path, monkeypatch, capsys, out):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["tune", "forrester", "--method", "random", "--evaluations", "1", "--out", out]) == cli.BAD_INPUT
+    assert f"expected a folder for the study, got {out!r}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_problems(capsys):
     assert cli.main(["problems"]) == 0
     shown = capsys.readouterr().out

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument(
         "--protocol", default="default", help="default, paper (Algorithm 1 to the letter), scripts (the authors' code)"
     )
-    tune.add_argument("--out", type=Path, metavar="DIR", help="default: runs/PROBLEM-METHOD-SEED")
+    tune.add_argument("--out", metavar="DIR", help="default: runs/PROBLEM-METHOD-SEED")
     tune.set_defaults(run=_tune)
 
     problems = commands.add_parser("problems", help="list the problems")
@@ -112,8 +112,9 @@ def _tune(chosen: argparse.Namespace) -> int:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     enable_compilation_cache()
-    directory = (chosen.out or Path("runs") / f"{chosen.problem}-{chosen.method}-{chosen.seed}").expanduser()
-    budget: dict[str, Any] = {"seconds": chosen.seconds, "seed": chosen.seed, "storage": directory}
+    named = f"runs/{chosen.problem}-{chosen.method}-{chosen.seed}" if chosen.out is None else chosen.out
+    directory = Path(named).expanduser()
+    budget: dict[str, Any] = {"seconds": chosen.seconds, "seed": chosen.seed, "storage": named}
     try:
         check_parallel(chosen.parallel, chosen.method, directory)
         problem = catalogue.problem(chosen.problem, scale=chosen.scale, protocol=chosen.protocol)

@@ -95,6 +95,15 @@ def test_lines_say_what_came_of_an_interrupted_trial(rows, capsys):
     assert [line.split(",")[0] for line in said] == ["resumed after 2 trials", "trial 2/4"]
 
 
+def test_an_odd_message_fits_every_output(rows, monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(found := io.BytesIO(), encoding="ascii"))
+    lines = progress.Lines("größe", 4, None)
+    lines.update([], 0.0)
+    lines.update([{**rows[0], "message": "ValueError: \udcff"}], 1.0)
+    assert rb"(at any gr\xf6\xdfe)" in found.getvalue()
+    assert rb"ValueError: \udcff" in found.getvalue()
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.000123456, "0.0001235"), (128, "128"), ("tanh", "tanh"), (None, "-"), (math.nan, "-")]
 )

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from ibo_jax import Fidelity, Integer, Problem, SearchSpace
 from ibo_jax.study import figures
 from ibo_jax.study.progress import number as shown
 from ibo_jax.study.report import FIGURES, axes_of, page, write_report
@@ -266,3 +267,14 @@ def test_the_best_so_far_runs_forward_in_time():
     assert left.get_xdata()[:4].tolist() == [10.0, 30.0, 40.0, 60.0]
     assert left.get_ydata()[:4].tolist() == [0.5, 0.4, 0.3, 0.1]
     assert right.get_ydata().tolist() == [0.5, 0.1, 0.1, 0.1, 0.1]
+
+
+def test_huge_integers_and_names_of_files_that_are_no_text_are_written(tmp_path):
+    def evaluate(seed, hyperparameters, fidelity):
+        raise ValueError("no file \udcff")
+
+    problem = Problem("huge", SearchSpace({"n": Integer(0, 10**30)}), evaluate, Fidelity("s", 1, 1))
+    with pytest.warns(UserWarning, match="no evaluation succeeded") as said:
+        tune(problem, "random", evaluations=2, storage=tmp_path, progress=False)
+    assert len(said) == 1
+    assert r"no file \udcff" in (tmp_path / "report.html").read_text()

@@ -22,7 +22,7 @@ from ibo_jax.study.checkpoint import Checkpoint
 from ibo_jax.study.checks import check_budget, check_problem, check_same, check_seed, folder_of, identity, versions
 from ibo_jax.study.compiling import stopwatch
 from ibo_jax.study.convert import plain
-from ibo_jax.study.progress import number
+from ibo_jax.study.progress import number, say
 from ibo_jax.study.result import Result
 from ibo_jax.types import Value
 
@@ -140,9 +140,9 @@ class Lines:
     def __call__(self, found: Sequence[EpochRow]) -> None:
         for row in found[self.shown :]:
             values = ", ".join(f"{name} {number(value)}" for name, value in row["hyperparameters"].items())
-            print(f"epoch {row['number'] + 1}{self.of}, {row['state']}, validation loss "
-                  f"{number(row['validation_loss'])}, error {number(row['error'])}, {row['cost_seconds']:.2f} s, "
-                  f"{values}", flush=True)  # fmt: skip
+            say(f"epoch {row['number'] + 1}{self.of}, {row['state']}, validation loss "
+                f"{number(row['validation_loss'])}, error {number(row['error'])}, {row['cost_seconds']:.2f} s, "
+                f"{values}")  # fmt: skip
         self.shown = len(found)
 
 

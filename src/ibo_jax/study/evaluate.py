@@ -69,14 +69,14 @@ def evaluate(
 
 
 def _in_python(outcome: Outcome) -> Outcome:
-    """Numbers as Python has them, whatever arrays the problem returned, and an exception as text; a work that is not
-    finite is unknown."""
+    """Numbers as Python has them, whatever arrays the problem returned, and an exception as text that can be printed
+    (names of files may be none); a work that is not finite is unknown."""
     error, seconds, work, compiling, share = (math.nan if value is None else float(value) for value in (
         outcome.error, outcome.cost_seconds, outcome.cost_work, outcome.compile_seconds, outcome.importance_share
     ))  # fmt: skip
     return outcome._replace(
         error=error, cost_seconds=seconds, cost_work=work if math.isfinite(work) else 0.0, compile_seconds=compiling,
-        importance_share=share, message=str(outcome.message or ""),
+        importance_share=share, message=str(outcome.message or "").encode(errors="backslashreplace").decode(),
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """What is shown while a search runs: a live table in a terminal, plain lines in a log, or nothing."""
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from ibo_jax.study.rows import Row
 
-__all__ = ["Progress", "best_error", "make_progress", "number", "seconds_left", "table"]
+__all__ = ["Progress", "best_error", "make_progress", "number", "say", "seconds_left", "table"]
 
 SHOWN = 12  # newest rows of the live table
 RECENT = 8  # slots whose ends predict the next ones
@@ -46,11 +47,11 @@ class Lines(Progress):
         if self.said is None:
             self.said = {_end(row) for row in rows}
             if rows:
-                print(f"resumed after {len(rows)} trials, lowest {number(best_error(rows))}", flush=True)
+                say(f"resumed after {len(rows)} trials, lowest {number(best_error(rows))}")
         for row in rows:  # in the order of slots; workers may finish in another
             if _end(row) not in self.said:
                 self.said.add(_end(row))
-                print(self.line(row, [known for known in rows if _end(known) in self.said], elapsed), flush=True)
+                say(self.line(row, [known for known in rows if _end(known) in self.said], elapsed))
 
     def line(self, row: Row, rows: Sequence[Row], elapsed: float) -> str:
         """One slot and what is known by then."""
@@ -123,6 +124,12 @@ def make_progress(
     if Console().is_terminal:
         return Screen(title, fidelity, evaluations, seconds)
     return Lines(fidelity, evaluations, seconds)
+
+
+def say(line: str) -> None:
+    """Print at once; what the output's encoding lacks is escaped: an odd message must not end a search."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def table(rows: Sequence[Row], fidelity: str, *, title: str = "", best: float | None = None) -> Table:

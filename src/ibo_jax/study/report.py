@@ -84,7 +84,8 @@ def axes_of(trials: Sequence[Row], summary: Row) -> tuple[dict[str, Series], lis
         else:
             values[name] = np.array(chosen, float)
             whole = bounds.get("type") == "Integer"  # bounds of a real dimension may be written as whole numbers too
-            axes.append(Axis(name, bounds["low"], bounds["high"], bool(bounds.get("log")), integer=whole))
+            low, high = float(bounds["low"]), float(bounds["high"])  # whole ones may exceed 64 bits
+            axes.append(Axis(name, low, high, bool(bounds.get("log")), integer=whole))
     return values, axes
 
 
