@@ -1,6 +1,7 @@
 """Draws follow the scores and the weighted mean is unbiased; false alarms of each statistical test below 1e-5."""
 
 import inspect
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -183,6 +184,19 @@ def test_same_draws_in_either_precision_mode():
         assert wide.weights.dtype == jnp.float32
         np.testing.assert_array_equal(wide.indices, narrow.indices)
         np.testing.assert_array_equal(presample(jax.random.key(0), 50, 20), presample(jax.random.key(0), 50, 20))
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_kept_in_numpy_give_the_same_draws_without_a_warning(method):
+    scores = np.random.default_rng(5).gamma(1.0, size=64)
+    g = scores / scores.sum()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        index = draw(jax.random.key(3), g, 32, method)
+        np.testing.assert_allclose(importance.tau(scores), twin.tau(scores), rtol=1e-5)
+        np.testing.assert_allclose(weights(g, index), twin.weights(scores, np.asarray(index)), rtol=1e-5)
+    np.testing.assert_array_equal(index, draw(jax.random.key(3), jnp.asarray(g), 32, method))
 
 
 def test_unknown_draw_is_refused():
