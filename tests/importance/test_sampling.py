@@ -116,6 +116,14 @@ def test_examples_of_score_zero_are_never_drawn(method):
     assert np.all(np.isfinite(weight))
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("extreme", [0.0, 1 - 2.0**-23])  # of what JAX draws
+def test_nor_are_they_at_the_ends_of_what_is_drawn(extreme, method, monkeypatch):
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: jnp.full(shape, extreme, dtype))
+    index = draw(jax.random.key(0), jnp.array([0.0, 0.5, 0.5, 0.0]), 64, method)
+    assert set(np.unique(index)) <= {1, 2}
+
+
 def test_systematic_draws_are_within_one_of_their_expectation():
     g = probabilities(jnp.asarray(np.random.default_rng(4).gamma(1.0, size=40), jnp.float32))
     for seed in range(20):
