@@ -53,7 +53,7 @@ def test_gradient_norm_has_a_gradient_where_an_example_has_none():
 
 
 def test_gradient_norm_is_that_of_single_examples_on_several_devices():
-    """Within `jax.shard_map` the gradient of what devices share is summed over them, unless it is made each one's own."""
+    """Within `jax.shard_map` the gradient of what devices share is that of all of them, unless it is made their own."""
     mesh, shared, parted = AbstractMesh((4,), ("device",)), PartitionSpec(), PartitionSpec("device")
     norms = jax.shard_map(
         lambda *args: gradient_norm(lambda p, x: x @ p, *args),
