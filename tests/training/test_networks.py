@@ -93,6 +93,30 @@ def test_convolutional_networks_are_those_written_out(module, first_stride, pool
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("module", "last", "hidden"),
+    [
+        (LeNet(5, filters=(2, 64), units=7, dropout=(0.5, 0.5, 0.0)), "conv_1", "hidden"),
+        (AlexNet(5, filters=(2, 2, 2, 2, 64), units=7, conv_dropout=(0.5,) * 5), "conv_4", "hidden_0"),
+    ],
+)
+def test_dropout_after_convolutions_is_of_whole_channels(module, last, hidden):
+    network, images, seen = as_network(module), jnp.ones((2, *IMAGE)), []
+    params = network.init(jax.random.key(0), images)
+    params[last]["bias"] += 100.0  # no zeros but those of dropout
+
+    def watch(method, args, kwargs, context):
+        if context.module.name == hidden:
+            seen.extend(args)
+        return method(*args, **kwargs)
+
+    with linen.intercept_methods(watch):
+        network.apply(params, images, train=True, key=jax.random.key(1))
+    zero = np.asarray(seen[0] == 0).reshape(2, -1, 64)
+    np.testing.assert_array_equal(zero, zero[:, :1] * np.ones_like(zero))
+    assert 0.2 < zero.mean() < 0.8  # of 128 channels
+
+
 def test_examples_do_not_influence_one_another():
     images = jax.random.normal(jax.random.key(1), (3, *IMAGE))
     for module in (MLP(10), CNN(10, 8, 16), WideResNet(10, depth=10, widen=1)):
