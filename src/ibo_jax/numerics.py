@@ -60,6 +60,7 @@ def at_least_float32(array: Float[Array, "..."]) -> Float[Array, "..."]:
         >>> at_least_float32(jnp.ones(1, jnp.bfloat16)).dtype
         dtype('float32')
     """
+    array = jnp.asarray(array)  # of NumPy, doubles become what JAX calculates in
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 

@@ -1,6 +1,7 @@
 """Draws follow the scores and the weighted mean is unbiased; false alarms of each statistical test below 1e-5."""
 
 import inspect
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -115,6 +116,14 @@ def test_examples_of_score_zero_are_never_drawn(method):
     assert np.all(np.isfinite(weight))
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("extreme", [0.0, 1 - 2.0**-23])  # of what JAX draws
+def test_nor_are_they_at_the_ends_of_what_is_drawn(extreme, method, monkeypatch):
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype: jnp.full(shape, extreme, dtype))
+    index = draw(jax.random.key(0), jnp.array([0.0, 0.5, 0.5, 0.0]), 64, method)
+    assert set(np.unique(index)) <= {1, 2}
+
+
 def test_systematic_draws_are_within_one_of_their_expectation():
     g = probabilities(jnp.asarray(np.random.default_rng(4).gamma(1.0, size=40), jnp.float32))
     for seed in range(20):
@@ -183,6 +192,19 @@ def test_same_draws_in_either_precision_mode():
         assert wide.weights.dtype == jnp.float32
         np.testing.assert_array_equal(wide.indices, narrow.indices)
         np.testing.assert_array_equal(presample(jax.random.key(0), 50, 20), presample(jax.random.key(0), 50, 20))
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_kept_in_numpy_give_the_same_draws_without_a_warning(method):
+    scores = np.random.default_rng(5).gamma(1.0, size=64)
+    g = scores / scores.sum()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        index = draw(jax.random.key(3), g, 32, method)
+        np.testing.assert_allclose(importance.tau(scores), twin.tau(scores), rtol=1e-5)
+        np.testing.assert_allclose(weights(g, index), twin.weights(scores, np.asarray(index)), rtol=1e-5)
+    np.testing.assert_array_equal(index, draw(jax.random.key(3), jnp.asarray(g), 32, method))
 
 
 def test_unknown_draw_is_refused():

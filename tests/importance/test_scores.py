@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AbstractMesh, PartitionSpec
 from scipy.stats import spearmanr
 
 from ibo_jax.importance import gradient_norm, loss, upper_bound
@@ -49,6 +50,16 @@ def test_gradient_norm_has_a_gradient_where_an_example_has_none():
     )(jnp.eye(2))
     assert norms > 0
     assert np.all(np.isfinite(gradient))
+
+
+def test_gradient_norm_is_that_of_single_examples_on_several_devices():
+    """Within `jax.shard_map` the gradient of what devices share is that of all of them, unless it is made their own."""
+    mesh, shared, parted = AbstractMesh((4,), ("device",)), PartitionSpec(), PartitionSpec("device")
+    norms = jax.shard_map(
+        lambda *args: gradient_norm(lambda p, x: x @ p, *args),
+        mesh=mesh, in_specs=(shared, parted, parted), out_specs=parted,
+    )  # fmt: skip
+    assert "psum" not in str(jax.make_jaxpr(norms)(jnp.ones((2, 3)), jnp.ones((8, 2)), jnp.zeros(8, jnp.int32)))
 
 
 def test_confident_examples_keep_their_rank():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 
+from ibo_jax.training.convnets import AlexNet, LeNet
 from ibo_jax.training.networks import CNN, MLP, Network, WideResNet, as_network, from_nnx, squared_kernels
 
 IMAGE = (32, 32, 3)
@@ -65,6 +66,57 @@ def test_wide_resnet_is_the_published_one_written_out():
     np.testing.assert_allclose(network.apply(params, images, train=True, key=None), logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("module", "first_stride", "pools", "hidden"),
+    [
+        (CNN(5, filters=3, units=7), 1, (3, 3, 3), ("hidden",)),
+        (LeNet(5, filters=(2, 3), units=7), 1, (2, 2), ("hidden",)),
+        (AlexNet(5, filters=(2, 3, 3, 2, 2), units=7), 2, (2, 2, 1, 1, 2), ("hidden_0", "hidden_1")),
+    ],
+)
+def test_convolutional_networks_are_those_written_out(module, first_stride, pools, hidden):
+    network, x = as_network(module), jax.random.normal(jax.random.key(1), (2, *IMAGE))
+    params = jax.jit(network.init)(jax.random.key(0), x)
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(2), leaf.shape), params)
+    logits = network.apply(params, x, train=False, key=None)
+    for layer, pool in enumerate(pools):
+        p, stride = params[f"conv_{layer}"], 1 if layer else first_stride
+        x = jax.lax.conv_general_dilated(
+            x, p["kernel"], (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        window = (1, pool, pool, 1)
+        x = jax.lax.reduce_window(jax.nn.relu(x + p["bias"]), -jnp.inf, jax.lax.max, window, window, "VALID")
+    x = x.reshape(2, -1)
+    for p in (params[name] for name in hidden):
+        x = jax.nn.relu(x @ p["kernel"] + p["bias"])
+    expected = x @ params["output"]["kernel"] + params["output"]["bias"]
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("module", "last", "hidden"),
+    [
+        (LeNet(5, filters=(2, 64), units=7, dropout=(0.5, 0.5, 0.0)), "conv_1", "hidden"),
+        (AlexNet(5, filters=(2, 2, 2, 2, 64), units=7, conv_dropout=(0.5,) * 5), "conv_4", "hidden_0"),
+    ],
+)
+def test_dropout_after_convolutions_is_of_whole_channels(module, last, hidden):
+    network, images, seen = as_network(module), jnp.ones((2, *IMAGE)), []
+    params = network.init(jax.random.key(0), images)
+    params[last]["bias"] += 100.0  # no zeros but those of dropout
+
+    def watch(method, args, kwargs, context):
+        if context.module.name == hidden:
+            seen.extend(args)
+        return method(*args, **kwargs)
+
+    with linen.intercept_methods(watch):
+        network.apply(params, images, train=True, key=jax.random.key(1))
+    zero = np.asarray(seen[0] == 0).reshape(2, -1, 64)
+    np.testing.assert_array_equal(zero, zero[:, :1] * np.ones_like(zero))
+    assert 0.2 < zero.mean() < 0.8  # of 128 channels
+
+
 def test_examples_do_not_influence_one_another():
     images = jax.random.normal(jax.random.key(1), (3, *IMAGE))
     for module in (MLP(10), CNN(10, 8, 16), WideResNet(10, depth=10, widen=1)):
@@ -74,6 +126,13 @@ def test_examples_do_not_influence_one_another():
         together, others = logits(images), logits(images.at[0].add(1.0))
         np.testing.assert_array_equal(others[1:], together[1:])
         assert np.abs(others[0] - together[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("rates", "kept"), [((0.0, 0.0), True), ((1.0, 0.0), False), ((0.0, 1.0), False)])
+def test_each_hidden_layer_has_a_dropout_rate_of_its_own(rates, kept):
+    network, inputs, key = as_network(MLP(3, units=8, dropout=rates)), jnp.ones((4, 6)), jax.random.key(0)
+    logits = network.apply(network.init(key, inputs), inputs, train=True, key=key)
+    assert bool(jnp.any(logits)) == kept
 
 
 def test_a_traced_dropout_rate_compiles_once_and_acts_in_training_only():
@@ -99,9 +158,10 @@ def test_a_traced_dropout_rate_compiles_once_and_acts_in_training_only():
     [
         lambda self, inputs, train: linen.Dropout(0.5)(inputs, deterministic=not train),
         lambda self, inputs, training=False: linen.Dropout(0.5)(inputs, deterministic=not training),
+        lambda self, inputs, is_training=False: linen.Dropout(0.5)(inputs, deterministic=not is_training),
         lambda self, inputs, deterministic: linen.Dropout(0.5)(inputs, deterministic=deterministic),
     ],
-    ids=["train", "training", "deterministic"],
+    ids=["train", "training", "is_training", "deterministic"],
 )
 def test_a_module_is_told_whether_it_is_trained_by_the_name_that_it_has_for_it(call):
     network, inputs = (
@@ -146,9 +206,10 @@ def test_an_nnx_module_trains_like_the_linen_one_with_its_weights():
     [
         lambda self, inputs, train: self.drop(inputs, deterministic=not train),
         lambda self, inputs, training=False: self.drop(inputs, deterministic=not training),
+        lambda self, inputs, is_training=False: self.drop(inputs, deterministic=not is_training),
         lambda self, inputs, *, deterministic: self.drop(inputs, deterministic=deterministic),
     ],
-    ids=["train", "training", "deterministic"],
+    ids=["train", "training", "is_training", "deterministic"],
 )
 def test_an_nnx_module_is_told_whether_it_is_trained_by_the_name_that_it_has_for_it(call):
     def build(rngs):

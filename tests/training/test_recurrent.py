@@ -56,6 +56,15 @@ def test_activation_regularisers_are_those_of_the_last_outputs_of_each_example()
     np.testing.assert_allclose(penalty, expected, rtol=1e-4)
 
 
+def test_dropout_of_the_outputs_comes_before_the_punished_activity_and_after_the_punished_change():
+    def penalty(**rates):
+        network = as_network(CharacterLSTM(7, units=4, **rates))
+        return network.apply(network.init(jax.random.key(1), TEXT), TEXT, train=True, key=jax.random.key(0)).penalty
+
+    np.testing.assert_array_equal(penalty(change=3.0, dropout_output=0.5), penalty(change=3.0))
+    assert not np.any(penalty(activity=2.0, dropout_output=1.0))
+
+
 def test_a_rate_for_each_example_and_masks_that_stay_over_time():
     inputs, rates = jnp.ones((3, 40, 50)), jnp.array([0.0, 0.5, 0.9])
     dropped = np.asarray(dropout(jax.random.key(0), inputs, rates, whole=True))

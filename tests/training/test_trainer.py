@@ -372,3 +372,48 @@ def test_each_epoch_draws_batches_of_its_own(digits):
     """Without a step the loss of an epoch tells which examples it saw."""
     outcome = train(0, TASK, {**HYPERPARAMETERS, "learning_rate": 0.0}, 1, digits)
     assert len(set(outcome.history["train_loss"])) == TASK.epochs
+
+
+def test_each_seed_starts_from_weights_of_its_own(digits):
+    outcomes = [train(seed, TASK, {**HYPERPARAMETERS, "learning_rate": 0.0}, 1, digits) for seed in (0, 1)]
+    assert outcomes[0].history["loss"] != outcomes[1].history["loss"]
+
+
+def test_each_example_of_a_uniform_batch_is_augmented_in_its_own_way():
+    seen = []
+
+    def apply(params, inputs, *, train, key):
+        seen.append(inputs)
+        return params * inputs
+
+    learner = steps.Learner(lambda key, inputs: jnp.ones(()), apply, optax.sgd(0.1), augment=noise_alone)
+    examples = steps.Examples(jnp.zeros((20, 4)), jnp.zeros(20, jnp.int32), jnp.zeros(()), jnp.ones(()))
+    state = steps.start(jax.random.key(1), learner, (4,))
+    steps.step(jax.random.key(0), state, examples, learner, steps.Sampling(8, 8))
+    assert len(np.unique(seen[-1], axis=0)) == 8
+
+
+def noise_alone(key, images):
+    return jax.random.normal(key, images.shape, jnp.float32)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("convert", [jnp.float32, np.array])
+def test_a_rate_may_be_an_array_of_one_number(digits, convert):
+    rates = {name: convert(HYPERPARAMETERS[name]) for name in ("learning_rate", "decay", "dropout")}
+    assert programs.split(HYPERPARAMETERS | rates) == programs.split(HYPERPARAMETERS)
+
+
+def test_a_loss_that_is_not_finite_on_validation_data_alone_is_a_divergence(digits):
+    huge = digits._replace(valid_inputs=np.full(digits.valid_inputs.shape, 3e38, np.float32))
+    assert train(0, TASK, HYPERPARAMETERS, 1, huge).state == "diverged"
+
+
+def test_the_loss_of_an_example_with_several_labels_is_their_mean():
+    learner = steps.Learner(
+        lambda key, inputs: jnp.ones(()), lambda params, inputs, **_: params * inputs, optax.sgd(0.1)
+    )
+    examples = steps.Examples(jnp.zeros((20, 3, 4)), jnp.zeros((20, 3), jnp.int32), jnp.zeros(()), jnp.ones(()))
+    state = steps.start(jax.random.key(1), learner, (3, 4))
+    _, (loss, _) = steps.step(jax.random.key(0), state, examples, learner, steps.Sampling(8, 8))
+    np.testing.assert_allclose(loss, np.log(4), rtol=1e-6)

@@ -73,6 +73,9 @@ def gradient_norm(
         squares = [jnp.sum(at_least_float32(leaf) ** 2) for leaf in jax.tree.leaves(gradient)]
         return _root(sum(squares, jnp.zeros(())))
 
+    # parameters that devices share would otherwise get, within `jax.shard_map`, the sum of all devices' gradients
+    here = jnp.any(labels == 0)
+    params = jax.tree.map(lambda leaf: jnp.where(here, leaf, leaf), params)
     return jax.vmap(single)(inputs, labels)
 
 

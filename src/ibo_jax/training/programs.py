@@ -62,10 +62,13 @@ def split(hyperparameters: Hyperparameters) -> tuple[dict[str, np.float32], Stat
         >>> split({"width": 32, "learning_rate": 0.5})
         ({'learning_rate': np.float32(0.5)}, (('width', 32), ('learning_rate', None)))
     """
-    real = {
-        name: np.float32(value) for name, value in hyperparameters.items() if isinstance(value, float | np.floating)
-    }
+    real = {name: np.float32(value) for name, value in hyperparameters.items() if _is_real(value)}
     return real, tuple((name, None if name in real else value) for name, value in hyperparameters.items())
+
+
+def _is_real(value: Any) -> bool:
+    """Arrays of one number are, too: a rate may come out of a calculation."""
+    return isinstance(value, float) or jnp.issubdtype(getattr(value, "dtype", int), jnp.floating)
 
 
 @functools.cache
