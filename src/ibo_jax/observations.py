@@ -76,13 +76,8 @@ def append(
         raise ValueError(f"expected a point of shape {width}, got one of shape {np.shape(x)}; give each coordinate")
     row = observations.size
     extra = max(0, capacity_for(row + 1) - len(observations.mask))
-<<<<<<< HEAD
-    grown = Observations(*(np.pad(field, [(0, extra)] + [(0, 0)] * (field.ndim - 1)) for field in observations))
-    for field, value in zip(grown, (x, fidelity, objective, log_cost, overhead, True, pending, failed), strict=True):
-=======
     room = (np.zeros_like(field, shape=(extra, *field.shape[1:])) for field in observations)
     grown = Observations(*map(np.concatenate, zip(observations, room, strict=True)))
-    for field, value in zip(grown, (x, fidelity, objective, log_cost, overhead, True, pending), strict=True):
->>>>>>> 5799d40e614cf97c694e402f4eb21149510c9bcb
+    for field, value in zip(grown, (x, fidelity, objective, log_cost, overhead, True, pending, failed), strict=True):
         field[row] = value
     return grown
