@@ -196,19 +196,19 @@ def test_the_guard_does_not_ask_again_what_failed_or_still_runs():
 
 
 def test_expected_improvement_asks_nowhere_again():
-    """Beyond the best, where evaluations fail, the improvement that is expected does not become less."""
+    """Beyond the best, where evaluations do not end, the improvement that is expected does not become less."""
     seen = empty(1)
     for x in (0.1, 0.2, 0.3, 0.4, 0.5):
         seen = append(seen, np.array([x]), 1.0, 1.2 - x)
-    failed, reasons = [], []
+    asked, reasons = [], []
     for trial in range(12):
         suggestion, _ = make("ei", Fidelity("s", 0.0, 1.0))(jax.random.key(trial), seen, None)
-        apart = np.abs(np.array([*failed, np.inf]) - suggestion.x[0]).min()
+        apart = np.abs(np.array([*asked, np.inf]) - suggestion.x[0]).min()
         assert apart >= ibo.GUARD_APART or suggestion.reason == "random"
         reasons.append(suggestion.reason)
         if suggestion.x[0] > 0.6:
-            failed.append(suggestion.x[0])
-            seen = append(seen, suggestion.x, 1.0, failed=True)
+            asked.append(suggestion.x[0])
+            seen = append(seen, suggestion.x, 1.0, pending=True)
     assert "random" in reasons[1:]
 
 
@@ -277,4 +277,4 @@ def test_a_function_that_is_known_leaves_the_gain_a_number():
             points.append((suggestion.x[0], suggestion.fidelity))
         x, s = points[step]
         seen = append(seen, np.array([x]), s, (x - 0.4) ** 2 + 0.1 * (1 - s), np.log(1 + s))
-    assert abs(suggestion.recommendation[0] - 0.4) < 1e-3
+    assert abs(suggestion.recommendation[0] - 0.4) < 5e-3

@@ -30,6 +30,7 @@ REPRESENTERS = 50
 KEPT = 5  # best evaluations whose x are always representers, so that p_min cannot forget them; x may repeat
 SAMPLES = 512
 CANDIDATES = 384
+NEAR_TARGET = 0.5  # from this fidelity on; whether an evaluation there succeeds tells whether one at the target would
 NOTHING = 1e-12  # nats: a gain this small counts as none
 STARTS = 8  # candidates refined by gradients
 NEAR = 0.05  # standard deviation per coordinate of steps around the recommendation, if the optimum is sought nearby
@@ -43,7 +44,8 @@ class Proposal(NamedTuple):
 
     `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `log_acquisition` is NaN if the guard
     chose, `entropy` (of the optimum's location) is NaN if it was not computed. Where evaluations have failed, the means
-    of incumbent and recommendation are expectations in which a failure counts as the worst objective seen.
+    of the recommendation, and of an incumbent not evaluated near the target, are expectations in which a failure counts
+    as the worst objective seen.
     """
 
     x: Float[AnyArray, "dimension"]
@@ -149,10 +151,11 @@ def propose(
 
 def _best_evaluated(models: Surrogates, observations: Observations):
     """The `KEPT` evaluated x of lowest expected objective at the target, that of the first, and what an improvement
-    improves on in each draw, pending points included."""
+    improves on in each draw, pending points included. What has succeeded near the target cannot fail there."""
     points, evaluated = models.error.data.x[0], jnp.asarray(observations.evaluated)
     means = mean_at_target(models.error, points)
-    expected = jnp.where(evaluated, _expected(models, points), jnp.inf)
+    shown = jnp.asarray(observations.fidelity) >= NEAR_TARGET
+    expected = jnp.where(evaluated, jnp.where(shown, jnp.mean(means, axis=0), _expected(models, points)), jnp.inf)
     order = jnp.argsort(expected)
     kept = points[jnp.where(jnp.arange(KEPT) < jnp.sum(evaluated), order[:KEPT], order[0])]
     best = jnp.min(jnp.where(observations.mask & ~observations.failed, means, jnp.inf), axis=1)

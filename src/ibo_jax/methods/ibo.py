@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ibo_jax.acquisition.propose import Acquisition, Levels, Proposal, propose
+from ibo_jax.acquisition.propose import NEAR_TARGET, Acquisition, Levels, Proposal, propose
 from ibo_jax.acquisition.reachable import snap
 from ibo_jax.methods import random_search
 from ibo_jax.methods.base import State, Suggestion
@@ -25,7 +25,7 @@ from ibo_jax.surrogate.warping import UNWARPED, Warping, fit_warping, tamed
 __all__ = ["fit_surrogates", "is_asked", "suggest"]
 
 NEARBY = 3  # of this many suggestions, all but one seek the optimum around the recommendation
-GUARD_WINDOW, GUARD_NEAR = 3, 0.5  # with none of the last three at s >= 0.5, the recommendation is tried at s = 1
+GUARD_WINDOW = 3  # with none of the last three near the target, the recommendation is tried there
 GUARD_APART = 0.01  # distance up to which a point counts as asked already
 ATTEMPTS = 32  # random points drawn for one that is not
 
@@ -124,7 +124,7 @@ def suggest(
         return fallback._replace(x=_elsewhere(key_random, observations, cells), warning=warning), state
     reason = "guard" if guard else "nearby" if local else "acquisition"
     suggestion = _describe(proposal, warping, reason, fits.warning)
-    if suggestion.fidelity >= GUARD_NEAR and is_asked(observations, suggestion.x):
+    if suggestion.fidelity >= NEAR_TARGET and is_asked(observations, suggestion.x):
         # nothing is left to gain, or expected improvement has no better point
         unknown = float("nan")
         suggestion = suggestion._replace(
@@ -186,12 +186,12 @@ def _chain(state: State | None, name: str, dimension: int) -> nuts.Chain:
 
 def _neglected(observations: Observations) -> bool:
     last = observations.fidelity[: observations.size][-GUARD_WINDOW:]
-    return len(last) == GUARD_WINDOW and bool(np.all(last < GUARD_NEAR))
+    return len(last) == GUARD_WINDOW and bool(np.all(last < NEAR_TARGET))
 
 
 def is_asked(observations: Observations, x: np.ndarray) -> bool:
     """Whether the point is being evaluated near the target, or has failed there: then it is not asked again."""
-    asked = observations.mask & ~observations.evaluated & (observations.fidelity >= GUARD_NEAR)
+    asked = observations.mask & ~observations.evaluated & (observations.fidelity >= NEAR_TARGET)
     return bool(np.any(np.all(np.abs(observations.x[asked] - x) < GUARD_APART, axis=1)))
 
 
