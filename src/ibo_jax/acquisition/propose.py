@@ -151,14 +151,14 @@ def propose(
 
 def _best_evaluated(models: Surrogates, observations: Observations):
     """The `KEPT` evaluated x of lowest expected objective at the target, that of the first, and what an improvement
-    improves on in each draw, pending points included. What has succeeded near the target cannot fail there."""
+    improves on in each draw, what is pending or failed included. What has succeeded near the target can do so there."""
     points, evaluated = models.error.data.x[0], jnp.asarray(observations.evaluated)
     means = mean_at_target(models.error, points)
     shown = jnp.asarray(observations.fidelity) >= NEAR_TARGET
     expected = jnp.where(evaluated, jnp.where(shown, jnp.mean(means, axis=0), _expected(models, points)), jnp.inf)
     order = jnp.argsort(expected)
     kept = points[jnp.where(jnp.arange(KEPT) < jnp.sum(evaluated), order[:KEPT], order[0])]
-    best = jnp.min(jnp.where(observations.mask & ~observations.failed, means, jnp.inf), axis=1)
+    best = jnp.min(jnp.where(observations.mask, means, jnp.inf), axis=1)
     return kept, expected[order[0]], best
 
 
