@@ -84,14 +84,17 @@ def cost_prior(dimension: int, hyperparameters: int | None = None) -> Prior:
 
 
 def success_prior(dimension: int, hyperparameters: int | None = None) -> Prior:
-    """Prior of the process of success, likewise: failures may fill a region, or come by chance, which is noise."""
+    """Prior of the process of success, likewise: failures may fill a region, or come by chance, which is noise alone.
+
+    Chosen with development seeds (experiments/benchmarks/NOTES.md).
+    """
     return _prior(
         dimension,
         length_scale=(-0.5 + 0.5 * _log_excess(hyperparameters or dimension), 1.0),
-        amplitude=(0.0, 1.0),
+        amplitude=(-1.0, 2.0),
         tilt=(0.0, 0.3),
         spread=(-1.0, 1.0),
-        noise=(-3.0, 1.0),
+        noise=(-1.0, 1.0),
     )
 
 
