@@ -220,6 +220,17 @@ def test_where_evaluations_fail_nothing_is_asked_nor_recommended():
     assert avoided.x < 0.7 or avoided.s < 0.5
 
 
+def test_what_succeeded_near_the_target_alone_is_no_answer_where_the_target_fails():
+    """As where only the largest presample does not fit into memory."""
+    seen = empty(1)
+    for x in np.linspace(0.05, 0.95, 10):
+        seen = append(seen, np.array([x]), 0.6, 1.0 - x, -0.5)
+        seen = append(seen, np.array([x]), 1.0, 1.1 - x, 0.0, failed=bool(x > 0.6))
+    fits = ibo.fit_surrogates(KEY, seen, None)
+    assert propose(fits, seen).incumbent > 0.9
+    assert propose(fits, seen, success=fits.success).incumbent < 0.6
+
+
 def test_the_incumbent_is_never_a_pending_point(fits):
     seen = observations(8)
     best = propose(fits, seen).recommendation
