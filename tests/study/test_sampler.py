@@ -185,13 +185,14 @@ def test_what_is_observed():
     with pytest.warns(UserWarning, match="trial 1 has no positive cost: such trials count as the median"):
         found = sampler._observed(study, study.trials, sampler._axes(kinds))
     assert found.x[: found.size, 0].tolist() == [0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
-    assert found.pending[: found.size].tolist() == [False] * 2 + [True] * 4
+    assert np.flatnonzero(found.pending).tolist() == [4]
+    assert np.flatnonzero(found.failed).tolist() == [2, 3, 5]
     assert found.fidelity[: found.size].tolist() == [1.0] * 6
     np.testing.assert_allclose(found.log_cost[:2], math.log(3))
     for place in range(40):
         add(TrialState.PRUNED, 0.6 + 0.01 * place)
     found = sampler._observed(study, study.trials, sampler._axes(kinds))
-    assert found.pending.sum() == 1 + MOST_FRUITLESS  # what still runs, and the last ones
+    assert (found.pending.sum(), found.failed.sum()) == (1, MOST_FRUITLESS)  # what still runs, and the last ones
     assert 0.4 in found.x[: found.size, 0]
     assert found.x[found.size - 1, 0] == pytest.approx(0.99)
 
@@ -260,24 +261,6 @@ def test_where_trials_fail_it_is_not_asked_for_ever():
     study.optimize(line, n_trials=12, catch=RuntimeError)
     asked = np.array([trial.params["x"] for trial in study.trials[4:]])
     assert len(np.unique(asked.round(2))) >= 6
-
-
-def test_what_is_running_is_pending_and_what_has_no_value_failed():
-    study = optuna.create_study(sampler=IBOSampler(method="random", initial=2, seed=0))
-
-    def line(trial):
-        x = trial.suggest_float("x", 0.0, 1.0)
-        if trial.number == 1:
-            raise optuna.TrialPruned
-        if trial.number == 2:
-            raise RuntimeError
-        return math.nan if trial.number == 3 else x
-
-    study.optimize(line, n_trials=4, catch=RuntimeError)
-    study.ask({"x": PARAMETERS["x"]})
-    found = study.sampler._observed(study, study.trials, study.sampler._axes({"x": PARAMETERS["x"]}))
-    assert found.pending[: found.size].tolist() == [False, False, False, False, True]
-    assert found.failed[: found.size].tolist() == [False, True, True, True, False]
 
 
 def test_a_fidelity_that_a_trial_lacks_or_that_changed_stays_the_fidelity():

@@ -30,7 +30,7 @@ REPRESENTERS = 50
 KEPT = 5  # best evaluations whose x are always representers, so that p_min cannot forget them; x may repeat
 SAMPLES = 512
 CANDIDATES = 384
-NEAR_TARGET = 0.5  # from this fidelity on; whether an evaluation there succeeds tells whether one at the target would
+NEAR_TARGET = 0.5  # from this fidelity on
 NOTHING = 1e-12  # nats: a gain this small counts as none
 STARTS = 8  # candidates refined by gradients
 NEAR = 0.05  # standard deviation per coordinate of steps around the recommendation, if the optimum is sought nearby
@@ -44,7 +44,7 @@ class Proposal(NamedTuple):
 
     `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `log_acquisition` is NaN if the guard
     chose, `entropy` (of the optimum's location) is NaN if it was not computed. Where evaluations have failed, the means
-    of the recommendation, and of an incumbent not evaluated near the target, are expectations in which a failure counts
+    of the recommendation, and of an incumbent not evaluated at the target, are expectations in which a failure counts
     as the worst objective seen.
     """
 
@@ -151,11 +151,13 @@ def propose(
 
 def _best_evaluated(models: Surrogates, observations: Observations):
     """The `KEPT` evaluated x of lowest expected objective at the target, that of the first, and what an improvement
-    improves on in each draw, what is pending or failed included. What has succeeded near the target can do so there."""
+    improves on in each draw, what is pending or failed included. What has succeeded at s succeeds at the target with
+    probability P(target) / P(s) if whatever succeeds there does so at s: surely, where failures come by chance."""
     points, evaluated = models.error.data.x[0], jnp.asarray(observations.evaluated)
     means = mean_at_target(models.error, points)
-    shown = jnp.asarray(observations.fidelity) >= NEAR_TARGET
-    expected = jnp.where(evaluated, jnp.where(shown, jnp.mean(means, axis=0), _expected(models, points)), jnp.inf)
+    at_target, here = (models.success_probability(points, s) for s in (jnp.ones(len(points)), observations.fidelity))
+    expected = _expected(models, jnp.mean(means, axis=0), jnp.minimum(at_target / here, 1.0))
+    expected = jnp.where(evaluated, expected, jnp.inf)
     order = jnp.argsort(expected)
     kept = points[jnp.where(jnp.arange(KEPT) < jnp.sum(evaluated), order[:KEPT], order[0])]
     best = jnp.min(jnp.where(observations.mask, means, jnp.inf), axis=1)
@@ -170,10 +172,8 @@ def _reached(points: Float[AnyArray, "point dimension"], scores: Float[AnyArray,
     return points, distinct(points, scores)
 
 
-def _expected(models: Surrogates, x: Float[AnyArray, "point dimension"]):
-    """The expected objective at the target, standardised; an evaluation that fails counts as the worst one seen."""
-    mean = jnp.mean(mean_at_target(models.error, x), axis=0)
-    succeeds = models.success_probability(x, jnp.ones(len(x)))
+def _expected(models: Surrogates, mean: Float[AnyArray, "point"], succeeds: Float[AnyArray, "point"]):
+    """The expected objective, standardised; an evaluation that fails counts as the worst one seen."""
     worst = jnp.max(jnp.where(models.error.data.mask, models.error.data.y, -jnp.inf))
     return succeeds * mean + (1.0 - succeeds) * worst
 
@@ -182,7 +182,9 @@ def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"], cel
     """The x of lowest expected objective at the target, anywhere, and that expectation."""
 
     def score(x):
-        return -_expected(models, snap(x, cells))
+        x = snap(x, cells)
+        mean = jnp.mean(mean_at_target(models.error, x), axis=0)
+        return -_expected(models, mean, models.success_probability(x, jnp.ones(len(x))))
 
     pool, scores = _reached(pool, score(pool), cells)
     x, value = _best_of(score, pool, scores, cells)

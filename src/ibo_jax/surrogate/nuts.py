@@ -71,7 +71,7 @@ def fit(
     Args:
         key: source of randomness.
         data: padded observations in their own units; they are standardised here.
-        prior: prior of the error's or the cost's process.
+        prior: that of the process.
         chain: where the previous fit stopped, or `cold_chain`; treated as cold if these data have no density there.
         draws: number of draws to keep.
 
