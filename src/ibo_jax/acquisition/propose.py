@@ -30,7 +30,6 @@ REPRESENTERS = 50
 KEPT = 5  # best evaluations whose x are always representers, so that p_min cannot forget them; x may repeat
 SAMPLES = 512
 CANDIDATES = 384
-NEAR_TARGET = 0.5  # from this fidelity on
 NOTHING = 1e-12  # nats: a gain this small counts as none
 STARTS = 8  # candidates refined by gradients
 NEAR = 0.05  # standard deviation per coordinate of steps around the recommendation, if the optimum is sought nearby

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ibo_jax.acquisition.propose import NEAR_TARGET, Acquisition, Levels, Proposal, propose
+from ibo_jax.acquisition.propose import Acquisition, Levels, Proposal, propose
 from ibo_jax.acquisition.reachable import snap
 from ibo_jax.methods import random_search
 from ibo_jax.methods.base import State, Suggestion
@@ -25,6 +25,7 @@ from ibo_jax.surrogate.warping import UNWARPED, Warping, fit_warping, tamed
 __all__ = ["fit_surrogates", "is_asked", "suggest"]
 
 NEARBY = 3  # of this many suggestions, all but one seek the optimum around the recommendation
+NEAR_TARGET = 0.5  # from this fidelity on
 GUARD_WINDOW = 3  # with none of the last three near the target, the recommendation is tried there
 GUARD_APART = 0.01  # distance up to which a point counts as asked already
 ATTEMPTS = 32  # random points drawn for one that is not
