@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import AbstractMesh, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 from scipy.stats import spearmanr
 
 from ibo_jax.importance import gradient_norm, loss, upper_bound
@@ -54,7 +54,11 @@ def test_gradient_norm_has_a_gradient_where_an_example_has_none():
 
 def test_gradient_norm_is_that_of_single_examples_on_several_devices():
     """Within `jax.shard_map` the gradient of what devices share is that of all of them, unless it is made their own."""
-    mesh, shared, parted = AbstractMesh((4,), ("device",)), PartitionSpec(), PartitionSpec("device")
+    mesh, shared, parted = (
+        AbstractMesh((4,), ("device",), axis_types=(AxisType.Auto,)),
+        PartitionSpec(),
+        PartitionSpec("device"),
+    )
     norms = jax.shard_map(
         lambda *args: gradient_norm(lambda p, x: x @ p, *args),
         mesh=mesh, in_specs=(shared, parted, parted), out_specs=parted,

@@ -119,7 +119,7 @@ def suggest(
     if guard and is_asked(observations, np.asarray(proposal.x)):
         guard, proposal = False, proposed(False)
     value = 0.0 if guard else proposal.log_acquisition
-    if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd, value])):
+    if not np.all(np.isfinite([*proposal.x, proposal.mean, proposal.sd, value, _variance(modelled)])):
         fallback, _ = random_search.suggest(key_random, observations, fidelity=1.0)
         warning = "the surrogate was not finite: a random point was tried"
         return fallback._replace(x=_elsewhere(key_random, observations, cells), warning=warning), state
@@ -176,6 +176,12 @@ def _warp(observations: Observations) -> tuple[Warping, Observations]:
     objective[evaluated] = tamed(objective[evaluated])
     warping = fit_warping(objective[evaluated])
     return warping, observations._replace(objective=warping(objective))
+
+
+def _variance(observations: Observations) -> float:
+    """Variance of what is modelled; not finite where a value is not, or is too large to be standardised."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.var(observations.objective[observations.evaluated]))
 
 
 def _chain(state: State | None, name: str, dimension: int) -> nuts.Chain:
