@@ -17,8 +17,8 @@ class Observations(NamedTuple):
 
     `objective` is what is minimised, on the modelled scale (log error if the problem asks for it); `log_cost` is the
     log of the cost in the study's unit; `overhead` is what choosing and preparing the evaluation cost on top of it, in
-    the same unit. A row with `pending` is still being evaluated, one that `failed` has ended without
-    an objective.
+    the same unit. A row with `pending` is still being evaluated, one that `failed` has ended without an objective; the
+    surrogate imputes the objectives of both.
     """
 
     x: Float[np.ndarray, "observation dimension"]

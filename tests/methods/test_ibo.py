@@ -212,14 +212,15 @@ def test_expected_improvement_asks_nowhere_again():
     assert "random" in reasons[1:]
 
 
-def test_what_failed_is_not_asked_again_when_nothing_else_is_left_to_learn():
-    """Of two values one is known, the other promises more and fails."""
+@pytest.mark.parametrize("state", ["pending", "failed"])
+def test_what_runs_or_failed_is_not_asked_again_when_nothing_else_is_left_to_learn(state):
+    """Of two values one is known, the other promises more."""
     cells, levels, seen = (Cell(values=(0.25, 0.75)),), (0.0, 1.0), empty(1)
     for x, s, objective in ((0.25, 0.0, 1.0), (0.25, 1.0, 1.1), (0.75, 0.0, 0.0), (0.25, 1.0, 1.1)):
         seen = append(seen, np.array([x]), s, objective, np.log(0.2 + s))
-    failed = append(seen, np.array([0.75]), 1.0, failed=True)
+    asked = append(seen, np.array([0.75]), 1.0, **{state: True})
     for seed in range(4):
-        suggestion, _ = ibo.suggest(jax.random.key(seed), failed, cells=cells, levels=levels)
+        suggestion, _ = ibo.suggest(jax.random.key(seed), asked, cells=cells, levels=levels)
         assert (suggestion.x[0], suggestion.fidelity) != (0.75, 1.0)
 
 

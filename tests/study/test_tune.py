@@ -160,12 +160,16 @@ def test_a_failed_evaluation_is_recorded_and_the_search_goes_on(tmp_path, how, s
     assert result.hyperparameters in [row["hyperparameters"] for row in result.rows[::2]]
 
 
-def test_the_last_evaluation_is_not_spent_where_one_has_failed():
+def test_the_last_evaluation_is_not_spent_where_one_runs_or_has_failed():
     proposer, seen = make_proposer("ibo", 0, 1, Fidelity("s", 0, 1), initial=3, protocol="default"), empty(1)
     for x in np.linspace(0.0, 1.0, 6):
         seen = append(seen, np.array([x]), 1.0, (x - 0.4) ** 2)
     last, _ = propose(proposer, 6, seen, None, evaluations=7)
     assert last.reason == "recommendation"
+    running = append(seen, last.recommendation, 1.0, pending=True)
+    other, _ = propose(proposer, 7, running, None, evaluations=8)
+    assert abs(other.recommendation[0] - last.recommendation[0]) < 0.01
+    assert other.reason == "nearby"
     failed = append(seen, last.recommendation, 1.0, failed=True)
     other, _ = propose(proposer, 7, failed, None, evaluations=8)
     assert abs(other.x[0] - last.recommendation[0]) > 0.01

@@ -25,7 +25,7 @@ from ibo_jax.surrogate.warping import UNWARPED, Warping, fit_warping, tamed
 __all__ = ["fit_surrogates", "is_asked", "suggest"]
 
 NEARBY = 3  # of this many suggestions, all but one seek the optimum around the recommendation
-NEAR_TARGET = 0.5  # from this fidelity on
+NEAR_TARGET = 0.5  # evaluations from this fidelity on count as near the target
 GUARD_WINDOW = 3  # with none of the last three near the target, the recommendation is tried there
 GUARD_APART = 0.01  # distance up to which a point counts as asked already
 ATTEMPTS = 32  # random points drawn for one that is not
