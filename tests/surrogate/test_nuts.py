@@ -198,3 +198,16 @@ def test_simulation_based_calibration(monkeypatch):
     probabilities = stats.chi2.sf(statistics, bins - 1)
     print(f"simulation-based calibration, p a parameter: {np.round(probabilities, 3)}")
     assert probabilities.min() > 1e-3 / (DIMENSION + 4)
+
+
+@pytest.mark.parametrize("basis", [ERROR_BASIS, COST_BASIS], ids=["error", "cost"])
+def test_a_chain_starts_anew_where_all_values_were_equal_and_the_next_is_not(basis):
+    """Without noise they were explained as well as can be; on the slope that leads back no step was small enough."""
+    data, prior, chain = training_data(1, 12, basis), error_prior(DIMENSION), nuts.cold_chain(DIMENSION)
+    for count in range(5, 9):
+        equal = data._replace(y=np.full(CAPACITY, 0.9), mask=np.arange(CAPACITY) < count)
+        _, chain, _ = fit(jax.random.key(count), equal, prior, chain)
+    lost, after, info = fit(jax.random.key(9), data, prior, chain)
+    assert info.finite
+    anew = fit(jax.random.key(9), data, prior, nuts.cold_chain(DIMENSION))
+    jax.tree.map(np.testing.assert_array_equal, (lost, after), anew[:2])

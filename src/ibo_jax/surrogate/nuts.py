@@ -8,6 +8,7 @@ References:
     [HoffmanGelman2014] The No-U-Turn sampler. JMLR 15. Step size by dual averaging, section 3.2.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ MASS_WINDOWS = (40, 90)  # iterations of a cold warm-up at which the mass matrix
 TREE_DEPTH = 5
 TARGET_ACCEPTANCE = 0.8
 SCALARS = len(KernelParameters._fields) - 1  # parameters beside the length scales
+REFUTED = 1e7  # nats: from a position that much less probable than the prior's location no chain was seen to return
 
 
 class Chain(NamedTuple):
@@ -72,7 +74,8 @@ def fit(
         key: source of randomness.
         data: padded observations in their own units; they are standardised here.
         prior: that of the process.
-        chain: where the previous fit stopped, or `cold_chain`; treated as cold if these data have no density there.
+        chain: where the previous fit stopped, or `cold_chain`; treated as cold if these data have no density there, or
+            next to none.
         draws: number of draws to keep.
 
     Returns:
@@ -95,7 +98,7 @@ def fit(
     def energy(z):
         return potential(unravel(location + scale * z), data, prior)
 
-    begin = _sound_or_cold(chain, energy(chain.position))
+    begin = _sound_or_cold(chain, energy)
     init_kernel, sample_kernel = hmc(energy, algo="NUTS")
     start = _start(init_kernel, key_init, begin)._replace(rng_key=key_run)
     warm_up = jnp.where(begin.cold, COLD_WARM_UP, WARM_UP)
@@ -131,10 +134,13 @@ def fit(
     return jax.vmap(unravel)(location + scale * kept), _where(info.finite, after, chain), info
 
 
-def _sound_or_cold(chain: Chain, energy: Float[AnyArray, ""]) -> Chain:
-    """The chain, or a cold one without energy at its position: where the covariance of fewer observations was positive
-    definite, that of more need not be."""
-    return _where(jnp.isfinite(energy), chain, cold_chain(len(chain.position) - SCALARS))
+def _sound_or_cold(chain: Chain, energy: Callable[[Float[AnyArray, "parameter"]], Float[AnyArray, ""]]) -> Chain:
+    """The chain, or a cold one where it cannot go on: the covariance of more observations need not be positive definite
+    at its position, and where all of them were equal, the first that differs leaves it on a slope so steep that no step
+    is small enough."""
+    cold = cold_chain(len(chain.position) - SCALARS)
+    here, there = energy(chain.position), energy(cold.position)
+    return _where(jnp.isfinite(here) & ~(here > there + REFUTED), chain, cold)
 
 
 def _start(init_kernel, key, begin: Chain):
