@@ -62,6 +62,14 @@ def test_the_first_response_is_a_fresh_network_and_a_factorised_map_is_affine():
     jax.tree.map(lambda x, y, m: np.testing.assert_allclose((x + y) / 2, m, atol=1e-5), a, b, between)
 
 
+@pytest.mark.parametrize("precision", [jnp.float16, jnp.bfloat16])
+def test_a_network_of_half_precision_is_learnt_in_single_precision(precision):
+    hypernet = hypernets.mlp(lambda key: {"w": jnp.zeros(2, precision)}, 1)
+    phi = hypernet.init(KEY)
+    assert {leaf.dtype for leaf in jax.tree.leaves(phi)} == {jnp.dtype("float32")}
+    assert hypernet.apply(phi, jnp.zeros(1))["w"].dtype == precision
+
+
 def ridge(seed=1, weights=3, examples=12):
     """A regression with few noisy examples, so that a ridge in the middle is best; and its exact solution."""
     rng = np.random.default_rng(seed)
