@@ -61,7 +61,8 @@ def at_least_float32(array: Float[Array, "..."]) -> Float[Array, "..."]:
         dtype('float32')
     """
     array = jnp.asarray(array)  # of NumPy, doubles become what JAX calculates in
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+    with jax.numpy_dtype_promotion("standard"):
+        return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def in_float32(function: Callable[P, R]) -> Callable[P, R]:

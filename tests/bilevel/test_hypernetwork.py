@@ -62,6 +62,29 @@ def test_the_first_response_is_a_fresh_network_and_a_factorised_map_is_affine():
     jax.tree.map(lambda x, y, m: np.testing.assert_allclose((x + y) / 2, m, atol=1e-5), a, b, between)
 
 
+@pytest.mark.parametrize("precision", [jnp.float16, jnp.bfloat16])
+def test_a_network_of_half_precision_is_learnt_in_single_precision(precision):
+    hypernet = hypernets.mlp(lambda key: {"w": jnp.zeros(2, precision)}, 1)
+    phi = hypernet.init(KEY)
+    assert {leaf.dtype for leaf in jax.tree.leaves(phi)} == {jnp.dtype("float32")}
+    assert hypernet.apply(phi, jnp.zeros(1))["w"].dtype == precision
+
+
+@pytest.mark.parametrize("algorithm", [ht.local_update, lambda made: ht.global_update(made, 2)])
+def test_hyperparameters_keep_their_type_in_programs_of_double_precision(algorithm):
+    with jax.enable_x64(True):
+        bounds, hypernet = (np.full(2, -1.0), np.full(2, 1.0)), hypernets.mlp(lambda key: jnp.zeros(3, jnp.float32), 2)
+        made = ht.steps(
+            hypernet, lambda w, lam, batch: jnp.sum(w**2) + jnp.sum(lam**2), lambda w, batch: jnp.sum((w - 1) ** 2),
+            ht.clipped(ht.nearby(0.5), *bounds), optax.adam(0.01), optax.adam(0.01), bounds=bounds,
+        )  # fmt: skip
+        update = algorithm(made)
+        for precision in (jnp.float32, jnp.float64):
+            state = made.init(KEY, jnp.zeros(2, precision))
+            state, _ = jax.lax.scan(lambda at, key: update(key, at, None, None), state, jax.random.split(KEY, 4))
+            assert state.lam.dtype == precision
+
+
 def ridge(seed=1, weights=3, examples=12):
     """A regression with few noisy examples, so that a ridge in the middle is best; and its exact solution."""
     rng = np.random.default_rng(seed)

@@ -291,6 +291,12 @@ def test_functions_of_hyperparameters_get_them_in_the_order_of_the_space():
     assert set(orders) == {("input", "width", "hidden"), ("input", "hidden")}
 
 
+def test_a_replay_that_diverges_has_no_answer():
+    diverging = small(optimizer=lambda h, steps: optax.sgd(1e30))
+    replayed = replay(diverging, constant({"dropout": 0.1}, 1, 2))  # a warning of ours would be an error
+    assert np.isnan([*replayed.valid_loss, replayed.test_loss, replayed.test_error]).all()
+
+
 def test_a_learnt_schedule_has_a_value_a_step():
     tuner = self_tuning.tuner(small(), warm_up=0, rate=0.05)
     state, paths = tuner.init(jax.random.key(0)), []

@@ -453,3 +453,15 @@ def test_weights_that_start_at_zero_are_no_reason_to_refuse_a_penalty():
         penalty=lambda params, h: h["l2"] * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)),
     )  # fmt: skip
     assert lower_level(made).per_epoch > 0
+
+
+def test_gradients_of_half_precision_are_shortened_not_lost():
+    np.testing.assert_allclose(clip(jnp.array([300.0, 400.0], jnp.float16)), [1.2, 1.6], rtol=1e-3)  # 500^2 > 65504
+
+
+def test_a_box_of_double_precision_does_not_change_the_type_of_lambda():
+    with jax.enable_x64(True):
+        box = jnp.asarray(LOW, jnp.float64), jnp.asarray(HIGH, jnp.float64)
+        start = jnp.array(0.0, jnp.float32), jnp.zeros(1, jnp.float32)
+        end = RIDGE_PASS(jax.random.key(0), *start, PHI, Multipliers(), box, *SCHEDULE, None)
+        assert end.values.dtype == jnp.float32

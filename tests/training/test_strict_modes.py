@@ -9,7 +9,7 @@ import pytest
 from ibo_jax import importance
 from ibo_jax.bilevel import best_response, hypertraining, relaxation
 from ibo_jax.space import Float, SearchSpace
-from ibo_jax.training import augmentation, convnets, datasets, networks, recurrent, steps
+from ibo_jax.training import augmentation, convnets, datasets, networks, recurrent, steps, trainer
 
 NETWORKS = {
     "mlp": networks.MLP(10, units=8, dropout=0.1),
@@ -77,6 +77,21 @@ def test_the_importance_step_of_the_readme():
     gradient, norms = jax.jit(gradients)(jax.random.key(1), jnp.zeros((20, 3)))
     assert jnp.all(jnp.isfinite(gradient))
     assert jnp.all(norms > 0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_scores_where_types_must_agree(dtype):
+    logits, labels = jnp.array([[0.0, 2.0], [1.0, 0.0]], dtype), jnp.array([0, 1], jnp.int8)
+    with jax.numpy_dtype_promotion("strict"):
+        scores = importance.upper_bound(logits, labels)
+        assert importance.resample(jax.random.key(0), scores.astype(dtype), 2).indices.shape == (2,)
+        np.testing.assert_allclose(importance.loss(logits, labels), np.log1p(np.exp([2.0, 1.0])), rtol=1e-6)
+
+
+def test_a_training_where_nothing_is_compiled():
+    task = trainer.Task(lambda h: networks.MLP(10, units=8), lambda h, steps: optax.sgd(0.1), 1, lambda h: 500)
+    with jax.disable_jit():
+        assert trainer.train(0, task, {}, 2, datasets.load("digits")).state == "ok"
 
 
 @pytest.mark.parametrize("name", ["mlp", "lenet"])

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ibo_jax.numerics import at_least_float32
 from ibo_jax.types import AnyArray, Array, Float, PRNGKeyArray
 
 __all__ = ["Functions", "Iterate", "Multipliers", "augmented", "minimise"]
@@ -140,7 +141,7 @@ def minimise(
             velocity = jax.tree.map(lambda v, g: (momenta[choice] * v + g).astype(v.dtype), velocity, gradient)
             move = jax.tree.map(lambda v, g: (rate * (g + momenta[choice] * v)).astype(v.dtype), velocity, gradient)
             params, values = jax.tree.map(jnp.subtract, pair, move)
-            return ((params, jnp.clip(values, *box)), velocity), None
+            return ((params, jnp.clip(values, *box).astype(values.dtype)), velocity), None
 
         def part(carry: Any, inputs: tuple[Array, Array]) -> tuple[Any, None]:
             descent, best = carry
@@ -162,5 +163,5 @@ def minimise(
 
 def clip(gradient: Float[Array, "..."]) -> Float[Array, "..."]:
     """The gradient, shortened to norm `CLIP` if it is longer."""
-    norm = jnp.sqrt(jnp.sum(gradient**2))
-    return gradient * jnp.minimum(1.0, CLIP / jnp.maximum(norm, 1e-12))
+    norm = jnp.sqrt(jnp.sum(at_least_float32(gradient) ** 2))
+    return (gradient * jnp.minimum(1.0, CLIP / jnp.maximum(norm, 1e-12))).astype(gradient.dtype)

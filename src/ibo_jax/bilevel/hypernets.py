@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from ibo_jax.numerics import at_least_float32
 from ibo_jax.types import Array, Float, PRNGKeyArray
 
 __all__ = ["Hypernet", "count", "factorised", "linear", "mlp"]
@@ -39,7 +40,7 @@ def mlp(
     activation: Activation = jax.nn.relu,
     scale: float = 0.01,
 ) -> Hypernet:
-    """Dense layers from the hyperparameters to the parameters.
+    """Dense layers from the hyperparameters to the parameters, in single precision up to the parameters' own types.
 
     The last bias starts as fresh parameters of the elementary network, so that the first response is a network as it
     would be initialised. Kernels are normal with standard deviation `scale`, hidden ones divided by the root of their
@@ -59,8 +60,11 @@ def mlp(
         [400450, 86350, 164860]
     """
     template = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(init, jax.random.key(0)))
-    flat, unravel = ravel_pytree(template)
+    flat, unravel = ravel_pytree(jax.tree.map(at_least_float32, template))
     sizes = [hyperparameters, *hidden, len(flat)]
+
+    def fresh(key: PRNGKeyArray) -> Array:
+        return ravel_pytree(jax.tree.map(at_least_float32, init(key)))[0]
 
     def start(key: PRNGKeyArray) -> list[dict[str, Array]]:
         key_bias, *keys = jax.random.split(key, 1 + len(sizes))
@@ -70,14 +74,15 @@ def mlp(
             last = layer == len(hidden)
             kernel = (scale if last else ins**-0.5) * jax.random.normal(key_kernel, (ins, outs), jnp.float32)
             corner = jax.random.uniform(key_corner, (outs,), jnp.float32, -1.0, 1.0)
-            layers.append({"kernel": kernel, "bias": ravel_pytree(init(key_bias))[0] if last else corner})
+            layers.append({"kernel": kernel, "bias": fresh(key_bias) if last else corner})
         return layers
 
     def apply(phi: list[dict[str, Array]], lam: Array) -> Params:
         x = lam
         for layer in phi[:-1]:
             x = activation(x @ layer["kernel"] + layer["bias"])
-        return unravel(x @ phi[-1]["kernel"] + phi[-1]["bias"])
+        params = unravel(x @ phi[-1]["kernel"] + phi[-1]["bias"])
+        return jax.tree.map(lambda made, like: made.astype(like.dtype), params, template)
 
     return Hypernet(start, apply)
 

@@ -108,7 +108,7 @@ def steps(
     def tune(state: State, batch: Any) -> tuple[State, Array]:
         loss, gradient = jax.value_and_grad(lambda lam: valid_loss(hypernet.apply(state.phi, lam), batch))(state.lam)
         updates, optimizer = hyper_optimizer.update(gradient, state.hyper_optimizer, state.lam)
-        moved = jnp.clip(optax.apply_updates(state.lam, updates), *bounds)  # type: ignore[arg-type]
+        moved = jnp.clip(optax.apply_updates(state.lam, updates), *bounds).astype(state.lam.dtype)  # type: ignore[arg-type]
         lam = jnp.where(jnp.isfinite(moved), moved, state.lam)  # if phi diverges, lambda-hat stays a valid answer
         return state._replace(lam=lam, hyper_optimizer=optimizer), loss
 
@@ -124,12 +124,12 @@ def global_update(made: Steps, responses: int) -> Update:
     def respond(key: PRNGKeyArray, state: State, train: Any, valid: Any) -> tuple[State, tuple[Array, Array]]:
         del valid
         state, loss = made.respond(key, state, train)
-        return state, (loss, jnp.full_like(loss, jnp.nan))
+        return state, (loss.astype(jnp.float32), jnp.array(jnp.nan, jnp.float32))
 
     def tune(key: PRNGKeyArray, state: State, train: Any, valid: Any) -> tuple[State, tuple[Array, Array]]:
         del key, train
         state, loss = made.tune(state, valid)
-        return state, (jnp.full_like(loss, jnp.nan), loss)
+        return state, (jnp.array(jnp.nan, jnp.float32), loss.astype(jnp.float32))  # losses may differ in type
 
     def update(key: PRNGKeyArray, state: State, train: Any, valid: Any) -> tuple[State, tuple[Array, Array]]:
         state, losses = jax.lax.cond(state.done < responses, respond, tune, key, state, train, valid)
@@ -167,4 +167,6 @@ def point_mass(key: PRNGKeyArray, lam: Vector, count: int) -> Float[Array, "samp
 
 def clipped(conditional: Conditional, low: Bound, high: Bound) -> Conditional:
     """What falls outside goes to the bound: where a loss means nothing beyond it, as of a dropout rate."""
-    return lambda key, lam, count: jax.vmap(lambda sample: jnp.clip(sample, low, high))(conditional(key, lam, count))
+    return lambda key, lam, count: jax.vmap(lambda sample: jnp.clip(sample, low, high).astype(sample.dtype))(
+        conditional(key, lam, count)
+    )

@@ -70,7 +70,7 @@ def replay(problem: Problem, schedule: Mapping[str, Float[np.ndarray, "epoch ste
         state = _epoch(task, names, jax.random.fold_in(jax.random.key(seed), epoch), state, values, training)
         now = dict(zip(names, values[-1], strict=True))
         losses.append(judged(state.params, now, "valid").loss)
-        if losses[-1] <= np.nanmin(losses):
+        if losses[-1] <= np.min(losses, where=np.isfinite(losses), initial=np.inf):
             best = judged(state.params, now, "test")
     return Replayed(np.array(losses), best.loss, best.error)
 

@@ -94,4 +94,5 @@ def _is_label(logits: Array, labels: Array) -> Array:
     if labels.shape != logits.shape[:-1]:  # otherwise they would broadcast to every pair of a label and an example
         raise ValueError(f"expected a label for each row of logits of shape {logits.shape}, got labels of shape "
                          f"{labels.shape}; flatten them, or take argmax of one-hot ones")  # fmt: skip
-    return labels[..., None] == lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
+    with jax.numpy_dtype_promotion("standard"):  # labels may have eight bits
+        return labels[..., None] == lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)

@@ -170,7 +170,7 @@ def _train(
     _check(task, batch_size, presample_ratio, population, len(data.train_labels))
     sampling = Sampling(batch_size, round(presample_ratio * batch_size), switch, draw)
     rates, static = split(hyperparameters)
-    with jax.enable_x64(False):
+    with jax.enable_x64(False), jax.disable_jit(False):  # without jit nothing compiles ahead of time
         subset = None if subset_size is None else _subset(seed, len(data.train_labels), subset_size)
         training = Examples.of(data, "train")._replace(subset=jax.device_put(subset))
         judging = Examples.of(data, "valid")
