@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"rows-{chosen.scale}.jsonl"
     if other := {row["budget"] for row in rows.read(path)} - {seconds}:
-        parser.error(f"expected rows of {seconds:g} s in {path}, found those of {other}; state --seconds, or another --out")
+        parser.error(f"expected rows of {seconds:g} s in {path}, found those of {other}; state that or another --out")
     enable_compilation_cache()
     problem = catalogue.problem(scale.problem, scale=scale.size)
     for seed in range(seeds):

@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import optuna
 import pytest
@@ -234,6 +235,18 @@ def test_a_cost_that_is_none_stops_no_study_that_knows_others(cost):
     with pytest.warns(UserWarning, match="trial 2 has no positive cost"):
         study.optimize(line, n_trials=5)
     assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 5
+
+
+def test_a_cost_may_be_an_array_of_one_number():
+    study = optuna.create_study(sampler=IBOSampler(cost="cost", method="random", initial=1, seed=0))
+
+    def line(trial):
+        trial.set_user_attr("cost", jnp.float32(2.0) if trial.number else np.array(2.0))
+        return trial.suggest_float("x", 0.0, 1.0)
+
+    study.optimize(line, n_trials=3)
+    found = study.sampler._observed(study, study.trials, study.sampler._axes({"x": PARAMETERS["x"]}))
+    assert found.log_cost[:3].tolist() == [math.log(2.0)] * 3
 
 
 def test_an_error_below_zero_has_no_logarithm_and_stops_no_study_that_knows_others():

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
@@ -269,6 +270,8 @@ class IBOSampler(BaseSampler):
             lasted = trial.duration.total_seconds() if trial.duration is not None else 0.0
             return max(lasted, 1e-6) if lasted > 0 or ASKED in trial.system_attrs else None
         paid = trial.user_attrs.get(self._cost)
+        if isinstance(paid, np.ndarray | jax.Array) and paid.size == 1:  # storages in memory take arrays
+            paid = paid.item()
         if not isinstance(paid, int | float | np.integer | np.floating) or not 0 < paid < math.inf:
             return None
         return float(paid)
