@@ -21,12 +21,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="folder of rows and figures; default: here, for smoke under runs/")
     chosen = parser.parse_args(arguments)
     scale = SCALES[chosen.scale]
+    seeds = scale.seeds if chosen.seeds is None else chosen.seeds
+    seconds = scale.seconds if chosen.seconds is None else chosen.seconds
     folder = chosen.out or folder_of("bilevel_vs_search", chosen.scale)
     folder.mkdir(parents=True, exist_ok=True)
-    path, seconds = folder / f"rows-{chosen.scale}.jsonl", chosen.seconds or scale.seconds
+    path = folder / f"rows-{chosen.scale}.jsonl"
+    if other := {row["budget"] for row in rows.read(path)} - {seconds}:
+        parser.error(f"expected rows of {seconds:g} s in {path}, found those of {other}; state that or another --out")
     enable_compilation_cache()
     problem = catalogue.problem(scale.problem, scale=scale.size)
-    for seed in range(chosen.seeds or scale.seeds):
+    for seed in range(seeds):
         for method in chosen.methods:
             if any(row["method"] == method and row["seed"] == seed for row in rows.read(path)):
                 continue

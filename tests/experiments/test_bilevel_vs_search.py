@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from experiments.bilevel_vs_search import __main__ as command
 from experiments.bilevel_vs_search import plot, runs
 from experiments.value_function_mnist import __main__ as cells_command
 from experiments.value_function_mnist import plot as cells_plot
@@ -41,6 +42,16 @@ def test_a_tuner_that_refuses_is_reported_with_its_reason():
 
 def test_a_time_too_short_for_an_answer_is_told_apart_from_divergence(problem):
     assert runs.run(problem, "value-function", 0, 0.01)["state"] == "no answer"
+
+
+def test_runs_of_other_lengths_are_not_taken_for_those_asked_for(tmp_path, capsys):
+    (tmp_path / "rows-smoke.jsonl").write_text(json.dumps(row("random", 0, [1.0], [0.5], budget=15.0)) + "\n")
+    command.main(["--scale", "smoke", "--seeds", "1", "--methods", "random", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        command.main(["--scale", "smoke", "--seconds", "60", "--methods", "random", "--out", str(tmp_path)])
+    assert "expected rows of 60 s" in capsys.readouterr().err
+    command.main(["--scale", "smoke", "--seeds", "0", "--out", str(tmp_path / "none")])
+    assert not list((tmp_path / "none").iterdir())
 
 
 def row(method, seed, at, series, **more):

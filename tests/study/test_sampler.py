@@ -2,8 +2,10 @@
 
 import json
 import math
+import time
 import warnings
 
+import jax.numpy as jnp
 import numpy as np
 import optuna
 import pytest
@@ -12,6 +14,9 @@ from optuna.trial import TrialState, create_trial
 
 from ibo_jax.space import Fidelity, Float, Integer
 from ibo_jax.study import convert
+from ibo_jax.study import sampler as sampler_module
+from ibo_jax.study.optuna_axes import CHOSEN
+from ibo_jax.study.propose import propose
 from ibo_jax.study.sampler import MOST_FRUITLESS, IBOSampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -232,6 +237,18 @@ def test_a_cost_that_is_none_stops_no_study_that_knows_others(cost):
     assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 5
 
 
+def test_a_cost_may_be_an_array_of_one_number():
+    study = optuna.create_study(sampler=IBOSampler(cost="cost", method="random", initial=1, seed=0))
+
+    def line(trial):
+        trial.set_user_attr("cost", jnp.float32(2.0) if trial.number else np.array(2.0))
+        return trial.suggest_float("x", 0.0, 1.0)
+
+    study.optimize(line, n_trials=3)
+    found = study.sampler._observed(study, study.trials, study.sampler._axes({"x": PARAMETERS["x"]}))
+    assert found.log_cost[:3].tolist() == [math.log(2.0)] * 3
+
+
 def test_an_error_below_zero_has_no_logarithm_and_stops_no_study_that_knows_others():
     study = optuna.create_study(sampler=IBOSampler(method="random", transform="log", initial=2, seed=0))
 
@@ -369,3 +386,37 @@ def test_fidelity_from_a_float():
     axes = sampler._axes({"x": PARAMETERS["x"], "s": FloatDistribution(0.2, 1.0)})
     assert axes.fidelity == Fidelity("s", 0.2, 1.0)
     assert axes.decode(*axes.encode({"x": 0.25, "s": 0.6})) == pytest.approx({"x": 0.25, "s": 0.6})
+
+
+def test_trials_that_have_not_asked_for_all_parameters_yet_are_known_to_the_next(monkeypatch):
+    running = []
+
+    def recorded(proposer, slot, seen, *state, **options):
+        running.append(int(seen.pending.sum()))
+        return propose(proposer, slot, seen, *state, **options)
+
+    monkeypatch.setattr(sampler_module, "propose", recorded)
+    space = {name: PARAMETERS[name] for name in ("x", "kind")}
+    study = optuna.create_study(sampler=IBOSampler(space=space, method="random", seed=0))
+    trials = [study.ask() for _ in range(3)]
+    for trial in reversed(trials):
+        trial.suggest_float("x", 0.0, 1.0)  # of two parameters
+    assert running == [0, 1, 2]
+    kinds = [trial.suggest_categorical("kind", ["a", "b", None]) for trial in trials]
+    assert kinds == [trial.system_attrs[CHOSEN]["kind"] for trial in study.trials]
+
+
+def test_threads_choose_one_after_another(monkeypatch):
+    choosing, most = [], []
+
+    def slow(*asked, **options):
+        choosing.append(True)
+        most.append(len(choosing))
+        time.sleep(0.05)
+        choosing.pop()
+        return propose(*asked, **options)
+
+    monkeypatch.setattr(sampler_module, "propose", slow)
+    study = optuna.create_study(sampler=IBOSampler(space={"x": PARAMETERS["x"]}, method="random", seed=0))
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=6, n_jobs=3)
+    assert max(most) == 1

@@ -1,18 +1,20 @@
 """The parameters of any Optuna study as points of the unit cube and a fidelity."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from ibo_jax.space import PRESAMPLE_RATIO, Fidelity, SearchSpace
 from ibo_jax.study.convert import dimension, inward, outward
 
-__all__ = ["NO_FIDELITY", "Axes", "fidelity_of"]
+__all__ = ["CHOSEN", "NO_FIDELITY", "Axes", "as_chosen", "fidelity_of"]
 
 NO_FIDELITY = Fidelity("", 1.0, 1.0)
+CHOSEN = "ibo_jax:chosen"  # what a trial will have: Optuna stores a parameter only once the objective asks for it
 
 
 class Axes(NamedTuple):
@@ -44,6 +46,15 @@ class Axes(NamedTuple):
         values = self.space.decode(x)
         found = {name: outward(self.parameters[name], value) for name, value in values.items()}
         return found if self.fidelity is NO_FIDELITY else found | {self.fidelity.name: self.fidelity.decode(s)}
+
+
+def as_chosen(trial: FrozenTrial) -> FrozenTrial:
+    """A running trial with all that it will ask for."""
+    if trial.state != TrialState.RUNNING or CHOSEN not in trial.system_attrs:
+        return trial
+    found = copy.copy(trial)  # the storage keeps the other
+    found.params = trial.system_attrs[CHOSEN] | trial.params
+    return found
 
 
 def fidelity_of(name: str, parameters: Mapping[str, BaseDistribution]) -> Fidelity:

@@ -3,11 +3,13 @@
 import functools
 import math
 import statistics
+import threading
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
@@ -26,7 +28,7 @@ from ibo_jax.study.convert import (
     pack,
     unpack,
 )
-from ibo_jax.study.optuna_axes import NO_FIDELITY, Axes, fidelity_of
+from ibo_jax.study.optuna_axes import CHOSEN, NO_FIDELITY, Axes, as_chosen, fidelity_of
 from ibo_jax.study.propose import Proposer, make_proposer, propose
 
 __all__ = ["IBOSampler"]
@@ -34,6 +36,7 @@ __all__ = ["IBOSampler"]
 SAMPLERS = ("ibo", "ei", "random")  # the others differ in how a training uses its data: here that is yours
 STATE = "ibo_jax:state"
 ASKED = "ibo_jax:asked"  # marks the trials of this sampler
+TURN = threading.Lock()  # the threads of `n_jobs` choose one after another, each knowing what the others took
 MOST_FRUITLESS = 32  # how many trials without a value are remembered: a study with a pruner is full of them
 
 
@@ -151,24 +154,27 @@ class IBOSampler(BaseSampler):
         """The method's suggestion for this trial."""
         if set(search_space) <= {self._fidelity}:  # as where a PartialFixedSampler has taken the others
             return {}
-        axes = self._axes(self._with_fidelity(study, search_space))
-        trials = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number]
-        _warn_of_the_first([t for t in trials if t.state == TrialState.COMPLETE and axes.lacking(t)], axes)
-        seen = self._observed(study, trials, axes)
-        shape = (axes.space.dimension, axes.fidelity)
-        known = (axes.space.cells, *shape)
-        if known not in self._proposers:
-            self._proposers[known] = self._make(*shape, cells=axes.space.cells)
-        proposer = self._proposers[known]
-        state = next((other.system_attrs[STATE] for other in reversed(trials) if _holds_state(other, shape)), None)
-        before = unpack(state and state["arrays"])
-        suggestion, after = propose(proposer, trial.number, seen, before, evaluations=self._evaluations)
-        packed = {"shape": _shape(shape), "arrays": pack(after)}
-        study._storage.set_trial_system_attr(trial._trial_id, STATE, packed)
-        if suggestion.warning:
-            warnings.warn(f"trial {trial.number}: {suggestion.warning}", stacklevel=2)
-        decoded = axes.decode(suggestion.x, suggestion.fidelity)
-        return {name: decoded[name] for name in search_space}
+        with TURN:
+            axes = self._axes(self._with_fidelity(study, search_space))
+            trials = [as_chosen(t) for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+            _warn_of_the_first([t for t in trials if t.state == TrialState.COMPLETE and axes.lacking(t)], axes)
+            seen = self._observed(study, trials, axes)
+            shape = (axes.space.dimension, axes.fidelity)
+            known = (axes.space.cells, *shape)
+            if known not in self._proposers:
+                self._proposers[known] = self._make(*shape, cells=axes.space.cells)
+            proposer = self._proposers[known]
+            state = next((other.system_attrs[STATE] for other in reversed(trials) if _holds_state(other, shape)), None)
+            before = unpack(state and state["arrays"])
+            suggestion, after = propose(proposer, trial.number, seen, before, evaluations=self._evaluations)
+            packed = {"shape": _shape(shape), "arrays": pack(after)}
+            study._storage.set_trial_system_attr(trial._trial_id, STATE, packed)
+            if suggestion.warning:
+                warnings.warn(f"trial {trial.number}: {suggestion.warning}", stacklevel=2)
+            decoded = axes.decode(suggestion.x, suggestion.fidelity)
+            chosen = {name: decoded[name] for name in search_space}
+            study._storage.set_trial_system_attr(trial._trial_id, CHOSEN, chosen)
+            return chosen
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -264,6 +270,8 @@ class IBOSampler(BaseSampler):
             lasted = trial.duration.total_seconds() if trial.duration is not None else 0.0
             return max(lasted, 1e-6) if lasted > 0 or ASKED in trial.system_attrs else None
         paid = trial.user_attrs.get(self._cost)
+        if isinstance(paid, np.ndarray | jax.Array) and paid.size == 1:  # storages in memory take arrays
+            paid = paid.item()
         if not isinstance(paid, int | float | np.integer | np.floating) or not 0 < paid < math.inf:
             return None
         return float(paid)
