@@ -158,10 +158,11 @@ def test_a_traced_dropout_rate_compiles_once_and_acts_in_training_only():
     [
         lambda self, inputs, train: linen.Dropout(0.5)(inputs, deterministic=not train),
         lambda self, inputs, training=False: linen.Dropout(0.5)(inputs, deterministic=not training),
+        lambda self, inputs, is_train=False: linen.Dropout(0.5)(inputs, deterministic=not is_train),
         lambda self, inputs, is_training=False: linen.Dropout(0.5)(inputs, deterministic=not is_training),
         lambda self, inputs, deterministic: linen.Dropout(0.5)(inputs, deterministic=deterministic),
     ],
-    ids=["train", "training", "is_training", "deterministic"],
+    ids=["train", "training", "is_train", "is_training", "deterministic"],
 )
 def test_a_module_is_told_whether_it_is_trained_by_the_name_that_it_has_for_it(call):
     network, inputs = (
@@ -206,10 +207,11 @@ def test_an_nnx_module_trains_like_the_linen_one_with_its_weights():
     [
         lambda self, inputs, train: self.drop(inputs, deterministic=not train),
         lambda self, inputs, training=False: self.drop(inputs, deterministic=not training),
+        lambda self, inputs, is_train=False: self.drop(inputs, deterministic=not is_train),
         lambda self, inputs, is_training=False: self.drop(inputs, deterministic=not is_training),
         lambda self, inputs, *, deterministic: self.drop(inputs, deterministic=deterministic),
     ],
-    ids=["train", "training", "is_training", "deterministic"],
+    ids=["train", "training", "is_train", "is_training", "deterministic"],
 )
 def test_an_nnx_module_is_told_whether_it_is_trained_by_the_name_that_it_has_for_it(call):
     def build(rngs):

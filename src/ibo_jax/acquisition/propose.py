@@ -42,9 +42,9 @@ class Proposal(NamedTuple):
     """Where to go, what is predicted there, and the answers so far; objectives in the units of observations.
 
     `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `log_acquisition` is NaN if the guard
-    chose, `entropy` (of the optimum's location) is NaN if it was not computed. Where evaluations have failed, the means
-    of the recommendation, and of an incumbent not evaluated at the target, are expectations in which a failure counts
-    as the worst objective seen.
+    chose, `entropy` (of the optimum's location) is NaN if it was not computed. Where failure is more probable than
+    success, the means of the recommendation, and of an incumbent not evaluated at the target, approach the worst
+    objective seen, which stands for certain failure.
     """
 
     x: Float[AnyArray, "dimension"]
@@ -112,7 +112,7 @@ def propose(
 
     pool, scores = refined_pool(key_pool, improvement, kept)
     pool, scores = _reached(pool, scores, cells)
-    recommendation, recommendation_mean = _recommend(models, jnp.concatenate([kept, pool]), cells)
+    recommendation, recommendation_mean = _recommend(models, observations, jnp.concatenate([kept, pool]), cells)
     if acquisition == "expected_improvement":
         x, value = _best_of(improvement, pool, scores, cells)
         s, entropy = jnp.ones(()), jnp.asarray(jnp.nan)
@@ -155,7 +155,7 @@ def _best_evaluated(models: Surrogates, observations: Observations):
     points, evaluated = models.error.data.x[0], jnp.asarray(observations.evaluated)
     means = mean_at_target(models.error, points)
     at_target, here = (models.success_probability(points, s) for s in (jnp.ones(len(points)), observations.fidelity))
-    expected = _expected(models, jnp.mean(means, axis=0), jnp.minimum(at_target / here, 1.0))
+    expected = _expected(models, observations, jnp.mean(means, axis=0), jnp.minimum(at_target / here, 1.0))
     expected = jnp.where(evaluated, expected, jnp.inf)
     order = jnp.argsort(expected)
     kept = points[jnp.where(jnp.arange(KEPT) < jnp.sum(evaluated), order[:KEPT], order[0])]
@@ -171,19 +171,21 @@ def _reached(points: Float[AnyArray, "point dimension"], scores: Float[AnyArray,
     return points, distinct(points, scores)
 
 
-def _expected(models: Surrogates, mean: Float[AnyArray, "point"], succeeds: Float[AnyArray, "point"]):
-    """The expected objective, standardised; an evaluation that fails counts as the worst one seen."""
-    worst = jnp.max(jnp.where(models.error.data.mask, models.error.data.y, -jnp.inf))
-    return succeeds * mean + (1.0 - succeeds) * worst
+def _expected(models: Surrogates, observations: Observations, mean, succeeds: Float[AnyArray, "point"]):
+    """The mean, standardised; where failure is more probable than success, on the way to the worst objective seen.
+    Beyond that the probability does not count: where failures come by chance, it must not move an answer."""
+    worst = jnp.max(jnp.where(jnp.asarray(observations.evaluated), models.error.data.y, -jnp.inf))
+    share = jnp.minimum(2.0 * succeeds, 1.0)
+    return share * mean + (1.0 - share) * worst
 
 
-def _recommend(models: Surrogates, pool: Float[AnyArray, "point dimension"], cells: Cells):
+def _recommend(models: Surrogates, observations: Observations, pool: Float[AnyArray, "point dimension"], cells: Cells):
     """The x of lowest expected objective at the target, anywhere, and that expectation."""
 
     def score(x):
         x = snap(x, cells)
         mean = jnp.mean(mean_at_target(models.error, x), axis=0)
-        return -_expected(models, mean, models.success_probability(x, jnp.ones(len(x))))
+        return -_expected(models, observations, mean, models.success_probability(x, jnp.ones(len(x))))
 
     pool, scores = _reached(pool, score(pool), cells)
     x, value = _best_of(score, pool, scores, cells)

@@ -18,17 +18,21 @@ from ibo_jax.types import AnyArray
 
 __all__ = ["JITTER", "TrainingData", "log_likelihood", "masked_gram"]
 
-JITTER = 1e-9  # added to the noise variance of standardised outputs; 1e-6 would hide small effects in exact ones
+JITTER = 1e-9  # of standardised outputs; 1e-6 would hide small effects in exact ones
 
 
 class TrainingData(NamedTuple):
-    """Standardised outputs at (x, s), padded: only rows with `mask` count, whatever the others contain."""
+    """Standardised outputs at (x, s), padded: only rows with `mask` count, whatever the others contain.
+
+    `jitter` is added to the noise variance.
+    """
 
     x: Float[AnyArray, "observation dimension"]
     s: Float[AnyArray, "observation"]
     y: Float[AnyArray, "observation"]
     mask: Bool[AnyArray, "observation"]
     basis: Float[AnyArray, "3"]
+    jitter: float | Float[AnyArray, "*draw"] = JITTER
 
     def cleaned(self) -> "TrainingData":
         """Zeros in place of padding, so that NaN there cannot spread."""
@@ -44,7 +48,7 @@ def masked_gram(parameters: KernelParameters, data: TrainingData) -> Float[AnyAr
     """Covariance of the observations, noise included; padded rows are those of an identity matrix."""
     gram = MultiTaskKernel(parameters, data.basis)((data.x, data.s), (data.x, data.s))
     pairs = data.mask[:, None] & data.mask[None, :]
-    noise = jnp.exp(parameters.log_noise) + JITTER
+    noise = jnp.exp(parameters.log_noise) + data.jitter
     return jnp.where(pairs, gram, 0.0) + jnp.diag(jnp.where(data.mask, noise, 1.0))
 
 

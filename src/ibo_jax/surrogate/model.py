@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 FREEDOM = {"log_length_scale": 3.0, "log_noise": 2.0}  # degrees of freedom of the Student-t priors
+LABEL_NOISE = 0.05  # at least: taken as exact, labels of 0 and 1 promise success at a fidelity at which all fail
 FEW_HYPERPARAMETERS = 6  # with more than these, tens of evaluations can learn only smooth functions
 
 
@@ -110,7 +111,8 @@ def cost_data(observations: Observations) -> TrainingData:
 
 def success_data(observations: Observations) -> TrainingData:
     """Whether evaluations succeeded, 1 or 0, as training data; pending rows are masked."""
-    return _data(observations, 1.0 - observations.failed, observations.mask & ~observations.pending, COST_BASIS)
+    known = observations.mask & ~observations.pending
+    return _data(observations, 1.0 - observations.failed, known, COST_BASIS)._replace(jitter=LABEL_NOISE)
 
 
 def standardise(data: TrainingData) -> tuple[TrainingData, Float[AnyArray, ""], Float[AnyArray, ""]]:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from ibo_jax.numerics import inverse_of_lower
 from ibo_jax.surrogate.kernels import KernelParameters, MultiTaskKernel
-from ibo_jax.surrogate.likelihood import JITTER, TrainingData, masked_gram
+from ibo_jax.surrogate.likelihood import TrainingData, masked_gram
 from ibo_jax.types import AnyArray
 
 __all__ = ["Posterior", "condition", "covariance", "cross", "imagine", "predict", "predict_mean"]
@@ -39,7 +39,7 @@ class Posterior(NamedTuple):
     @property
     def noise(self) -> Float[AnyArray, "*draw"]:
         """Variance of the observation noise, the jitter included that the likelihood adds to it."""
-        return jnp.exp(self.parameters.log_noise) + JITTER
+        return jnp.exp(self.parameters.log_noise) + self.data.jitter
 
 
 def condition(parameters: KernelParameters, data: TrainingData) -> Posterior:

@@ -44,8 +44,8 @@ class Network(NamedTuple):
 def as_network(module: Any) -> Network:
     """The `Network` of a Flax Linen module; a `Network` is returned as it is.
 
-    The module is called with `(inputs)` and, where it has such a parameter, `train`, `training`, `is_training` or
-    `deterministic`.
+    The module is called with `(inputs)` and, where it has such a parameter, `train`, `training`, `is_train`,
+    `is_training` or `deterministic`.
 
     Examples:
         >>> network = as_network(MLP(classes=10, units=16, layers=2))
@@ -84,8 +84,8 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
     """The `Network` of a Flax NNX module, given as the function that builds it from its `rngs`.
 
     The module is rebuilt inside every trace and its weights replaced; none of this reaches the compiled program. It is
-    called with `(inputs)` and with whichever of `train`, `training`, `is_training` and `deterministic` it takes; the
-    attribute `deterministic` of its layers is set as well.
+    called with `(inputs)` and with whichever of `train`, `training`, `is_train`, `is_training` and `deterministic` it
+    takes; the attribute `deterministic` of its layers is set as well.
 
     Examples:
         >>> network = from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs))
@@ -250,7 +250,7 @@ def squared_kernels(params: Params, *, exclude: str = "") -> Float[Array, ""]:
 def _flags(module: Any, train: bool) -> dict[str, Any]:
     """Whether it is trained, by the names that the module has for it."""
     taken = inspect.signature(type(module).__call__).parameters
-    known = {"train": train, "training": train, "is_training": train, "deterministic": not train}
+    known = {"deterministic": not train} | dict.fromkeys(("train", "training", "is_train", "is_training"), train)
     return {name: flag for name, flag in known.items() if name in taken}
 
 
