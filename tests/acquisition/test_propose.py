@@ -15,7 +15,7 @@ from ibo_jax.problems.synthetic import value
 from ibo_jax.space import Cell, Fidelity
 from ibo_jax.surrogate.kernels import ERROR_BASIS, PUBLISHED_ERROR_BASIS
 from ibo_jax.surrogate.likelihood import JITTER
-from ibo_jax.surrogate.model import cost_prior, error_prior
+from ibo_jax.surrogate.model import LABEL_NOISE, cost_prior, error_prior
 from ibo_jax.surrogate.posterior import predict
 from ibo_jax.surrogate.surrogates import surrogates
 from reference import gaussian_process as twin
@@ -184,7 +184,7 @@ def test_success_is_predicted_as_by_the_twin():
     labels = np.where(seen.failed, 0.0, 1.0)[:12]
     expected = []
     for scale, amplitude, tilt, spread, noise in zip(*fits.success, strict=True):
-        kernel = twin.Kernel(np.exp(scale), np.exp(amplitude), tilt, np.exp(spread), np.exp(noise) + JITTER)
+        kernel = twin.Kernel(np.exp(scale), np.exp(amplitude), tilt, np.exp(spread), np.exp(noise) + LABEL_NOISE)
         y = (labels - labels.mean()) / labels.std()
         mean, _ = twin.posterior(kernel, twin.phi_cost, (seen.x[:12], seen.fidelity[:12]), y, (x, s))
         expected.append(np.clip(labels.mean() + labels.std() * mean, 0.01, 1.0))
@@ -199,8 +199,18 @@ def test_failures_by_chance_make_every_success_dearer_and_change_nothing_else(fi
     chance = fits.error._replace(log_noise=np.full_like(fits.error.log_noise, 30.0))
     ignored, counted = propose(fits, seen), propose(fits, seen, success=chance)
     share = np.sum(seen.evaluated) / np.sum(seen.mask)
+    assert share > 0.5
     assert counted.log_acquisition == pytest.approx(float(ignored.log_acquisition + np.log(share)), abs=0.05)
-    np.testing.assert_allclose(counted.recommendation, ignored.recommendation, atol=1e-2)
+    np.testing.assert_allclose(counted.recommendation, ignored.recommendation, atol=1e-6)
+
+
+def test_a_failure_counts_as_the_worst_that_was_seen(rising):
+    seen, models = rising
+    imagined = models.error.data.y.at[:, 3].set(99.0)  # where an evaluation is pending
+    models = models._replace(error=models.error._replace(data=models.error.data._replace(y=imagined)))
+    worst = float(models.error.data.y[0, 2])
+    found = program._expected(models, seen, np.full(3, -2.0), np.array([0.0, 0.25, 1.0]))
+    np.testing.assert_allclose(found, [worst, 0.75 * worst - 0.5, -2.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("cheap", [0.0, 0.6])

@@ -42,9 +42,9 @@ class Proposal(NamedTuple):
     """Where to go, what is predicted there, and the answers so far; objectives in the units of observations.
 
     `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `log_acquisition` is NaN if the guard
-    chose, `entropy` (of the optimum's location) is NaN if it was not computed. Where failure is more probable than
-    success, the means of the recommendation, and of an incumbent not evaluated at the target, approach the worst
-    objective seen, which stands for certain failure.
+    chose, `entropy` (of the optimum's location) is NaN if it was not computed. Where evaluations have failed, the means
+    of the recommendation (if it fails sooner than not) and of an incumbent not evaluated at the target are expectations
+    in which a failure counts as the worst objective seen.
     """
 
     x: Float[AnyArray, "dimension"]
@@ -172,20 +172,20 @@ def _reached(points: Float[AnyArray, "point dimension"], scores: Float[AnyArray,
 
 
 def _expected(models: Surrogates, observations: Observations, mean, succeeds: Float[AnyArray, "point"]):
-    """The mean, standardised; where failure is more probable than success, on the way to the worst objective seen.
-    Beyond that the probability does not count: where failures come by chance, it must not move an answer."""
+    """The expected objective, standardised; an evaluation that fails counts as the worst one seen."""
     worst = jnp.max(jnp.where(jnp.asarray(observations.evaluated), models.error.data.y, -jnp.inf))
-    share = jnp.minimum(2.0 * succeeds, 1.0)
-    return share * mean + (1.0 - share) * worst
+    return succeeds * mean + (1.0 - succeeds) * worst
 
 
 def _recommend(models: Surrogates, observations: Observations, pool: Float[AnyArray, "point dimension"], cells: Cells):
-    """The x of lowest expected objective at the target, anywhere, and that expectation."""
+    """The x of lowest expected objective at the target, anywhere, and that expectation. Only what fails sooner than not
+    is penalised: where failures come by chance, the little that their probability varies must not move an answer."""
 
     def score(x):
         x = snap(x, cells)
         mean = jnp.mean(mean_at_target(models.error, x), axis=0)
-        return -_expected(models, observations, mean, models.success_probability(x, jnp.ones(len(x))))
+        succeeds = models.success_probability(x, jnp.ones(len(x)))
+        return -_expected(models, observations, mean, jnp.minimum(2.0 * succeeds, 1.0))
 
     pool, scores = _reached(pool, score(pool), cells)
     x, value = _best_of(score, pool, scores, cells)

@@ -22,6 +22,7 @@ from ibo_jax.types import AnyArray
 
 __all__ = [
     "FREEDOM",
+    "LABEL_NOISE",
     "Prior",
     "cost_data",
     "cost_prior",
