@@ -204,6 +204,26 @@ def test_failures_by_chance_make_every_success_dearer_and_change_nothing_else(fi
     np.testing.assert_allclose(counted.recommendation, ignored.recommendation, atol=1e-6)
 
 
+def test_a_success_more_or_less_probable_than_another_does_not_move_the_recommendation(fits):
+    """As after a failure by chance; only what fails sooner than not is penalised."""
+
+    @in_float64
+    def probability(seen, error, cost, success, x, s):
+        return surrogates(seen, error, cost, success=success).success_probability(x, s)
+
+    seen = observations(8)
+    failed = np.arange(len(seen.mask)) == 1
+    seen = seen._replace(failed=failed, objective=np.where(failed, np.nan, seen.objective))
+    success = fits.error._replace(
+        log_amplitude=0.0 * fits.error.log_noise, log_noise=np.ones_like(fits.error.log_noise)
+    )
+    varied = probability(seen, fits.error, fits.cost, success, np.linspace(0, 1, 50)[:, None], np.ones(50))
+    assert varied.min() > 0.5
+    assert np.ptp(varied) > 0.1
+    ignored, counted = propose(fits, seen), propose(fits, seen, success=success)
+    np.testing.assert_allclose(counted.recommendation, ignored.recommendation, atol=1e-6)
+
+
 def test_a_failure_counts_as_the_worst_that_was_seen(rising):
     seen, models = rising
     imagined = models.error.data.y.at[:, 3].set(99.0)  # where an evaluation is pending
