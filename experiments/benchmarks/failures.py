@@ -4,11 +4,11 @@
     python -m experiments.benchmarks.failures --table
 
 Each is a whole run of `tune` on a synthetic problem that raises an exception in a part of its space, or by chance. The
-regret is that of the answer, beyond the lowest value among what succeeds; an answer that would fail itself counts as
-infinite. Appends one row per search to `failures.jsonl` and skips those that are there.
+regret is that of the answer, beyond the lowest value among what succeeds; it is infinite if the answer would fail
+itself or there is none. Appends one row per search to `failures.jsonl` and skips those that are there.
 
 References:
-    [GramacyEtAl2016] Modeling an augmented Lagrangian for blackbox constrained optimization. Technometrics 2016.
+    [GelbartEtAl2014] Bayesian optimization with unknown constraints. UAI 2014.
 """
 
 import argparse
@@ -34,7 +34,7 @@ METHODS = ("ibo", "es", "tpe", "random")
 CHANCE = 0.2
 # By problem, where evaluations fail: coordinates in the unit cube. Without a place, they fail by chance.
 PLACES: dict[str, Callable[[np.ndarray], bool] | None] = {
-    "branin-disk": lambda x: (15.0 * x[0] - 7.5) ** 2 + (15.0 * x[1] - 7.5) ** 2 > 50.0,  # as in [GramacyEtAl2016]
+    "branin-disk": lambda x: (15.0 * x[0] - 7.5) ** 2 + (15.0 * x[1] - 7.5) ** 2 > 50.0,  # as in [GelbartEtAl2014]
     "branin-half": lambda x: x[0] > 0.5,  # with two of three optima, of which one is near the edge
     "branin-chance": None,
     "hartmann6-half": lambda x: x[3] > 0.5,
@@ -76,15 +76,23 @@ def lowest(name: str) -> float:
     return float(differential_evolution(penalised, bounds, strategy="rand1bin", rng=0, tol=1e-10, polish=False).fun)
 
 
+def regret(problem: ibo_jax.Problem, answer: dict[str, Any] | None) -> float:
+    """By how much an answer is above the lowest value; infinite if it fails or there is none."""
+    if answer is None:
+        return math.inf
+    x, place = problem.space.encode(answer), PLACES[problem.name]
+    if place is not None and place(x):
+        return math.inf
+    return float(value(function(problem.name), x)) - lowest(problem.name)
+
+
 def search(name: str, method: str, seed: int) -> dict[str, Any]:
     """The row of one search."""
     problem = failing(name)
     result = ibo_jax.tune(problem, method, seed=seed, progress=False)
-    x, place = problem.space.encode(result.hyperparameters), PLACES[name]
-    regret = math.inf if place is not None and place(x) else float(value(function(name), x)) - lowest(name)
     failed = sum(row["state"] == "crashed" for row in result.rows)
     return {"problem": name, "method": method, "seed": seed, "evaluations": len(result.rows), "failed": failed,
-            "regret": regret}  # fmt: skip
+            "regret": regret(problem, result.hyperparameters)}  # fmt: skip
 
 
 def searches(path: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
@@ -106,9 +114,9 @@ def run(cells: list[tuple[str, str, int]], path: Path) -> None:
 
 
 def table(path: Path) -> str:
-    """Mean number of failed evaluations, quartiles of the regret, and answers that would fail."""
+    """Mean number of failed evaluations, quartiles of the regret, and answers that would fail or are missing."""
     found = searches(path)
-    lines = ["| evaluations fail in | method (seeds) | failed | regret | answers that fail |", "|---|---|---|---|---|"]
+    lines = ["| evaluations fail in | method (seeds) | failed | regret | no answer |", "|---|---|---|---|---|"]
     for name, method in itertools.product(PLACES, METHODS):
         cell = [row for (problem, by, _), row in found.items() if (problem, by) == (name, method)]
         if cell:

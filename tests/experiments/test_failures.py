@@ -38,6 +38,14 @@ def test_nothing_that_succeeds_is_lower_than_the_lowest(name):
     assert failures.lowest(name) <= value(failures.function(name), points).min()
 
 
+def test_an_answer_that_fails_is_infinitely_bad_as_is_none():
+    problem = failures.failing("branin-half")
+    assert failures.regret(problem, None) == np.inf
+    assert failures.regret(problem, problem.space.decode(np.array([0.6, 0.5]))) == np.inf
+    known = failures.regret(problem, problem.space.decode(np.array([0.4, 0.5])))
+    assert known == pytest.approx(float(value("branin", [0.4, 0.5])) - failures.lowest("branin-half"))
+
+
 def test_finished_searches_are_stored_skipped_and_summarised(tmp_path, capsys):
     path, cells = tmp_path / "rows.jsonl", [("branin-disk", "random", seed) for seed in range(2)]
     failures.run(cells, path)
