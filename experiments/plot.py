@@ -1,5 +1,7 @@
 """Redraw the figures and tables of every experiment from its stored rows: `make figures`."""
 
+import argparse
+
 from experiments.common import pages, rows
 from experiments.common.settings import ROOT, experiments
 
@@ -12,4 +14,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # none but --help
     main()

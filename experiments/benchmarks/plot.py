@@ -1,5 +1,6 @@
 """Redraw the benchmark figures from the rows that are stored here: `make figures`."""
 
+import argparse
 from pathlib import Path
 
 from experiments.benchmarks import parallel, regret, suggestion_time
@@ -25,4 +26,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # none but --help
     main()

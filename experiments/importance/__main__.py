@@ -20,7 +20,9 @@ from ibo_jax.study.cache import enable_compilation_cache
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m experiments.importance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("check", choices=("variance", "seconds", "table"))
     parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--networks", nargs="+", choices=("mlp", "cnn", "resnet"), help="default: all of the scale")

@@ -18,7 +18,9 @@ from ibo_jax.study.cache import enable_compilation_cache
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m experiments.noise", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--limit", type=int, default=sys.maxsize, help="stop after this many trainings")
     parser.add_argument("--out", type=Path, help="folder of the rows; default: here, for smoke under runs/")

@@ -50,7 +50,9 @@ def run(scale: str, seed: int, minutes: float, out: Path, runs: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m experiments.stn_cifar10", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scale", choices=EPOCHS, default="cpu")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=25.0, help="time for each seed, over restarts")

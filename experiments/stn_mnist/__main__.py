@@ -63,7 +63,9 @@ def starts(scale: str, seeds: range, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m experiments.stn_mnist", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("part", choices=("search", "starts"))
     parser.add_argument("--scale", choices=("smoke", "cpu"), default="cpu")
     parser.add_argument("--seeds", type=int, default=3)

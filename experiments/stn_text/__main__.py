@@ -63,7 +63,9 @@ def starts(text: Path, scale: str, seeds: range, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m experiments.stn_text", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("part", choices=("search", "starts"))
     parser.add_argument("--text", type=Path, default=os.environ.get("IBO_JAX_TEXT"), help="default: $IBO_JAX_TEXT")
     parser.add_argument("--scale", choices=SIZES, default="cpu")

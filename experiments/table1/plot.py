@@ -3,6 +3,7 @@
 The subset is the largest one on which the search evaluated its final incumbent; means and deviations are over seeds.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -90,4 +91,5 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # none but --help
     main()
