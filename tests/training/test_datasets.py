@@ -1,4 +1,6 @@
+import errno
 import inspect
+import io
 import json
 import subprocess
 import sys
@@ -90,10 +92,29 @@ def test_an_interrupted_decoding_leaves_nothing_behind(cifar100, monkeypatch):
     assert not list(cifar100.parent.iterdir())
 
 
-def test_a_damaged_cache_says_what_to_delete(cifar100):
+def test_a_full_disk_is_an_error_and_leaves_nothing_behind(cifar100, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, data):
+            if self.tell() > 1000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr(image_files.Path, "open", lambda path, mode: Full())
+    with pytest.raises(OSError, match="No space left"):
+        load("cifar100")
+    assert not list(cifar100.parent.iterdir())
+
+
+def test_decoded_data_can_be_read_by_all_who_share_the_cache(cifar100):
+    load("cifar100", valid_size=300)
+    assert cifar100.stat().st_mode == cifar100.parent.stat().st_mode
+
+
+@pytest.mark.parametrize("left", [500, 0])
+def test_a_damaged_cache_says_what_to_delete(left, cifar100):
     load("cifar100", valid_size=300)
     path = cifar100 / "train_inputs.npy"
-    path.write_bytes(path.read_bytes()[:500])
+    path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(OSError, match=f"delete {cifar100}"):
         load("cifar100", valid_size=300)
 
