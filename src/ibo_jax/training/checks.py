@@ -21,6 +21,9 @@ def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classe
         ValueError: there are none, lengths differ, inputs have no features or are no finite numbers, labels are no
             classes.
     """
+    if not (inputs.ndim and labels.ndim):
+        raise ValueError(f"{what}: expected arrays of inputs and of labels, got shapes {inputs.shape} and "
+                         f"{labels.shape}; a dictionary or a generator is none")  # fmt: skip
     if not len(labels):
         raise ValueError(f"{what}: expected at least one example, got none; check where the arrays come from")
     if len(inputs) != len(labels):
