@@ -306,7 +306,7 @@ BAD_CALLS = {
     ),
     "masked inputs": (lambda: split_arrays(np.ma.masked_less(INPUTS, -1), LABELS), "inputs without masked values"),
     "masked labels": (lambda: split_arrays(INPUTS, np.ma.masked_equal(LABELS, 2)), "labels without masked values"),
-    "inputs by name": (lambda: split_arrays({"left": INPUTS}, LABELS), r"arrays of inputs .*got shapes \(\) and \(60,\)"),
+    "inputs by name": (lambda: split_arrays({"a": INPUTS}, LABELS), r"arrays of inputs .*got shapes \(\) and \(60,\)"),
     "no labels": (lambda: split_arrays(INPUTS, None), r"arrays of inputs .*got shapes \(60, 4\) and \(\)"),
     "infinity in data": (lambda: split_arrays(spoiled(value=np.inf), LABELS), "expected finite inputs"),
     "lengths differ": (lambda: split_arrays(INPUTS, LABELS[:-1]), "as many labels as inputs, got 59 and 60"),
@@ -314,6 +314,10 @@ BAD_CALLS = {
     "one class in validation": (
         lambda: trained(data=split_arrays(INPUTS, LABELS)._replace(valid_labels=np.ones(12, np.int32))),
         "several classes in the valid part, got 1 only",
+    ),
+    "means of other features": (
+        lambda: trained(data=split_arrays(INPUTS, LABELS)._replace(mean=np.zeros(3))),
+        r"means and scales for examples of shape \(4,\), got shapes \(3,\) and \(4,\)",
     ),
     "inputs of no features": (lambda: split_arrays(INPUTS[:, :0], LABELS), r"features along others, got .*\(60, 0\)"),
     "labels as if of places": (lambda: trained(INPUTS[:, :1], LABELS[:, None]), "each example has one label, flatten"),

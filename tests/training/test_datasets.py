@@ -10,6 +10,7 @@ import pytest
 
 from ibo_jax.training import image_files
 from ibo_jax.training.datasets import check, fingerprint, load, merged, split_arrays, take
+from ibo_jax.training.steps import Examples
 
 
 class Records:
@@ -231,6 +232,18 @@ def test_fingerprints_tell_data_of_one_size_apart():
     given = ((inputs, labels), (-inputs, labels), (2 * inputs, labels), (inputs, (labels + 1) % 3))
     assert len({fingerprint(split_arrays(*each)) for each in given}) == len(given)
     assert fingerprint(split_arrays(inputs, labels)) == fingerprint(split_arrays(inputs * (1 + 1e-9), labels))
+
+
+def test_means_and_scales_are_numbers_or_arrays_of_any_shape_that_fits():
+    data = split_arrays(np.random.default_rng(0).normal(size=(40, 2, 5, 3)), np.arange(40) % 3)
+    for mean, scale in ((0.5, 2.0), (np.full(3, 0.5), 2), (np.full((1, 1, 1, 3), 0.5), np.full((2, 5, 3), 2.0))):
+        given = data._replace(mean=mean, scale=scale)
+        check(given)
+        seen = Examples.of(given, "valid")
+        np.testing.assert_allclose(seen.normalised(seen.inputs), (data.valid_inputs - 0.5) / 2, rtol=1e-6)
+    for wrong in (np.ones(5), np.ones((40, 1, 1, 1))):
+        with pytest.raises(ValueError, match="means and scales for examples of shape"):
+            check(data._replace(mean=wrong))
 
 
 FINE = np.ones((20, 3))

@@ -4,6 +4,7 @@ Validation examples are the last of the official training set; the test set is f
 """
 
 import zlib
+from itertools import zip_longest
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -32,7 +33,7 @@ class Dataset(NamedTuple):
     Attributes:
         train_inputs: uint8 or float32, examples first, channels last, like the other inputs. May be mapped from disk.
         train_labels: int32 in 0, ..., num_classes - 1, one per example, or one for each of its places.
-        mean: float32, broadcasts against one example; computed on the training part only.
+        mean: a number, or an array that broadcasts against one example; computed on the training part only.
         scale: likewise, positive.
         valid_is_test: the test set stands in for validation data, as in published scripts; it must not be trained on.
     """
@@ -43,8 +44,8 @@ class Dataset(NamedTuple):
     valid_labels: Labels
     test_inputs: Inputs
     test_labels: Labels
-    mean: Float[np.ndarray, "..."]
-    scale: Float[np.ndarray, "..."]
+    mean: Float[np.ndarray, "..."] | float
+    scale: Float[np.ndarray, "..."] | float
     num_classes: int
     name: str
     valid_is_test: bool = False
@@ -61,6 +62,9 @@ def split_arrays(
     seed: int = 0,
 ) -> Dataset:
     """A `Dataset` from your own arrays, shuffled and split; uint8 stays uint8, anything else becomes float32.
+
+    The network sees each feature or channel standardised. Codes, such as words for an embedding, stay as they are by
+    `data._replace(mean=0.0, scale=1.0)`.
 
     Args:
         inputs: examples along the first axis, features or channels along the last.
@@ -217,7 +221,7 @@ def fingerprint(dataset: Dataset) -> str:
         >>> fingerprint(load("digits"))
         '(8, 8, 1) of mean 4.89, deviation 6.02, labels 1849'
     """
-    sample = dataset.train_inputs[:: max(1, len(dataset.train_inputs) // SAMPLED)].astype(np.float64)
+    sample = np.asarray(dataset.train_inputs[:: max(1, len(dataset.train_inputs) // SAMPLED)], np.float64)
     labels = zlib.crc32(np.ascontiguousarray(dataset.train_labels, np.int32).tobytes()) & 0xFFFF
     return f"{sample.shape[1:]} of mean {sample.mean():.3g}, deviation {sample.std():.3g}, labels {labels:04x}"
 
@@ -237,9 +241,14 @@ def check(dataset: Dataset) -> None:
                 f"{dataset.name}: expected {part} examples of shape {dataset.train_inputs.shape[1:]} as in training, "
                 f"got {inputs.shape[1:]}; reshape them"
             )
-    if not (np.isfinite(dataset.mean).all() and np.isfinite(dataset.scale).all() and np.all(dataset.scale > 0)):
-        raise ValueError(f"{dataset.name}: expected finite means and positive scales, got {dataset.mean} and "
-                         f"{dataset.scale}; divide constant features by one")  # fmt: skip
+    mean, scale, one = np.asarray(dataset.mean), np.asarray(dataset.scale), (1, *dataset.train_inputs.shape[1:])
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all() and np.all(scale > 0)):
+        raise ValueError(f"{dataset.name}: expected finite means and positive scales, got {mean} and {scale}; "
+                         "divide constant features by one")  # fmt: skip
+    sizes = [pair for shape in (mean.shape, scale.shape) for pair in zip_longest(shape[::-1], one[::-1], fillvalue=1)]
+    if not all(own in (1, size) for own, size in sizes):
+        raise ValueError(f"{dataset.name}: expected means and scales for examples of shape {one[1:]}, got shapes "
+                         f"{mean.shape} and {scale.shape}; give one number, or one for each channel")  # fmt: skip
     low, high = dataset.valid_labels.min(), dataset.valid_labels.max()
     if low == high:  # a network that knows nothing would make no error there
         raise ValueError(f"{dataset.name}: expected several classes in the valid part, got {low} only; make it larger, "
