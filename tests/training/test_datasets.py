@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -217,6 +218,17 @@ def test_split_arrays_of_a_user():
     assert (len(own.test_labels), own.num_classes, len(own.train_labels)) == (9, 6, 160)
     images = split_arrays(np.zeros((20, 4, 4, 3), np.uint8), np.arange(20) % 2)
     assert (images.train_inputs.dtype, images.mean.shape) == (np.uint8, (3,))
+
+
+def test_splitting_takes_little_more_memory_than_the_parts():
+    inputs = np.random.default_rng(0).normal(3, 2, size=(40_000, 100)).astype(np.float32)
+    tracemalloc.start()
+    data = split_arrays(inputs, np.arange(40_000) % 3)
+    peak = tracemalloc.get_traced_memory()[1] / inputs.nbytes
+    tracemalloc.stop()
+    assert peak < 2
+    np.testing.assert_array_equal(data.mean, data.train_inputs.mean(0, dtype=np.float64).astype(np.float32))
+    np.testing.assert_allclose(data.scale, data.train_inputs.std(0, dtype=np.float64), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [float, bool, np.uint8])

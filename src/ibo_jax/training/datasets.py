@@ -21,7 +21,7 @@ __all__ = [
 NAMES = ("digits", "mnist", "cifar10", "cifar100")
 Normalisation = Literal["standard", "unit", "zca"]
 SAMPLED = 256  # examples that a fingerprint looks at
-COUNTED_AT_ONCE = 1_000_000  # pixels; counting makes an eight-byte copy of them
+COUNTED_AT_ONCE = 1_000_000  # pixels or numbers; counting makes an eight-byte copy of them
 CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100}
 Inputs = np.ndarray
 Labels = Int[np.ndarray, "example *place"]
@@ -258,7 +258,7 @@ def check(dataset: Dataset) -> None:
 def _as_inputs(inputs: Inputs) -> Inputs:
     """Numbers as float32, or uint8; anything else unchanged, to be refused."""
     inputs = _as_array("inputs", inputs)
-    return inputs if inputs.dtype == np.uint8 or not is_real(inputs) else inputs.astype(np.float32)
+    return inputs if inputs.dtype == np.uint8 or not is_real(inputs) else inputs.astype(np.float32, copy=False)
 
 
 def _as_labels(labels: np.ndarray) -> np.ndarray:
@@ -289,7 +289,9 @@ def _moments(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         mean = counts @ values / len(flat)
         deviation = np.sqrt(counts @ values**2 / len(flat) - mean**2)
     else:
-        mean, deviation = flat.mean(0, dtype=np.float64), flat.std(0, dtype=np.float64)
+        mean, size = flat.mean(0, dtype=np.float64), max(1, COUNTED_AT_ONCE // flat.shape[-1])
+        squares = sum(((flat[i : i + size] - mean) ** 2).sum(0) for i in range(0, len(flat), size))
+        deviation = np.sqrt(squares / len(flat))
     return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
 
 
