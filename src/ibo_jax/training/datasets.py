@@ -5,13 +5,13 @@ Validation examples are the last of the official training set; the test set is f
 
 import zlib
 from itertools import zip_longest
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ibo_jax.training import image_files
-from ibo_jax.training.checks import check_examples, is_real
+from ibo_jax.training.checks import as_array, check_examples, is_real
 
 __all__ = [
     "NAMES", "Dataset", "Normalisation", "check", "fingerprint", "guessing_error", "load", "merged", "split_arrays",
@@ -257,24 +257,15 @@ def check(dataset: Dataset) -> None:
 
 def _as_inputs(inputs: Inputs) -> Inputs:
     """Numbers as float32, or uint8; anything else unchanged, to be refused."""
-    inputs = _as_array("inputs", inputs)
+    inputs = as_array("inputs", inputs)
     return inputs if inputs.dtype == np.uint8 or not is_real(inputs) else inputs.astype(np.float32, copy=False)
 
 
 def _as_labels(labels: np.ndarray) -> np.ndarray:
     """Whole numbers of any type as int32; anything else unchanged, to be refused."""
-    labels = _as_array("labels", labels)
+    labels = as_array("labels", labels)
     whole = labels.dtype == bool or (np.issubdtype(labels.dtype, np.floating) and np.all(labels == np.rint(labels)))
     return labels.astype(np.int32) if whole else labels
-
-
-def _as_array(what: str, values: Any) -> np.ndarray:
-    """Refuses what NumPy would take for an object, or for numbers that are there."""
-    if hasattr(values, "toarray"):
-        raise ValueError(f"expected {what} as a dense array, got {type(values).__name__}; give {what}.toarray()")
-    if np.ma.is_masked(values):
-        raise ValueError(f"expected {what} without masked values; drop those examples, or use {what}.filled(...)")
-    return np.asarray(values)
 
 
 def _moments(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
