@@ -21,7 +21,7 @@ from experiments.common.settings import Cell, Experiment
 from ibo_jax.problems.base import Problem
 from ibo_jax.study import locks
 from ibo_jax.study.convert import plain
-from ibo_jax.study.progress import Progress, number
+from ibo_jax.study.progress import Progress, number, say
 from ibo_jax.study.rows import Row
 from ibo_jax.study.search import Search, prepare
 from ibo_jax.study.tune import run
@@ -52,8 +52,8 @@ class Lines(Progress):
         del elapsed
         of = "" if self.cell.evaluations is None else f"/{self.cell.evaluations}"
         for row in rows[len(rows) if self.shown is None else self.shown :]:
-            print(f"{self.cell.method} {self.cell.seed}: trial {row['number'] + 1}{of}, {row['state']} "
-                  f"{number(row['error'])}, {row['cost_seconds']:.1f} s", flush=True)  # fmt: skip
+            said = (f"{row['state']} {number(row['error'])}", f"{row['cost_seconds']:.1f} s", row["message"])
+            say(f"{self.cell.method} {self.cell.seed}: trial {row['number'] + 1}{of}, {', '.join(filter(None, said))}")
         self.shown = len(rows)
 
 

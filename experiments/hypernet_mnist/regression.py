@@ -46,7 +46,7 @@ def parts(source: str, train: int, first: int = 0) -> tuple[Part, Part, Part]:
     if first + train > len(data.train_labels):
         raise ValueError(f"expected at most {len(data.train_labels)} training examples of {source}, asked for "
                          f"{train} from {first} on; run fewer seeds")  # fmt: skip
-    top, mine = float(data.scale[0]), slice(first, first + train)
+    top, mine = float(np.max(data.scale)), slice(first, first + train)
     chosen = ((data.train_inputs[mine], data.train_labels[mine]), (data.valid_inputs, data.valid_labels),
               (data.test_inputs, data.test_labels))  # fmt: skip
     return tuple(_part(inputs, labels, top) for inputs, labels in chosen)  # type: ignore[return-value]

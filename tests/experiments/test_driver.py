@@ -15,6 +15,7 @@ from experiments.common import command, rows, workers
 from experiments.common.cell import TIMES, run_cell
 from experiments.common.settings import METHODS, Cell, experiment, experiments, registered
 from ibo_jax.outcomes import Report
+from ibo_jax.problems.synthetic import SYNTHETIC
 from ibo_jax.study import rows as study_rows
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +148,15 @@ def test_a_cell_that_fails_or_kills_its_process_stops_no_other(whole, tmp_path):
     assert "FileExistsError" in ended[cells[1]]
     assert ended[FIRST] == ""
     assert len(trials(tmp_path)) == 2
+
+
+def test_a_trial_that_crashed_says_why(tmp_path, capsys):
+    def crash(*_):
+        raise RuntimeError("no such layer")
+
+    made = dataclasses.replace(SYNTHETIC["branin"], evaluate=crash, report=lambda seed, h: Report(0.5, 1.0, 0.1))
+    run_cell(DIGITS._replace(problem=lambda *_: made), FIRST, tmp_path / "rows.jsonl", tmp_path / "study")
+    assert capsys.readouterr().out.count(", RuntimeError: no such layer") == 2
 
 
 def test_cells_that_fail_alike_say_so_once(tmp_path, monkeypatch, capsys):

@@ -96,3 +96,10 @@ def test_grey_images_have_colours_too():
     np.testing.assert_array_equal(hue(jax.random.key(0), images, 0.3), images)
     np.testing.assert_array_equal(saturation(jax.random.key(0), images, 0.3), images)
     assert np.abs(contrast(jax.random.key(0), images, 0.3) - images).max() > 1
+
+
+@pytest.mark.parametrize("change", [contrast, saturation, hue])
+@pytest.mark.parametrize("shape", [(2, 8, 8, 4), (2, 8, 8)])
+def test_colours_are_grey_or_three(change, shape):
+    with pytest.raises(ValueError, match=r"grey or red, green and blue, got \(2, 8, 8"):
+        change(jax.random.key(0), jnp.ones(shape), 0.1)

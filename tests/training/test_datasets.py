@@ -1,13 +1,17 @@
+import errno
 import inspect
+import io
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from ibo_jax.training import image_files
 from ibo_jax.training.datasets import check, fingerprint, load, merged, split_arrays, take
+from ibo_jax.training.steps import Examples
 
 
 class Records:
@@ -90,10 +94,29 @@ def test_an_interrupted_decoding_leaves_nothing_behind(cifar100, monkeypatch):
     assert not list(cifar100.parent.iterdir())
 
 
-def test_a_damaged_cache_says_what_to_delete(cifar100):
+def test_a_full_disk_is_an_error_and_leaves_nothing_behind(cifar100, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, data):
+            if self.tell() > 1000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr(image_files.Path, "open", lambda path, mode: Full())
+    with pytest.raises(OSError, match="No space left"):
+        load("cifar100")
+    assert not list(cifar100.parent.iterdir())
+
+
+def test_decoded_data_can_be_read_by_all_who_share_the_cache(cifar100):
+    load("cifar100", valid_size=300)
+    assert cifar100.stat().st_mode == cifar100.parent.stat().st_mode
+
+
+@pytest.mark.parametrize("left", [500, 0])
+def test_a_damaged_cache_says_what_to_delete(left, cifar100):
     load("cifar100", valid_size=300)
     path = cifar100 / "train_inputs.npy"
-    path.write_bytes(path.read_bytes()[:500])
+    path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(OSError, match=f"delete {cifar100}"):
         load("cifar100", valid_size=300)
 
@@ -197,6 +220,17 @@ def test_split_arrays_of_a_user():
     assert (images.train_inputs.dtype, images.mean.shape) == (np.uint8, (3,))
 
 
+def test_splitting_takes_little_more_memory_than_the_parts():
+    inputs = np.random.default_rng(0).normal(3, 2, size=(40_000, 100)).astype(np.float32)
+    tracemalloc.start()
+    data = split_arrays(inputs, np.arange(40_000) % 3)
+    peak = tracemalloc.get_traced_memory()[1] / inputs.nbytes
+    tracemalloc.stop()
+    assert peak < 2
+    np.testing.assert_array_equal(data.mean, data.train_inputs.mean(0, dtype=np.float64).astype(np.float32))
+    np.testing.assert_allclose(data.scale, data.train_inputs.std(0, dtype=np.float64), rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", [float, bool, np.uint8])
 def test_whole_labels_of_any_type_are_taken(kind):
     labels = np.arange(20) % 2
@@ -210,6 +244,18 @@ def test_fingerprints_tell_data_of_one_size_apart():
     given = ((inputs, labels), (-inputs, labels), (2 * inputs, labels), (inputs, (labels + 1) % 3))
     assert len({fingerprint(split_arrays(*each)) for each in given}) == len(given)
     assert fingerprint(split_arrays(inputs, labels)) == fingerprint(split_arrays(inputs * (1 + 1e-9), labels))
+
+
+def test_means_and_scales_are_numbers_or_arrays_of_any_shape_that_fits():
+    data = split_arrays(np.random.default_rng(0).normal(size=(40, 2, 5, 3)), np.arange(40) % 3)
+    for mean, scale in ((0.5, 2.0), (np.full(3, 0.5), 2), (np.full((1, 1, 1, 3), 0.5), np.full((2, 5, 3), 2.0))):
+        given = data._replace(mean=mean, scale=scale)
+        check(given)
+        seen = Examples.of(given, "valid")
+        np.testing.assert_allclose(seen.normalised(seen.inputs), (data.valid_inputs - 0.5) / 2, rtol=1e-6)
+    for wrong in (np.ones(5), np.ones((40, 1, 1, 1))):
+        with pytest.raises(ValueError, match="means and scales for examples of shape"):
+            check(data._replace(mean=wrong))
 
 
 FINE = np.ones((20, 3))

@@ -92,6 +92,9 @@ def test_text_is_cut_into_windows_with_the_next_character_as_label(tmp_path):
         windows(path, length=30)
     with pytest.raises(ValueError, match="at least one character, got length=0"):
         windows(path, length=0)
+    path.write_bytes("gar\u00e7on".encode("latin1"))
+    with pytest.raises(ValueError, match=f"{path}: expected a text in UTF-8"):
+        windows(path)
 
 
 def test_a_window_of_one_character_has_no_change_to_punish():

@@ -102,7 +102,7 @@ def hue(key: PRNGKeyArray, images: Array, amount: Rate, *, top: float = 255.0) -
     The rotation is about the grey axis in YIQ, like one in HSV except for small differences; greys stay unchanged.
     """
     images = images.astype(jnp.float32)
-    if images.shape[-1] == 1:
+    if _is_grey(images):
         return images
     turn = 2 * jnp.pi * of_examples(amount, images) * _even(key, images)
     y, i, q = jnp.moveaxis(_exact(images, YIQ.T), -1, 0)[..., None]
@@ -121,7 +121,14 @@ def _blend(key: PRNGKeyArray, images: Array, other: Array, amount: Rate, top: fl
 
 
 def _grey(images: Array) -> Array:
-    return images if images.shape[-1] == 1 else _exact(images, YIQ[0])[..., None]
+    return images if _is_grey(images) else _exact(images, YIQ[0])[..., None]
+
+
+def _is_grey(images: Array) -> bool:
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"expected images of shape (example, row, column, channel), grey or red, green and blue, got "
+                         f"{images.shape}; add a channel by images[..., None], or leave others out")  # fmt: skip
+    return images.shape[-1] == 1
 
 
 def _even(key: PRNGKeyArray, images: Array) -> Array:

@@ -1,8 +1,19 @@
 """What examples must be before anything is trained on them, and what to do where they are not."""
 
+from typing import Any
+
 import numpy as np
 
-__all__ = ["advice", "check_examples", "is_real"]
+__all__ = ["advice", "as_array", "check_examples", "is_real"]
+
+
+def as_array(what: str, values: Any) -> np.ndarray:
+    """An array; refuses what NumPy would take for an object, or for numbers that are there."""
+    if hasattr(values, "toarray"):
+        raise ValueError(f"expected {what} as a dense array, got {type(values).__name__}; give {what}.toarray()")
+    if np.ma.is_masked(values):
+        raise ValueError(f"expected {what} without masked values; drop those examples, or use {what}.filled(...)")
+    return np.asarray(values)
 
 
 def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classes: int | None) -> None:
@@ -21,6 +32,9 @@ def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classe
         ValueError: there are none, lengths differ, inputs have no features or are no finite numbers, labels are no
             classes.
     """
+    if not (inputs.ndim and labels.ndim):
+        raise ValueError(f"{what}: expected arrays of inputs and of labels, got shapes {inputs.shape} and "
+                         f"{labels.shape}; a dictionary or a generator is none")  # fmt: skip
     if not len(labels):
         raise ValueError(f"{what}: expected at least one example, got none; check where the arrays come from")
     if len(inputs) != len(labels):

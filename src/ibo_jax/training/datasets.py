@@ -4,13 +4,14 @@ Validation examples are the last of the official training set; the test set is f
 """
 
 import zlib
+from itertools import zip_longest
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ibo_jax.training import image_files
-from ibo_jax.training.checks import check_examples, is_real
+from ibo_jax.training.checks import as_array, check_examples, is_real
 
 __all__ = [
     "NAMES", "Dataset", "Normalisation", "check", "fingerprint", "guessing_error", "load", "merged", "split_arrays",
@@ -20,7 +21,7 @@ __all__ = [
 NAMES = ("digits", "mnist", "cifar10", "cifar100")
 Normalisation = Literal["standard", "unit", "zca"]
 SAMPLED = 256  # examples that a fingerprint looks at
-COUNTED_AT_ONCE = 1_000_000  # pixels; counting makes an eight-byte copy of them
+COUNTED_AT_ONCE = 1_000_000  # pixels or numbers; counting makes an eight-byte copy of them
 CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100}
 Inputs = np.ndarray
 Labels = Int[np.ndarray, "example *place"]
@@ -32,7 +33,7 @@ class Dataset(NamedTuple):
     Attributes:
         train_inputs: uint8 or float32, examples first, channels last, like the other inputs. May be mapped from disk.
         train_labels: int32 in 0, ..., num_classes - 1, one per example, or one for each of its places.
-        mean: float32, broadcasts against one example; computed on the training part only.
+        mean: a number, or an array that broadcasts against one example; computed on the training part only.
         scale: likewise, positive.
         valid_is_test: the test set stands in for validation data, as in published scripts; it must not be trained on.
     """
@@ -43,8 +44,8 @@ class Dataset(NamedTuple):
     valid_labels: Labels
     test_inputs: Inputs
     test_labels: Labels
-    mean: Float[np.ndarray, "..."]
-    scale: Float[np.ndarray, "..."]
+    mean: Float[np.ndarray, "..."] | float
+    scale: Float[np.ndarray, "..."] | float
     num_classes: int
     name: str
     valid_is_test: bool = False
@@ -61,6 +62,9 @@ def split_arrays(
     seed: int = 0,
 ) -> Dataset:
     """A `Dataset` from your own arrays, shuffled and split; uint8 stays uint8, anything else becomes float32.
+
+    The network sees each feature or channel standardised. Codes, such as words for an embedding, stay as they are by
+    `data._replace(mean=0.0, scale=1.0)`.
 
     Args:
         inputs: examples along the first axis, features or channels along the last.
@@ -217,7 +221,7 @@ def fingerprint(dataset: Dataset) -> str:
         >>> fingerprint(load("digits"))
         '(8, 8, 1) of mean 4.89, deviation 6.02, labels 1849'
     """
-    sample = dataset.train_inputs[:: max(1, len(dataset.train_inputs) // SAMPLED)].astype(np.float64)
+    sample = np.asarray(dataset.train_inputs[:: max(1, len(dataset.train_inputs) // SAMPLED)], np.float64)
     labels = zlib.crc32(np.ascontiguousarray(dataset.train_labels, np.int32).tobytes()) & 0xFFFF
     return f"{sample.shape[1:]} of mean {sample.mean():.3g}, deviation {sample.std():.3g}, labels {labels:04x}"
 
@@ -237,9 +241,14 @@ def check(dataset: Dataset) -> None:
                 f"{dataset.name}: expected {part} examples of shape {dataset.train_inputs.shape[1:]} as in training, "
                 f"got {inputs.shape[1:]}; reshape them"
             )
-    if not (np.isfinite(dataset.mean).all() and np.isfinite(dataset.scale).all() and np.all(dataset.scale > 0)):
-        raise ValueError(f"{dataset.name}: expected finite means and positive scales, got {dataset.mean} and "
-                         f"{dataset.scale}; divide constant features by one")  # fmt: skip
+    mean, scale, one = np.asarray(dataset.mean), np.asarray(dataset.scale), (1, *dataset.train_inputs.shape[1:])
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all() and np.all(scale > 0)):
+        raise ValueError(f"{dataset.name}: expected finite means and positive scales, got {mean} and {scale}; "
+                         "divide constant features by one")  # fmt: skip
+    sizes = [pair for shape in (mean.shape, scale.shape) for pair in zip_longest(shape[::-1], one[::-1], fillvalue=1)]
+    if not all(own in (1, size) for own, size in sizes):
+        raise ValueError(f"{dataset.name}: expected means and scales for examples of shape {one[1:]}, got shapes "
+                         f"{mean.shape} and {scale.shape}; give one number, or one for each channel")  # fmt: skip
     low, high = dataset.valid_labels.min(), dataset.valid_labels.max()
     if low == high:  # a network that knows nothing would make no error there
         raise ValueError(f"{dataset.name}: expected several classes in the valid part, got {low} only; make it larger, "
@@ -248,15 +257,13 @@ def check(dataset: Dataset) -> None:
 
 def _as_inputs(inputs: Inputs) -> Inputs:
     """Numbers as float32, or uint8; anything else unchanged, to be refused."""
-    if hasattr(inputs, "toarray"):
-        raise ValueError(f"expected inputs as a dense array, got {type(inputs).__name__}; give inputs.toarray()")
-    inputs = np.asarray(inputs)
-    return inputs if inputs.dtype == np.uint8 or not is_real(inputs) else inputs.astype(np.float32)
+    inputs = as_array("inputs", inputs)
+    return inputs if inputs.dtype == np.uint8 or not is_real(inputs) else inputs.astype(np.float32, copy=False)
 
 
 def _as_labels(labels: np.ndarray) -> np.ndarray:
     """Whole numbers of any type as int32; anything else unchanged, to be refused."""
-    labels = np.asarray(labels)
+    labels = as_array("labels", labels)
     whole = labels.dtype == bool or (np.issubdtype(labels.dtype, np.floating) and np.all(labels == np.rint(labels)))
     return labels.astype(np.int32) if whole else labels
 
@@ -273,7 +280,9 @@ def _moments(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         mean = counts @ values / len(flat)
         deviation = np.sqrt(counts @ values**2 / len(flat) - mean**2)
     else:
-        mean, deviation = flat.mean(0, dtype=np.float64), flat.std(0, dtype=np.float64)
+        mean, size = flat.mean(0, dtype=np.float64), max(1, COUNTED_AT_ONCE // flat.shape[-1])
+        squares = sum(((flat[i : i + size] - mean) ** 2).sum(0) for i in range(0, len(flat), size))
+        deviation = np.sqrt(squares / len(flat))
     return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
 
 

@@ -3,8 +3,7 @@
 import contextlib
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +59,15 @@ def _missing(name: str, folder: str | None) -> str:
 
 def decode(source: Any, folder: Path, part: str, chunk: int = 1000) -> None:
     """Write images and labels of a source record by record, so that memory stays small."""
-    shape = (len(source), *source[0]["image"].shape)
-    inputs = np.lib.format.open_memmap(folder / f"{part}_inputs.npy", "w+", np.uint8, shape)
     labels = np.zeros(len(source), np.int32)
-    for start in range(0, len(source), chunk):
-        records = source.__getitems__(range(start, min(start + chunk, len(source))))
-        inputs[start : start + chunk] = np.stack([record["image"] for record in records])
-        labels[start : start + chunk] = [record["label"] for record in records]
-    inputs.flush()
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(source), chunk):
+            records = source.__getitems__(range(start, min(start + chunk, len(source))))
+            labels[start : start + chunk] = [record["label"] for record in records]
+            yield np.stack([record["image"] for record in records])
+
+    _write(folder / f"{part}_inputs.npy", np.uint8, (len(source), *source[0]["image"].shape), blocks())
     np.save(folder / f"{part}_labels.npy", labels)
 
 
@@ -85,11 +85,9 @@ def whitened(
         with _new_folder(folder) as fresh:
             mean, matrix = zca(inputs[:cut], top)
             for part, images in zip(PARTS, (inputs, test_inputs), strict=True):
-                out = np.lib.format.open_memmap(fresh / f"{part}_inputs.npy", "w+", np.float32, images.shape)
-                for start in range(0, len(images), 1000):
-                    block = images[start : start + 1000]
-                    out[start : start + 1000] = ((_unit(block, top) - mean) @ matrix).reshape(block.shape)
-                out.flush()
+                blocks = (images[start : start + 1000] for start in range(0, len(images), 1000))
+                white = ((_unit(block, top) - mean) @ matrix for block in blocks)
+                _write(fresh / f"{part}_inputs.npy", np.float32, images.shape, white)
     return _map(folder / "train_inputs.npy"), _map(folder / "test_inputs.npy")
 
 
@@ -114,11 +112,20 @@ def _unit(images: np.ndarray, top: int) -> np.ndarray:
     return images.reshape(len(images), -1).astype(np.float32) / np.float32(top)
 
 
+def _write(path: Path, kind: type, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> None:
+    """An array as a file. Writing into mapped memory would end the process where the disk is full."""
+    descr = np.lib.format.dtype_to_descr(np.dtype(kind))
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+        for block in blocks:
+            file.write(block.astype(kind).tobytes())
+
+
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """A folder that appears complete or not at all, even if the process is killed or another one writes it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    fresh = folder.parent / f".{folder.name}-{os.urandom(8).hex()}"
+    fresh.mkdir(parents=True)  # one of tempfile would be closed to others who use the cache
     try:
         yield fresh
         with contextlib.suppress(OSError):  # another process was first: its copy is as good
@@ -130,5 +137,5 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 def _map(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise OSError(f"expected decoded data in {path}, got {error}; delete {path.parent} and start again") from error

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Shaped
 
@@ -49,8 +50,8 @@ class Examples(NamedTuple):
     def of(cls, data: Dataset, part: Literal["train", "valid", "test"]) -> "Examples":
         """A part of a data set, on the device."""
         inputs, labels = getattr(data, f"{part}_inputs"), getattr(data, f"{part}_labels")
-        against_batches = (None,) * (inputs.ndim - data.mean.ndim)
-        return cls(*jax.device_put((inputs, labels, data.mean[against_batches], data.scale[against_batches])))
+        moments = (np.expand_dims(each, tuple(range(inputs.ndim - np.ndim(each)))) for each in (data.mean, data.scale))
+        return cls(*jax.device_put((inputs, labels, *moments)))
 
     def normalised(self, inputs: Array) -> Float[Array, "example ..."]:
         """Inputs of the data, as stored, as the network sees them."""

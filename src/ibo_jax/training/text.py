@@ -29,11 +29,16 @@ def windows(path: Path | str, *, length: int = 64, characters: int | None = None
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: windows are empty, or a part of the text is shorter than one window and the character after it.
+        ValueError: windows are empty, the file is not in UTF-8, or a part of the text is shorter than one window and
+            the character after it.
     """
     if length < 1:
         raise ValueError(f"{path}: expected windows of at least one character, got length={length}; take longer")
-    text = np.array(list(Path(path).read_text(encoding="utf-8")))
+    try:
+        text = np.array(list(Path(path).read_text(encoding="utf-8")))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected a text in UTF-8, got other bytes ({error}); convert it, for example by "
+                         "iconv -f latin1 -t utf-8") from error  # fmt: skip
     alphabet, numbers = np.unique(text, return_inverse=True)
     train, valid, test = np.split(numbers, [int(0.9 * len(text)), int(0.95 * len(text))])
     parts = [_cut(part[:characters], length, path) for part in (train, valid, test)]
