@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from ibo_jax.space import Fidelity, Float, Integer
 from ibo_jax.study import convert
 from ibo_jax.study import sampler as sampler_module
-from ibo_jax.study.optuna_axes import CHOSEN
+from ibo_jax.study.optuna_axes import CHOSEN, as_chosen
 from ibo_jax.study.propose import propose
 from ibo_jax.study.sampler import MOST_FRUITLESS, IBOSampler
 
@@ -404,6 +404,15 @@ def test_trials_that_have_not_asked_for_all_parameters_yet_are_known_to_the_next
     assert running == [0, 1, 2]
     kinds = [trial.suggest_categorical("kind", ["a", "b", None]) for trial in trials]
     assert kinds == [trial.system_attrs[CHOSEN]["kind"] for trial in study.trials]
+
+
+def test_running_trials_are_known_by_what_was_enqueued_for_them():
+    study = optuna.create_study(sampler=IBOSampler(space={"x": PARAMETERS["x"], "y": PARAMETERS["x"]}, seed=0))
+    study.enqueue_trial({"x": 0.3})
+    study.enqueue_trial({"x": 0.4, "y": 0.1})
+    y = study.ask().suggest_float("y", 0.0, 1.0)
+    study.ask()
+    assert [as_chosen(trial).params for trial in study.trials] == [{"x": 0.3, "y": y}, {"x": 0.4, "y": 0.1}]
 
 
 def test_threads_choose_one_after_another(monkeypatch):
