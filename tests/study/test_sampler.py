@@ -223,7 +223,7 @@ def test_trials_that_were_added_took_no_time_that_anyone_knows():
     np.testing.assert_allclose(np.exp(found.log_cost[0]), np.exp(found.log_cost[1:3]).mean())  # a median of two
 
 
-@pytest.mark.parametrize("cost", [None, 0.0, math.nan, "dear"])
+@pytest.mark.parametrize("cost", [None, 0.0, math.nan, "dear", np.ones(2)])
 def test_a_cost_that_is_none_stops_no_study_that_knows_others(cost):
     study = optuna.create_study(sampler=IBOSampler(cost="cost", method="random", initial=2, seed=0))
 
