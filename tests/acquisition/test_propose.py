@@ -17,7 +17,7 @@ from ibo_jax.surrogate.kernels import ERROR_BASIS, PUBLISHED_ERROR_BASIS
 from ibo_jax.surrogate.likelihood import JITTER
 from ibo_jax.surrogate.model import LABEL_NOISE, cost_prior, error_prior
 from ibo_jax.surrogate.posterior import predict
-from ibo_jax.surrogate.surrogates import surrogates
+from ibo_jax.surrogate.surrogates import Surrogates, surrogates
 from reference import gaussian_process as twin
 
 KEY = jax.random.key(3)
@@ -231,6 +231,30 @@ def test_a_failure_counts_as_the_worst_that_was_seen(rising):
     worst = float(models.error.data.y[0, 2])
     found = program._expected(models, seen, np.full(3, -2.0), np.array([0.0, 0.25, 1.0]))
     np.testing.assert_allclose(found, [worst, 0.75 * worst - 0.5, -2.0], rtol=1e-6)
+
+
+def test_a_recommendation_is_penalised_once_it_fails_sooner_than_not(rising, monkeypatch):
+    seen, models = rising
+
+    def mean_where_it_succeeds(probability):
+        monkeypatch.setattr(Surrogates, "success_probability", lambda self, x, s: jnp.full(len(x), probability))
+        return float(program._recommend(models, seen, jnp.linspace(0.0, 1.0, 9)[:, None], ())[1])
+
+    surely, worst = mean_where_it_succeeds(1.0), float(models.error.data.y[0, 2])
+    assert mean_where_it_succeeds(0.5) == pytest.approx(surely)
+    assert mean_where_it_succeeds(0.25) == pytest.approx(0.5 * surely + 0.5 * worst)
+
+
+@pytest.mark.parametrize(("target", "cheaper", "share"), [(0.25, 0.5, 0.5), (0.5, 0.25, 1.0), (0.3, 0.3, 1.0)])
+def test_an_incumbent_is_penalised_if_the_target_fails_sooner_than_where_it_was_seen(
+    rising, monkeypatch, target, cheaper, share
+):
+    seen, models = rising
+    mean, worst = float(program._best_evaluated(models, seen)[1]), float(models.error.data.y[0, 2])
+    monkeypatch.setattr(Surrogates, "success_probability", lambda self, x, s: jnp.where(s == 1.0, target, cheaper))
+    for s, kept in (1.0, 1.0), (0.0, share):
+        found = program._best_evaluated(models, seen._replace(fidelity=np.full_like(seen.fidelity, s)))[1]
+        assert found == pytest.approx(kept * mean + (1.0 - kept) * worst)
 
 
 @pytest.mark.parametrize("cheap", [0.0, 0.6])

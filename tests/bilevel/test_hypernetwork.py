@@ -85,6 +85,17 @@ def test_hyperparameters_keep_their_type_in_programs_of_double_precision(algorit
             assert state.lam.dtype == precision
 
 
+def test_losses_of_double_precision_are_told_as_such():
+    with jax.enable_x64(True):
+        hypernet = hypernets.mlp(lambda key: jnp.zeros(3), 2)
+        made = ht.steps(
+            hypernet, lambda w, lam, batch: jnp.sum(w), lambda w, batch: 0.0 * jnp.sum(w) + (1e9 + 1),
+            ht.nearby(0.5), optax.adam(0.01), optax.adam(0.01),
+        )  # fmt: skip
+        _, (_, loss) = ht.global_update(made, 0)(KEY, made.init(KEY, jnp.zeros(2)), None, None)
+        assert float(loss) == 1e9 + 1
+
+
 def ridge(seed=1, weights=3, examples=12):
     """A regression with few noisy examples, so that a ridge in the middle is best; and its exact solution."""
     rng = np.random.default_rng(seed)

@@ -456,7 +456,9 @@ def test_weights_that_start_at_zero_are_no_reason_to_refuse_a_penalty():
 
 
 def test_gradients_of_half_precision_are_shortened_not_lost():
-    np.testing.assert_allclose(clip(jnp.array([300.0, 400.0], jnp.float16)), [1.2, 1.6], rtol=1e-3)  # 500^2 > 65504
+    shortened = clip(jnp.array([300.0, 400.0], jnp.float16))  # 500^2 > 65504
+    np.testing.assert_allclose(shortened, [1.2, 1.6], rtol=1e-3)
+    assert shortened.dtype == jnp.float16
 
 
 def test_a_box_of_double_precision_does_not_change_the_type_of_lambda():

@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from ibo_jax.space import Fidelity, Float, Integer
 from ibo_jax.study import convert
 from ibo_jax.study import sampler as sampler_module
-from ibo_jax.study.optuna_axes import CHOSEN
+from ibo_jax.study.optuna_axes import CHOSEN, as_chosen
 from ibo_jax.study.propose import propose
 from ibo_jax.study.sampler import MOST_FRUITLESS, IBOSampler
 
@@ -223,7 +223,7 @@ def test_trials_that_were_added_took_no_time_that_anyone_knows():
     np.testing.assert_allclose(np.exp(found.log_cost[0]), np.exp(found.log_cost[1:3]).mean())  # a median of two
 
 
-@pytest.mark.parametrize("cost", [None, 0.0, math.nan, "dear"])
+@pytest.mark.parametrize("cost", [None, 0.0, math.nan, "dear", np.ones(2)])
 def test_a_cost_that_is_none_stops_no_study_that_knows_others(cost):
     study = optuna.create_study(sampler=IBOSampler(cost="cost", method="random", initial=2, seed=0))
 
@@ -241,12 +241,12 @@ def test_a_cost_may_be_an_array_of_one_number():
     study = optuna.create_study(sampler=IBOSampler(cost="cost", method="random", initial=1, seed=0))
 
     def line(trial):
-        trial.set_user_attr("cost", jnp.float32(2.0) if trial.number else np.array(2.0))
+        trial.set_user_attr("cost", jnp.float32(3.0) if trial.number else np.array(2.0))
         return trial.suggest_float("x", 0.0, 1.0)
 
     study.optimize(line, n_trials=3)
     found = study.sampler._observed(study, study.trials, study.sampler._axes({"x": PARAMETERS["x"]}))
-    assert found.log_cost[:3].tolist() == [math.log(2.0)] * 3
+    assert np.exp(found.log_cost[:3]) == pytest.approx([2.0, 3.0, 3.0])
 
 
 def test_an_error_below_zero_has_no_logarithm_and_stops_no_study_that_knows_others():
@@ -404,6 +404,17 @@ def test_trials_that_have_not_asked_for_all_parameters_yet_are_known_to_the_next
     assert running == [0, 1, 2]
     kinds = [trial.suggest_categorical("kind", ["a", "b", None]) for trial in trials]
     assert kinds == [trial.system_attrs[CHOSEN]["kind"] for trial in study.trials]
+
+
+def test_running_trials_are_known_by_what_was_enqueued_for_them():
+    study = optuna.create_study(sampler=IBOSampler(space={"x": PARAMETERS["x"], "y": PARAMETERS["x"]}, seed=0))
+    study.enqueue_trial({"x": 0.3})
+    study.enqueue_trial({"x": 0.4, "y": 0.1})
+    y = study.ask().suggest_float("y", 0.0, 1.0)
+    study.ask()
+    running = [as_chosen(trial).params for trial in study.get_trials(deepcopy=False)]
+    assert running == [{"x": 0.3, "y": y}, {"x": 0.4, "y": 0.1}]
+    assert study.trials[1].params == {}
 
 
 def test_threads_choose_one_after_another(monkeypatch):

@@ -211,3 +211,14 @@ def test_a_chain_starts_anew_where_all_values_were_equal_and_the_next_is_not(bas
     assert info.finite
     anew = fit(jax.random.key(9), data, prior, nuts.cold_chain(DIMENSION))
     jax.tree.map(np.testing.assert_array_equal, (lost, after), anew[:2])
+
+
+@pytest.mark.parametrize(
+    ("dearer", "cold"), [(-1.0, False), (0.5, False), (2.0, True), (np.inf, True), (np.nan, True)], ids=str
+)
+def test_a_chain_goes_on_unless_the_data_refute_where_it_stopped(dearer, cold):
+    chain = nuts.cold_chain(DIMENSION)
+    stopped = chain._replace(position=chain.position + 1.0, cold=np.asarray(False))
+    begin = nuts._sound_or_cold(stopped, lambda z: jnp.where(z[0] > 0.0, dearer * nuts.REFUTED, 0.0))
+    assert bool(begin.cold) == cold
+    np.testing.assert_array_equal(begin.position, chain.position if cold else stopped.position)

@@ -43,8 +43,8 @@ class Proposal(NamedTuple):
 
     `mean`, `sd` (noise included) and `log_cost` are predictions at (x, s); `log_acquisition` is NaN if the guard
     chose, `entropy` (of the optimum's location) is NaN if it was not computed. Where evaluations have failed, the means
-    of the recommendation (if it fails sooner than not) and of an incumbent not evaluated at the target are expectations
-    in which a failure counts as the worst objective seen.
+    of the recommendation and of an incumbent not evaluated at the target are expectations in which a failure counts as
+    the worst objective seen; the recommendation is taken to succeed twice as often as predicted, surely from 1 / 2 on.
     """
 
     x: Float[AnyArray, "dimension"]
@@ -178,8 +178,9 @@ def _expected(models: Surrogates, observations: Observations, mean, succeeds: Fl
 
 
 def _recommend(models: Surrogates, observations: Observations, pool: Float[AnyArray, "point dimension"], cells: Cells):
-    """The x of lowest expected objective at the target, anywhere, and that expectation. Only what fails sooner than not
-    is penalised: where failures come by chance, the little that their probability varies must not move an answer."""
+    """The x of lowest expected objective at the target, anywhere, and that expectation, of twice the probability of
+    success. So only what fails sooner than not is penalised: where failures come by chance, the little that their
+    probability varies must not move an answer."""
 
     def score(x):
         x = snap(x, cells)

@@ -124,12 +124,12 @@ def global_update(made: Steps, responses: int) -> Update:
     def respond(key: PRNGKeyArray, state: State, train: Any, valid: Any) -> tuple[State, tuple[Array, Array]]:
         del valid
         state, loss = made.respond(key, state, train)
-        return state, (loss.astype(jnp.float32), jnp.array(jnp.nan, jnp.float32))
+        return state, (loss.astype(float), jnp.array(jnp.nan, float))
 
     def tune(key: PRNGKeyArray, state: State, train: Any, valid: Any) -> tuple[State, tuple[Array, Array]]:
         del key, train
         state, loss = made.tune(state, valid)
-        return state, (jnp.array(jnp.nan, jnp.float32), loss.astype(jnp.float32))  # losses may differ in type
+        return state, (jnp.array(jnp.nan, float), loss.astype(float))  # losses may differ in type
 
     def update(key: PRNGKeyArray, state: State, train: Any, valid: Any) -> tuple[State, tuple[Array, Array]]:
         state, losses = jax.lax.cond(state.done < responses, respond, tune, key, state, train, valid)

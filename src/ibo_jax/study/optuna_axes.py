@@ -15,6 +15,7 @@ __all__ = ["CHOSEN", "NO_FIDELITY", "Axes", "as_chosen", "fidelity_of"]
 
 NO_FIDELITY = Fidelity("", 1.0, 1.0)
 CHOSEN = "ibo_jax:chosen"  # what a trial will have: Optuna stores a parameter only once the objective asks for it
+ENQUEUED = "fixed_params"  # Optuna's name for what it will have instead
 
 
 class Axes(NamedTuple):
@@ -50,10 +51,10 @@ class Axes(NamedTuple):
 
 def as_chosen(trial: FrozenTrial) -> FrozenTrial:
     """A running trial with all that it will ask for."""
-    if trial.state != TrialState.RUNNING or CHOSEN not in trial.system_attrs:
+    if trial.state != TrialState.RUNNING:
         return trial
     found = copy.copy(trial)  # the storage keeps the other
-    found.params = trial.system_attrs[CHOSEN] | trial.params
+    found.params = {**trial.system_attrs.get(CHOSEN, {}), **trial.system_attrs.get(ENQUEUED, {}), **trial.params}
     return found
 
 
