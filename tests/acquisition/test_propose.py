@@ -193,6 +193,23 @@ def test_success_is_predicted_as_by_the_twin():
     )
 
 
+def test_labels_that_could_be_explained_exactly_promise_no_success_at_the_target(fits):
+    """All succeed at .16 and fail at 1, elsewhere: without noise the neighbours of a success would succeed at 1 too."""
+
+    @in_float64
+    def probability(seen, success, x, s):
+        return surrogates(seen, fits.error, fits.cost, success=success).success_probability(x, s)
+
+    seen = empty(1)
+    for x in (0.1, 0.3, 0.5, 0.7, 0.9):
+        seen = append(seen, np.array([x]), 0.16, x)
+    for x in (0.2, 0.4, 0.6, 0.8):
+        seen = append(seen, np.array([x]), 1.0, failed=True)
+    exact = fits.error._replace(log_length_scale=np.full((16, 1), np.log(0.02)), tilt=np.zeros(16),
+        log_amplitude=np.full(16, -7.0), log_spread=np.full(16, -9.0), log_noise=np.full(16, -14.0))  # fmt: skip
+    np.testing.assert_allclose(probability(seen, exact, np.array([[0.3], [0.7]]), np.ones(2)), 5 / 9, atol=0.02)
+
+
 def test_failures_by_chance_make_every_success_dearer_and_change_nothing_else(fits):
     """Success is noise alone here: its probability is the share of successes wherever one asks."""
     seen = with_failures(12)
