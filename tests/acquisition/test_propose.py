@@ -173,11 +173,12 @@ def with_failures(count: int) -> Observations:
     return seen._replace(failed=failed, objective=np.where(failed, np.nan, seen.objective))
 
 
-def test_success_is_predicted_as_by_the_twin():
-    @in_float64
-    def predicted(seen, error, cost, success, x, s):
-        return surrogates(seen, error, cost, success=success).success_probability(x, s)
+@in_float64
+def success_probability(seen, error, cost, success, x, s):
+    return surrogates(seen, error, cost, success=success).success_probability(x, s)
 
+
+def test_success_is_predicted_as_by_the_twin():
     seen, rng = with_failures(12), np.random.default_rng(1)
     assert 2 <= np.sum(seen.failed) <= 10
     fits, x, s = ibo.fit_surrogates(KEY, seen, None), rng.random((9, 1)), rng.random(9)
@@ -189,17 +190,12 @@ def test_success_is_predicted_as_by_the_twin():
         mean, _ = twin.posterior(kernel, twin.phi_cost, (seen.x[:12], seen.fidelity[:12]), y, (x, s))
         expected.append(np.clip(labels.mean() + labels.std() * mean, 0.01, 1.0))
     np.testing.assert_allclose(
-        predicted(seen, fits.error, fits.cost, fits.success, x, s), np.mean(expected, axis=0), atol=1e-6
+        success_probability(seen, *fits[:2], fits.success, x, s), np.mean(expected, axis=0), atol=1e-6
     )
 
 
 def test_labels_that_could_be_explained_exactly_promise_no_success_at_the_target(fits):
     """All succeed at .16 and fail at 1, elsewhere: without noise the neighbours of a success would succeed at 1 too."""
-
-    @in_float64
-    def probability(seen, success, x, s):
-        return surrogates(seen, fits.error, fits.cost, success=success).success_probability(x, s)
-
     seen = empty(1)
     for x in (0.1, 0.3, 0.5, 0.7, 0.9):
         seen = append(seen, np.array([x]), 0.16, x)
@@ -207,7 +203,9 @@ def test_labels_that_could_be_explained_exactly_promise_no_success_at_the_target
         seen = append(seen, np.array([x]), 1.0, failed=True)
     exact = fits.error._replace(log_length_scale=np.full((16, 1), np.log(0.02)), tilt=np.zeros(16),
         log_amplitude=np.full(16, -7.0), log_spread=np.full(16, -9.0), log_noise=np.full(16, -14.0))  # fmt: skip
-    np.testing.assert_allclose(probability(seen, exact, np.array([[0.3], [0.7]]), np.ones(2)), 5 / 9, atol=0.02)
+    np.testing.assert_allclose(
+        success_probability(seen, *fits[:2], exact, np.array([[0.3], [0.7]]), np.ones(2)), 5 / 9, atol=0.02
+    )
 
 
 def test_failures_by_chance_make_every_success_dearer_and_change_nothing_else(fits):
@@ -223,18 +221,13 @@ def test_failures_by_chance_make_every_success_dearer_and_change_nothing_else(fi
 
 def test_a_success_more_or_less_probable_than_another_does_not_move_the_recommendation(fits):
     """As after a failure by chance; only what fails sooner than not is penalised."""
-
-    @in_float64
-    def probability(seen, error, cost, success, x, s):
-        return surrogates(seen, error, cost, success=success).success_probability(x, s)
-
     seen = observations(8)
     failed = np.arange(len(seen.mask)) == 1
     seen = seen._replace(failed=failed, objective=np.where(failed, np.nan, seen.objective))
     success = fits.error._replace(
         log_amplitude=0.0 * fits.error.log_noise, log_noise=np.ones_like(fits.error.log_noise)
     )
-    varied = probability(seen, fits.error, fits.cost, success, np.linspace(0, 1, 50)[:, None], np.ones(50))
+    varied = success_probability(seen, *fits[:2], success, np.linspace(0, 1, 50)[:, None], np.ones(50))
     assert varied.min() > 0.5
     assert np.ptp(varied) > 0.1
     ignored, counted = propose(fits, seen), propose(fits, seen, success=success)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["advice", "as_array", "check_examples", "is_real"]
+__all__ = ["advice", "as_array", "broadcasts", "check_examples", "is_real"]
 
 
 def as_array(what: str, values: Any) -> np.ndarray:
@@ -14,6 +14,14 @@ def as_array(what: str, values: Any) -> np.ndarray:
     if np.ma.is_masked(values):
         raise ValueError(f"expected {what} without masked values; drop those examples, or use {what}.filled(...)")
     return np.asarray(values)
+
+
+def broadcasts(shape: tuple[int, ...], against: tuple[int, ...]) -> bool:
+    """Whether an array of a shape broadcasts against one of another, which keeps its own."""
+    try:
+        return np.broadcast_shapes(shape, against) == against
+    except ValueError:
+        return False
 
 
 def check_examples(what: str, inputs: np.ndarray, labels: np.ndarray, num_classes: int | None) -> None:

@@ -4,14 +4,13 @@ Validation examples are the last of the official training set; the test set is f
 """
 
 import zlib
-from itertools import zip_longest
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ibo_jax.training import image_files
-from ibo_jax.training.checks import as_array, check_examples, is_real
+from ibo_jax.training.checks import as_array, broadcasts, check_examples, is_real
 
 __all__ = [
     "NAMES", "Dataset", "Normalisation", "check", "fingerprint", "guessing_error", "load", "merged", "split_arrays",
@@ -245,8 +244,7 @@ def check(dataset: Dataset) -> None:
     if not (np.isfinite(mean).all() and np.isfinite(scale).all() and np.all(scale > 0)):
         raise ValueError(f"{dataset.name}: expected finite means and positive scales, got {mean} and {scale}; "
                          "divide constant features by one")  # fmt: skip
-    sizes = [pair for shape in (mean.shape, scale.shape) for pair in zip_longest(shape[::-1], one[::-1], fillvalue=1)]
-    if not all(own in (1, size) for own, size in sizes):
+    if not (broadcasts(mean.shape, one) and broadcasts(scale.shape, one)):
         raise ValueError(f"{dataset.name}: expected means and scales for examples of shape {one[1:]}, got shapes "
                          f"{mean.shape} and {scale.shape}; give one number, or one for each channel")  # fmt: skip
     low, high = dataset.valid_labels.min(), dataset.valid_labels.max()
